@@ -1,0 +1,295 @@
+"""The configuration of a run: defaults < recipe file < `--set key=value`.
+
+Every key has one dotted name (`optimizer.lr`), one type and one default; an unknown key is refused with the
+nearest right one. `[model]` also holds the network's own options (`model.c1`), which `kilnet.models` checks.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kilnet.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Part):
+    """Which images, and how they are split.
+
+    Attributes:
+        source: "cifar10", "digits" or a folder of pictures.
+        dir: where a copy of CIFAR-10 lies (`--data-dir`, `KILNET_DATA`); unset, it is fetched.
+        image_size: side of the square images in pixels; unset, fitted to the data.
+        num_train: use only the first so many training images, after the split; unset, all.
+        validation_fraction: part of train kept for validation where the data has no validation split.
+        test_fraction: part of all images kept for the test where the data has no test split.
+        split_seed: seed of these two splits; apart from `seed`, so that repeats share their test images.
+        on_bad_image: what a file that is no usable image does: "fail" or "skip".
+    """
+
+    source: str = "cifar10"
+    dir: str | None = None
+    image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    num_train: Count | None = None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    on_bad_image: Literal["fail", "skip"] = "fail"
+
+
+class ModelConfig(BaseModel):
+    """The network's name in the table of `kilnet.models` (or `package.module:builder`) and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "ConfigNet"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The network's own options, by name."""
+        return dict(self.model_extra or {})
+
+
+class AugmentConfig(_Part):
+    """Random changes of the training images; 0 switches one off.
+
+    Attributes:
+        rotation: uniform in ± this many degrees.
+        translation: uniform in ± this fraction of the side, for x and y apart.
+        zoom: scale uniform in 1 ± this.
+        horizontal_flip, vertical_flip: probability.
+        fill: what comes in from outside the image: its mirror image or black.
+        brightness, contrast, saturation: factor uniform in 1 ± this, not below 0.
+        hue: shift uniform in ± this fraction of the colour circle.
+        cutout: side of a black square, as a fraction of the image side, at a uniform centre.
+    """
+
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    translation: Fraction = 0.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    horizontal_flip: Fraction = 0.0
+    vertical_flip: Fraction = 0.0
+    fill: Literal["mirror", "black"] = "mirror"
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    cutout: Fraction = 0.0
+
+
+class OptimizerConfig(_Part):
+    """How the weights move.
+
+    Attributes:
+        name: "adam", "adamw" or "sgd" (with Nesterov momentum where momentum is above 0).
+        lr: the highest learning rate of the schedule.
+        schedule: factor on lr over the run: "constant", "cosine" and "linear" to zero, "onecycle" up and down.
+        warmup_epochs: lr rises linearly from 0 over so many epochs first; may be a fraction.
+        clip_norm: gradients are scaled down to this total L2 norm; 0 leaves them.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 0.001
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 0.0
+    schedule: Literal["constant", "cosine", "linear", "onecycle"] = "onecycle"
+    warmup_epochs: NonNegative = 0.0
+    clip_norm: NonNegative = 0.0
+
+
+class TrainingConfig(_Part):
+    """How long, in which portions, and when to stop.
+
+    Attributes:
+        patience: stop after so many epochs without a better validation loss; unset, never.
+        min_delta: how much lower a validation loss must be to count as better.
+        checkpoint_seconds: how often the state is saved in the middle of an epoch.
+    """
+
+    epochs: Count = 10
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    patience: Count | None = None
+    min_delta: NonNegative = 0.0
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+
+class HardwareConfig(_Part):
+    """What the run computes on; "auto" is measured, then recorded, so that a repeat uses the same.
+
+    Attributes:
+        device: "auto", or a torch device: "cpu", "cuda", "cuda:1", "mps".
+        precision: "fp32", or "bf16" autocast.
+        layout: memory order of images and filters.
+        threads: CPU threads; 0 takes the cores this process may use.
+    """
+
+    device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    layout: Literal["auto", "contiguous", "channels_last"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class RunConfig(_Part):
+    """Everything that decides what a run computes."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    hardware: HardwareConfig = HardwareConfig()
+
+    def to_toml(self) -> str:
+        """Return the whole configuration as TOML that `load_config` reads back; keys without a value are left out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def flat(self) -> dict[str, Any]:
+        """Return every key by its dotted name."""
+        return dict(_flatten(self.model_dump()))
+
+
+def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None = None) -> RunConfig:
+    """Build a configuration from the defaults, a recipe file and settings by dotted key.
+
+    Args:
+        recipe: TOML file with any of the keys.
+        settings: values by dotted key; they win over the recipe. `augment = "tutorial"` or `"none"` in either
+            place stands for a whole preset, which single keys then change.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown (the nearest right one is named) or a value is
+            not allowed.
+    """
+    tree: dict[str, Any] = {}
+    if recipe is not None:
+        tree = _read_toml(recipe)
+    where = str(recipe) if recipe is not None else "the settings"
+    _expand_preset(tree, where)
+    for key, value in (settings or {}).items():
+        _put(tree, key, value)
+        _expand_preset(tree, key)
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where if not settings else f"{where} or --set")) from None
+
+
+def parse_settings(assignments: list[str]) -> dict[str, Any]:
+    """Turn `key=value` words into settings; values are read as TOML, else taken as text.
+
+    Raises:
+        ConfigError: a word has no `=`.
+    """
+    settings = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {assignment}: write it as key=value, for example optimizer.lr=0.001")
+        settings[key.strip()] = _parse_value(text.strip())
+    return settings
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Return a line a key in which two configurations differ: `key: old -> new`.
+
+    What "auto" stands for, and where the data lies, is no difference.
+    """
+    before, after = old.flat(), new.flat()
+    ignored = {"data.dir", "training.checkpoint_seconds"}
+    lines = []
+    for key in sorted((before.keys() | after.keys()) - ignored):
+        was, now = before.get(key), after.get(key)
+        if was != now and not (key.startswith("hardware.") and now in ("auto", 0)):
+            lines.append(f"{key}: {was} -> {now}")
+    return lines
+
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    # The tutorial's RandomRotation(20), ColorJitter(brightness=0.2, hue=0.1), RandomHorizontalFlip(0.5).
+    "tutorial": {"rotation": 20.0, "brightness": 0.2, "hue": 0.1, "horizontal_flip": 0.5, "fill": "black"},
+}
+
+
+def _expand_preset(tree: dict[str, Any], where: str) -> None:
+    name = tree.get("augment")
+    if isinstance(name, str):
+        if name not in _PRESETS:
+            raise ConfigError(f"{where}: no augment preset {name!r}; there are {', '.join(_PRESETS)}")
+        tree["augment"] = dict(_PRESETS[name])
+    elif isinstance(name, dict) and "preset" in name:
+        rest = {key: value for key, value in name.items() if key != "preset"}
+        tree["augment"] = str(name["preset"])
+        _expand_preset(tree, where)
+        tree["augment"].update(rest)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{key}: {parent} is a value, not a group of keys")
+    if value is None:
+        tree.pop(last, None)
+    else:
+        tree[last] = value
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """Return "; did you mean X?" for the choice nearest to `word`, or a list of the choices."""
+    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if not matches:  # a right name in the wrong group: epochs for training.epochs
+        matches = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]][:1]
+    return f"; did you mean {matches[0]}?" if matches else f"; there are {', '.join(choices)}"
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    if first["type"] == "extra_forbidden":
+        groups = [name for name, field in RunConfig.model_fields.items() if _is_part(field.annotation)]
+        known = [*RunConfig().flat(), *groups] if "." not in key else list(RunConfig().flat())
+        return f"{where}: unknown key {key}{nearest(key, known)}"
+    return f"{where}: {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not get_args(annotation)

@@ -1,0 +1,109 @@
+"""Images in memory, with their labels and names."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.errors import DataError
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one split.
+
+    Attributes:
+        images: uint8 (num_images, channels, height, width), channels 1 or 3, RGB.
+        labels: int64 (num_images,), indices into the data set's `classes`.
+        names: one a picture, unique in the split: a path below the data folder, or a number.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
+            raise DataError(
+                f"images must be uint8 (num_images, 1 or 3, height, width), not {self.images.dtype} {self.images.shape}"
+            )
+        if not len(self.images) == len(self.labels) == len(self.names):
+            raise DataError(
+                f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names do not match"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Split":
+        """Return the images at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices], tuple(self.names[i] for i in indices))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A data set in memory.
+
+    Attributes:
+        name: what the user called it: "cifar10", "digits", a folder's name.
+        classes: class names; labels are indices into it.
+        train, validation: what training and selection may see.
+        test: read by `kilnet evaluate` alone; use `sealed()` before anything is chosen.
+        warnings: one line each, for the user: a foreign checksum, files that were skipped.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    _test: Split | None = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise DataError(f"{self.name}: one class ({', '.join(self.classes)}); a classifier needs at least two")
+        for split_name in ("train", "validation"):
+            if len(getattr(self, split_name)) == 0:
+                raise DataError(f"{self.name}: the {split_name} split is empty; it needs more images a class")
+
+    @property
+    def test(self) -> Split:
+        """The test split.
+
+        Raises:
+            DataError: the data set is sealed: training and selection must not read it.
+        """
+        if self._test is None:
+            raise DataError(f"{self.name}: the test split is sealed; only `kilnet evaluate` reads it")
+        return self._test
+
+    def split(self, name: str) -> Split:
+        """Return a split by its name; `val` and `valid` are taken for `validation`."""
+        name = {"val": "validation", "valid": "validation"}.get(name, name)
+        if name not in SPLIT_NAMES:
+            raise DataError(f"no split {name!r}; there are {', '.join(SPLIT_NAMES)}")
+        return self.test if name == "test" else getattr(self, name)  # type: ignore[no-any-return]
+
+    def sealed(self) -> "ImageDataset":
+        """Return the data set without its test split, so that nothing can be chosen on it."""
+        return replace(self, _test=None)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over class names and the images and labels of train and validation: the same data, the same hex."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for split in (self.train, self.validation):
+            digest.update(repr(split.images.shape).encode())
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels).data)
+        return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""Every error a caller can meet.
+
+    KilnetError                    exit 1
+    ├── InputError (ValueError)    exit 2   something the caller gave cannot be used
+    │   ├── ConfigError                     a key or value of the configuration
+    │   ├── DataError                       a data set, folder or archive as a whole
+    │   │   └── UnusableImageError          one image file, with the reason
+    │   ├── ModelError                      a network that does not exist or does not fit the images
+    │   └── RunFolderError                  a run folder that is missing, foreign or differently configured
+    ├── BusyError                  exit 1   another process holds the run folder
+    ├── DownloadError              exit 1   no mirror delivered the file
+    ├── StorageError               exit 1   a file could not be written
+    ├── DivergedError              exit 1   the training loss became NaN or infinite
+    └── InterruptedRunError        exit 130 stopped by the user; the state is saved
+
+Messages are one line: what is wrong, where, and what to do.
+"""
+
+from typing import ClassVar
+
+
+class KilnetError(Exception):
+    """Base of all errors that Kilnet raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(KilnetError, ValueError):
+    """Something the caller gave cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A key or a value of the configuration is wrong."""
+
+
+class DataError(InputError):
+    """A data set, a folder or an archive cannot be used as a whole."""
+
+
+class UnusableImageError(DataError):
+    """One image file cannot be used; the message is the reason, without the path."""
+
+
+class ModelError(InputError):
+    """A network does not exist, or does not fit the images."""
+
+
+class RunFolderError(InputError):
+    """A run folder is missing, is not one, or belongs to another configuration."""
+
+
+class BusyError(KilnetError):
+    """Another process is writing this run folder."""
+
+
+class DownloadError(KilnetError):
+    """No mirror delivered the file."""
+
+
+class StorageError(KilnetError):
+    """A file could not be written; what was there before is untouched."""
+
+
+class DivergedError(KilnetError):
+    """The training loss became NaN or infinite."""
+
+
+class InterruptedRunError(KilnetError):
+    """The user stopped the run; its state is saved."""
+
+    exit_code = 130
