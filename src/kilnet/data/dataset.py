@@ -12,6 +12,18 @@ from kilnet.errors import DataError
 SPLIT_NAMES = ("train", "validation", "test")
 
 
+def split_name(name: str) -> str:
+    """Return the full name of a split: `val` and `valid` stand for `validation`.
+
+    Raises:
+        DataError: there is no such split.
+    """
+    name = {"val": "validation", "valid": "validation"}.get(name, name)
+    if name not in (*SPLIT_NAMES, "all"):
+        raise DataError(f"no split {name!r}; there are {', '.join(SPLIT_NAMES)} and all")
+    return name
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images and labels of one split.
@@ -82,10 +94,14 @@ class ImageDataset:
         return self._test
 
     def split(self, name: str) -> Split:
-        """Return a split by its name; `val` and `valid` are taken for `validation`."""
-        name = {"val": "validation", "valid": "validation"}.get(name, name)
-        if name not in SPLIT_NAMES:
-            raise DataError(f"no split {name!r}; there are {', '.join(SPLIT_NAMES)}")
+        """Return a split by its name, or "all" of them, one after another; see `split_name`."""
+        name = split_name(name)
+        if name == "all":
+            return Split(
+                np.concatenate([self.train.images, self.validation.images, self.test.images]),
+                np.concatenate([self.train.labels, self.validation.labels, self.test.labels]),
+                self.train.names + self.validation.names + self.test.names,
+            )
         return self.test if name == "test" else getattr(self, name)  # type: ignore[no-any-return]
 
     def sealed(self) -> "ImageDataset":

@@ -1,0 +1,55 @@
+"""Kilnet: train, tune and understand small image classifiers.
+
+    import kilnet
+    run = kilnet.train("cifar10", model="ConfigNet", epochs=10)
+    print(kilnet.evaluate(run).accuracy)
+    classifier = kilnet.load(run)
+
+Names are imported when they are first used, so that `import kilnet` and `kilnet --help` do not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kilnet.api import Run, evaluate, load, train
+    from kilnet.classifier import Classifier
+    from kilnet.data.dataset import ImageDataset, Split
+    from kilnet.metrics import Evaluation
+    from kilnet.models import ConfigNet, ConvNet, ResNet
+    from kilnet.training.early_stopping import EarlyStopping
+
+__all__ = [
+    "Classifier",
+    "ConfigNet",
+    "ConvNet",
+    "EarlyStopping",
+    "Evaluation",
+    "ImageDataset",
+    "ResNet",
+    "Run",
+    "Split",
+    "evaluate",
+    "load",
+    "train",
+]
+
+_HOMES = {
+    "kilnet.api": ("Run", "evaluate", "load", "train"),
+    "kilnet.classifier": ("Classifier",),
+    "kilnet.data.dataset": ("ImageDataset", "Split"),
+    "kilnet.metrics": ("Evaluation",),
+    "kilnet.models": ("ConfigNet", "ConvNet", "ResNet"),
+    "kilnet.training.early_stopping": ("EarlyStopping",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'kilnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,220 @@
+"""The public verbs: train, evaluate, load. The command line parses, calls these and prints."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kilnet import models
+from kilnet.classifier import Classifier
+from kilnet.config import DataConfig, RunConfig, load_config
+from kilnet.data.adopt import PairDataset, adopt_dataset
+from kilnet.data.dataset import ImageDataset, split_name
+from kilnet.data.sources import NAMES, load_dataset
+from kilnet.errors import DataError
+from kilnet.evaluation import data_of_run, evaluate_classifier, load_run
+from kilnet.metrics import Evaluation
+from kilnet.reporting import figures
+from kilnet.reporting.files import write_evaluation
+from kilnet.reporting.progress import ProgressDisplay
+from kilnet.storage import write_json
+from kilnet.training.loop import EpochRecord
+from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import TrainingSession, free_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A training run on disk.
+
+    Attributes:
+        folder: its run folder.
+        config: complete.
+        history: a record an epoch.
+        best: the record whose weights are kept.
+        num_validation: images behind each validation accuracy.
+        finished: whether there is nothing left to train.
+    """
+
+    folder: Path
+    config: RunConfig
+    history: tuple[EpochRecord, ...]
+    best: EpochRecord
+    num_validation: int
+    finished: bool
+
+
+Data = str | Path | ImageDataset | PairDataset
+
+
+def train(
+    data: Data = "cifar10",
+    model: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a network, or go on with a run that was interrupted; the same call again goes on.
+
+    Args:
+        data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
+            (image, label) pairs.
+        model: a name of `kilnet.models.MODELS`, or "package.module:builder".
+        recipe: TOML file with any keys of `RunConfig`.
+        settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
+            arguments win over them.
+        epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
+        out: run folder; by default a free name in `runs/`, or the run of this configuration that is there.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; nothing is left half-written.
+    """
+    named = {
+        "data.source": str(data) if isinstance(data, str | Path) else type(data).__name__,
+        "model.name": model,
+        "training.epochs": epochs,
+        "seed": seed,
+        "hardware.device": device,
+    }
+    settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    config = load_config(Path(recipe) if recipe is not None else None, settings)
+    config = config.model_copy(update={"model": models.complete(config.model), "data": _located(config.data)})
+    with ProgressDisplay(enabled=progress) as display:
+        dataset = _in_memory(data, config.data, display)
+        folder = Path(out) if out is not None else _default_folder(dataset, config)
+        session = TrainingSession(dataset, config, folder)
+        _introduce(session, dataset, display)
+        display.follow(session, config.training.epochs)
+        run = _as_run(session, dataset)
+        _draw_learning_curves(session)
+        return run
+
+
+def evaluate(
+    run: Run | str | Path,
+    split: str | None = None,
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluate a run's best weights, and write numbers and pictures into its folder.
+
+    Writes evaluation.json (an entry a split, with how often the test split has been read), a folder of CSV files
+    and `plots/`.
+
+    Args:
+        run: what `train` returned, or its folder.
+        split: "test" (the default for the run's own data), "validation" or "train"; for other data also "all",
+            which is the default there.
+        data: other data with the same class names.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`.
+    """
+    folder = RunFolder(run.folder if isinstance(run, Run) else Path(run))
+    classifier = load_run(folder.path)
+    with ProgressDisplay(enabled=progress) as display:
+        if data is None or isinstance(data, str | Path):
+            wanted = data_of_run(folder, None if data is None else str(data), data_dir)
+            dataset = load_dataset(wanted, display.advance)
+        else:
+            dataset = _in_memory(data, folder.config().data, display)
+        is_own = dataset.fingerprint == folder.environment().get("data", {}).get("fingerprint")
+        if data is None and not is_own:
+            raise DataError(
+                f"{dataset.name}: not the images that {folder.path} was trained on; its test images may have been "
+                "trained on. Name the data with --data to evaluate on all of it"
+            )
+        split = split_name(split or ("test" if is_own else "all"))
+        _warn(dataset, display)
+        evaluated = evaluate_classifier(classifier, dataset, split)
+    entry = split if is_own else f"{dataset.name} {split}"
+    evaluation = replace(evaluated.evaluation, split=entry)
+    with folder.locked():
+        images = evaluated.images
+        write_evaluation(folder.path, evaluation, images.names, evaluated.logits, images.labels)
+        kept = folder.evaluations()
+        num_reads = kept.get(entry, {}).get("num_reads", 0) + 1
+        write_json(folder.evaluation_path, {**kept, entry: {**evaluation.to_dict(), "num_reads": num_reads}})
+        plots = folder.path / "plots"
+        plots.mkdir(exist_ok=True)
+        name = "-".join(entry.split())
+        for normalise in ("counts", "recall", "precision"):
+            figure = figures.confusion_matrix(evaluation, normalise)
+            figures.save(figure, plots / f"confusion-{normalise}-{name}.png")
+        figures.save(figures.per_class(evaluation), plots / f"per-class-{name}.png")
+    return evaluation
+
+
+def load(run: Run | str | Path) -> Classifier:
+    """Load the best weights of a run with its classes and preprocessing; nothing in the folder is executed.
+
+    Raises:
+        RunFolderError: there is no run, or it has no weights yet.
+    """
+    return load_run(run.folder if isinstance(run, Run) else Path(run))
+
+
+def _in_memory(data: Data, config: DataConfig, display: ProgressDisplay) -> ImageDataset:
+    if isinstance(data, ImageDataset):
+        return data
+    if isinstance(data, str | Path):
+        return load_dataset(config, display.advance)
+    return adopt_dataset(data, config=config)
+
+
+def _located(config: DataConfig) -> DataConfig:
+    """Write a folder's whole path down, so that the run can be repeated from anywhere."""
+    if Path(config.source).expanduser().is_dir() and config.source not in NAMES:
+        return config.model_copy(update={"source": str(Path(config.source).expanduser().resolve())})
+    return config
+
+
+def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:
+    name = f"{dataset.name}-{config.model.name}"
+    return free_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-."), config)
+
+
+def _introduce(session: TrainingSession, dataset: ImageDataset, display: ProgressDisplay) -> None:
+    channels, height, width = dataset.image_shape
+    display.say(
+        f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.validation):,} to validate, "
+        f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
+    )
+    _warn(dataset, display)
+    display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
+    display.say(f"{session.settings.device}, {session.settings.threads} threads: {session.settings.reason}")
+    if session.finished:
+        display.say(f"{session.folder.path}: finished already")
+    elif session.num_epochs_before or session.folder.exists:
+        display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
+    else:
+        display.say(f"run folder: {session.folder.path}")
+
+
+def _warn(dataset: ImageDataset, display: ProgressDisplay) -> None:
+    for warning in dataset.warnings:
+        display.say(f"warning: {warning}")
+
+
+def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:
+    best = [record for record in session.history if record.is_best][-1]
+    return Run(
+        session.folder.path, session.config, tuple(session.history), best, len(dataset.validation), session.finished
+    )
+
+
+def _draw_learning_curves(session: TrainingSession) -> None:
+    plots = session.folder.path / "plots"
+    plots.mkdir(exist_ok=True)
+    figures.save(figures.learning_curves([asdict(record) for record in session.history]), plots / "learning-curves.png")

@@ -1,0 +1,144 @@
+"""A trained network with what it needs to be used: class names and preprocessing."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from kilnet import inference, models
+from kilnet.config import ModelConfig
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.hardware import Settings, resolve_device
+from kilnet.storage import write_bytes
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained network, ready to use.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        model_config: its name and options.
+        classes: class names; logits are in this order.
+        preprocessing: normalisation, fitted on the training images.
+        settings: device, precision, layout and threads.
+    """
+
+    model: nn.Module
+    model_config: ModelConfig
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    settings: Settings
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images it takes."""
+        return len(self.preprocessing.mean), *self.preprocessing.image_size
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return unnormalised log-probabilities.
+
+        Args:
+            images: uint8 (num_images, channels, height, width), RGB, of `image_shape`.
+
+        Returns:
+            float32 (num_images, num_classes).
+
+        Raises:
+            DataError: dtype or shape do not fit.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
+            raise DataError(
+                f"this network takes uint8 images of shape (n, {', '.join(map(str, self.image_shape))}), "
+                f"not {images.dtype} {images.shape}"
+            )
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        return inference.logits(self.model, pixels, self.preprocessing, self.settings).cpu().numpy()
+
+    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return softmax of `logits`: float32 (num_images, num_classes), each row sums to 1."""
+        return torch.softmax(torch.from_numpy(self.logits(images)), 1).numpy()
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
+        """Return the most probable class name of each image; see `logits` for the images."""
+        return [self.classes[index] for index in self.logits(images).argmax(1)]
+
+
+def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -> None:
+    """Write the weights, with everything that `load_classifier` needs in the file's metadata.
+
+    The same weights give the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is untouched.
+    """
+    description = {
+        "format": _FORMAT,
+        "model": classifier.model_config.model_dump(),
+        "classes": classifier.classes,
+        "preprocessing": asdict(classifier.preprocessing),
+        **notes,
+    }
+    # One entry: safetensors does not promise an order of several.
+    metadata = {"kilnet": json.dumps(description, sort_keys=True)}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.model.state_dict().items()}
+    write_bytes(path, save(tensors, metadata))
+
+
+def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
+    """Read weights that `save_classifier` wrote; nothing in the file is executed.
+
+    Args:
+        path: a `weights.safetensors`.
+        settings: how to compute; by default fp32 on the best device there is.
+
+    Raises:
+        RunFolderError: the file is missing, damaged, or not Kilnet's.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {})["kilnet"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise RunFolderError(f"{path}: not a file of weights that Kilnet wrote: {error}") from None
+    try:
+        parts = description["preprocessing"]
+        height, width = parts["image_size"]
+        preprocessing = Preprocessing(tuple(parts["mean"]), tuple(parts["std"]), (height, width))
+        classes = tuple(description["classes"])
+        config = ModelConfig(**description["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{path}: its description is incomplete: {error!r}") from None
+    settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
+    model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunFolderError(f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}") from None
+    return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings)
+
+
+def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return, for class names of other data, the network's index of each.
+
+    Raises:
+        InputError: a name is not among the network's classes.
+    """
+    unknown = [name for name in names if name not in classifier.classes]
+    if unknown:
+        raise InputError(
+            f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
+        )
+    return np.array([classifier.classes.index(name) for name in names], np.int64)

@@ -1,0 +1,161 @@
+"""Any data set of (image, label) pairs -> images in memory."""
+
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kilnet.config import DataConfig
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.decode import to_rgb
+from kilnet.data.resize import default_side, to_square
+from kilnet.data.splits import complete, shuffled
+from kilnet.errors import DataError
+
+
+class PairDataset(Protocol):
+    """A map-style data set, as torchvision's are: `dataset[i]` is (image, label)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def adopt_dataset(
+    train: PairDataset,
+    validation: PairDataset | None = None,
+    test: PairDataset | None = None,
+    classes: Sequence[str] | None = None,
+    config: DataConfig | None = None,
+) -> ImageDataset:
+    """Read a data set of pairs into memory once; splits that are not given are carved out of `train`.
+
+    An image may be a Pillow image, or an array or tensor: (height, width), (height, width, channels) or
+    (channels, height, width) with 1 or 3 channels; uint8, or floating point from 0 to 1, which is rounded to
+    uint8. Grey stays one channel where all images are grey. Images that are not all squares of one size are
+    scaled as those of a folder (`to_square`, `default_side`); `config.image_size` scales all. Give the data
+    set without random transforms and without normalisation: Kilnet augments and normalises itself, and cannot
+    see that an image would come out differently the next time.
+
+    Args:
+        classes: names by label; unset, the data set's own `classes`, else "0", "1", and so on.
+        config: splits and image size; its `source` is not looked at.
+
+    Raises:
+        DataError: an item is no pair, an image or label has another form, or a class is too small to split.
+    """
+    config = config or DataConfig()
+    name = type(train).__name__
+    given = {"train": train, "validation": validation, "test": test}
+    read = {split: _read(f"{name} {split}", pairs) for split, pairs in given.items() if pairs is not None}
+    classes = tuple(
+        classes or getattr(train, "classes", None) or _numbers(labels for _, labels in read.values())
+    )
+    every_image = [image for images, _ in read.values() for image in images]
+    side = config.image_size or _common_side(every_image)
+    num_channels = max(image.shape[2] for image in every_image)
+    splits: dict[str, Split] = {}
+    for split, (images, labels) in read.items():
+        if labels.max() >= len(classes):
+            raise DataError(f"{name} {split}: label {labels.max()}, but there are {len(classes)} classes")
+        squares = np.empty((len(images), num_channels, side, side), np.uint8)
+        for square, image in zip(squares, images, strict=True):
+            square[:] = to_square(image, side)  # one grey channel fills three
+        splits[split] = Split(squares, labels, tuple(f"{split}/{i:05}" for i in range(len(images))))
+    for label, class_name in enumerate(classes):
+        if not np.any(splits["train"].labels == label):
+            raise DataError(f"{name} train: class {class_name} has no image; labels count from 0")
+    try:
+        completed = complete(
+            shuffled(splits["train"], config.split_seed),
+            splits.get("validation"),
+            splits.get("test"),
+            classes,
+            config,
+        )
+    except DataError as error:
+        raise DataError(f"{name} train: {error}") from None
+    return ImageDataset(name, classes, *completed)
+
+
+def _read(where: str, pairs: PairDataset) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
+    images, labels = [], []
+    for index in range(len(pairs)):
+        item = pairs[index]
+        try:
+            image, label = item
+        except (TypeError, ValueError):
+            raise DataError(f"{where}: item {index} is no (image, label) pair") from None
+        try:
+            images.append(_to_pixels(image))
+            labels.append(_to_label(label))
+        except DataError as error:
+            raise DataError(f"{where}: item {index}: {error}") from None
+    if not images:
+        raise DataError(f"{where}: is empty")
+    return images, np.array(labels, np.int64)
+
+
+def _to_label(label: Any) -> int:
+    try:
+        number = operator.index(label)
+    except TypeError:
+        raise DataError(f"label {label!r} is no whole number; give the index of the class") from None
+    if number < 0:
+        raise DataError(f"label {number} is negative; labels count from 0")
+    return number
+
+
+def _to_pixels(image: Any) -> npt.NDArray[np.uint8]:
+    """Return uint8 (height, width, 1 or 3)."""
+    if isinstance(image, Image.Image):
+        if image.mode in ("1", "L") and not image.has_transparency_data:
+            return np.asarray(image.convert("L"))[:, :, None]
+        return to_rgb(image)
+    is_tensor = hasattr(image, "detach")
+    try:
+        pixels = np.asarray(image.detach().cpu() if is_tensor else image)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"a {type(image).__name__} is no image; give Pillow images, arrays or tensors"
+        ) from None
+    return _to_bytes(_channels_last(pixels, is_tensor))
+
+
+def _channels_last(pixels: npt.NDArray[Any], is_tensor: bool) -> npt.NDArray[Any]:
+    if 0 not in pixels.shape:
+        if pixels.ndim == 2:
+            return pixels[:, :, None]
+        first, last = (pixels.ndim == 3 and pixels.shape[axis] in (1, 3) for axis in (0, -1))
+        if first and (
+            is_tensor or not last
+        ):  # where both could be meant, torch puts channels first, numpy last
+            return pixels.transpose(1, 2, 0)
+        if last:
+            return pixels
+    raise DataError(f"shape {pixels.shape} is no image of 1 or 3 channels")
+
+
+def _to_bytes(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise DataError(f"{pixels.dtype} pixels; give uint8, or floating point from 0 to 1")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= 0 and high <= 1):  # NaN fails too
+        raise DataError(f"pixels from {low:.3g} to {high:.3g}, not 0 to 1; leave out the normalisation")
+    return np.asarray(np.rint(pixels * 255), np.uint8)
+
+
+def _common_side(images: Sequence[npt.NDArray[np.uint8]]) -> int:
+    sides: set[int] = {side for image in images for side in image.shape[:2]}
+    if len(sides) == 1:
+        return sides.pop()
+    return default_side(np.array([max(image.shape[:2]) for image in images], np.int64))
+
+
+def _numbers(all_labels: Iterable[npt.NDArray[np.int64]]) -> list[str]:
+    return [str(label) for label in range(1 + max(int(labels.max()) for labels in all_labels))]

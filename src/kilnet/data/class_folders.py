@@ -1,0 +1,86 @@
+"""Which sub-folder is which class of which split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kilnet.config import nearest
+from kilnet.data.walk import find_files, list_folder
+from kilnet.errors import DataError
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """Which folder holds which class of which split.
+
+    Attributes:
+        classes: names, sorted; of all splits together, so that a name has one label everywhere.
+        folders: (split, label, folder); the split is "train" for all where the folder has no split folders.
+        stray: files outside the class folders, relative to the folder.
+    """
+
+    classes: tuple[str, ...]
+    folders: tuple[tuple[str, int, Path], ...]
+    stray: tuple[str, ...]
+
+
+def find_classes(folder: Path) -> ClassFolders:
+    """Find the class folders.
+
+    Where there is a folder `train` with sub-folders (in any case), it and `val`, `valid`, `validation` and
+    `test` beside it are splits, and their sub-folders are the classes. Else the sub-folders of `folder` are
+    the classes. Hidden files and what file managers leave behind do not count.
+
+    Raises:
+        DataError: no sub-folders; `test` without `train`; a split given twice; a class that train lacks.
+    """
+    children, stray = list_folder(folder)
+    if not children:
+        raise DataError(f"{folder}: no sub-folders; put the pictures of each class into one of its own")
+    splits = _find_splits(folder, children)
+    if not splits:
+        splits = {"train": folder}
+    else:
+        for child in set(children) - set(splits.values()):
+            stray += find_files(child)[0]
+
+    found = []
+    for split, split_folder in splits.items():
+        class_folders, beside = list_folder(split_folder)
+        found += [(split, child) for child in class_folders]
+        if split_folder != folder:
+            stray += beside
+    classes = tuple(sorted({child.name for split, child in found if split == "train"}))
+    for split, child in found:
+        if child.name not in classes:
+            hint = nearest(child.name, list(classes))
+            raise DataError(f"{child}: {split} has a class {child.name} that train lacks{hint}")
+    return ClassFolders(
+        classes,
+        tuple((split, classes.index(child.name), child) for split, child in found),
+        tuple(sorted(path.relative_to(folder).as_posix() for path in stray)),
+    )
+
+
+def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
+    splits: dict[str, Path] = {}
+    named = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
+    has_train = any(child.name.lower() == "train" and list_folder(child)[0] for child in named)
+    if not has_train:
+        if named == children:
+            present = ", ".join(child.name for child in children)
+            raise DataError(f"{folder}: has {present}, but no train folder with a sub-folder a class")
+        return {}
+    for child in named:
+        split = SPLIT_FOLDERS[child.name.lower()]
+        if split in splits:
+            raise DataError(f"{folder}: {splits[split].name} and {child.name} are the same split; keep one")
+        splits[split] = child
+    return splits

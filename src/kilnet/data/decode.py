@@ -1,0 +1,81 @@
+"""One image file -> uint8 RGB pixels, or the reason why not.
+
+What makes a file an image is its content, never its name. JPEG, PNG, GIF, BMP, WebP, TIFF and PPM are read.
+EXIF orientation is applied; transparency is laid on white; every colour mode becomes 8-bit RGB.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from kilnet.errors import UnusableImageError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+MAX_PIXELS = 2**30 // 4 // 3
+"""89 megapixels, a quarter of a GiB as RGB: where Pillow itself begins to warn of decompression bombs."""
+VERSION = 1
+"""Raise it when the same file gives other pixels, so that cached images are made anew."""
+
+
+def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+    """Read one picture.
+
+    16-bit grey is scaled to 8 bits (value / 257, rounded); of an animation or a multi-page file the first
+    picture is read. The size is checked before any pixel is decoded.
+
+    Returns:
+        (uint8 (height, width, 3), warnings of one line each).
+
+    Raises:
+        UnusableImageError: the reason, without the path.
+    """
+    if not isinstance(source, bytes):
+        try:
+            source = source.read_bytes()
+        except OSError as error:
+            raise UnusableImageError(f"cannot be read: {error.strerror or error}") from None
+    if not source:
+        raise UnusableImageError("empty file")
+    try:
+        with Image.open(io.BytesIO(source), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnusableImageError(f"{width} × {height} pixels, above the limit of {MAX_PIXELS}")
+            # A JPEG's further pictures are thumbnails and depth maps that cameras add, no animation.
+            num_frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            image.seek(0)
+            pixels = to_rgb(ImageOps.exif_transpose(image))
+    except UnusableImageError:
+        raise
+    except UnidentifiedImageError:
+        raise UnusableImageError(f"no image in one of the formats {', '.join(FORMATS)}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS}") from None
+    except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnusableImageError(f"damaged or cut short: {reason}") from None
+    warnings = (f"first of {num_frames} pictures",) if num_frames > 1 else ()
+    return pixels, warnings
+
+
+def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return a picture of any colour mode as uint8 (height, width, 3).
+
+    Raises:
+        UnusableImageError: its pixels have no known range.
+    """
+    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise UnusableImageError(f"pixel values {values.min()} to {values.max()} do not fit 16 bits")
+        grey = ((values + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    if image.mode == "F":
+        raise UnusableImageError("floating-point pixels have no known range; save it as an 8-bit image")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,127 @@
+"""A folder of pictures: one sub-folder a class, with or without train, validation and test above them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import DataConfig
+from kilnet.data.class_folders import find_classes
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Split
+from kilnet.data.pictures import Pictures, read_pictures
+from kilnet.data.progress import Progress, silent
+from kilnet.data.splits import complete, shuffled
+from kilnet.data.walk import Problem, find_files
+from kilnet.errors import DataError
+
+MAX_WARNINGS = 5
+"""So many files are named when training starts; `kilnet data` names all."""
+
+
+@dataclass(frozen=True, eq=False)
+class FolderContents:
+    """Every file in the class folders, decoded or refused.
+
+    Attributes:
+        splits, labels: one a picture in `pictures`.
+        problems: files and folders that cannot be used, with the reason.
+    """
+
+    classes: tuple[str, ...]
+    pictures: Pictures
+    splits: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int64]
+    problems: tuple[Problem, ...]
+    stray: tuple[str, ...]
+
+
+def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> ImageDataset:
+    """Load a folder of pictures as a data set; its classes by `find_classes`, its splits by `complete`.
+
+    All pictures become RGB squares of one side (`to_square`): `image_size`, or else fitted to the pictures
+    (`default_side`). The training images come in a random order of `split_seed`, so that the first so many of
+    them are a fair sample.
+
+    Raises:
+        DataError: no classes, an empty class, or, unless `on_bad_image` is "skip", a file that is no usable
+        image.
+    """
+    return assemble(folder, read_folder(folder, config, progress), config)
+
+
+def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> ImageDataset:
+    """Make a data set of what `read_folder` found; see `load_folder`."""
+    warnings = list(contents.pictures.warnings[:MAX_WARNINGS])
+    num_more = len(contents.pictures.warnings) - MAX_WARNINGS
+    if num_more > 0:
+        warnings.append(f"and {num_more} more; `kilnet data {folder}` lists them")
+    if contents.problems:
+        first = contents.problems[0]
+        found = f"{_count(contents.problems)} no usable image, first {first.path}: {first.reason}"
+        if config.on_bad_image == "fail":
+            raise DataError(
+                f"{folder}: {found}; `--on-bad-image skip` leaves such files out, "
+                f"`kilnet data {folder}` lists them"
+            )
+        warnings.append(f"{folder}: left out: {found}")
+    given = {name: _split(contents, name) for name in SPLIT_NAMES}
+    for label, name in enumerate(contents.classes):
+        if not np.any(given["train"].labels == label):
+            raise DataError(f"{folder}: class {name} has no usable image to train on; add some or remove it")
+    if len(contents.classes) < 2:
+        raise DataError(
+            f"{folder}: one class ({contents.classes[0]}); a classifier needs at least two, "
+            "each a sub-folder of pictures"
+        )
+    try:
+        train, validation, test = complete(
+            shuffled(given["train"], config.split_seed),
+            given["validation"] if len(given["validation"]) else None,
+            given["test"] if len(given["test"]) else None,
+            contents.classes,
+            config,
+        )
+    except DataError as error:
+        raise DataError(f"{folder}: {error}") from None
+    return ImageDataset(folder.resolve().name, contents.classes, train, validation, test, tuple(warnings))
+
+
+def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> FolderContents:
+    """Decode every file in the class folders of `folder`; refuses nothing but a folder without classes.
+
+    Raises:
+        DataError: no class folders, or a class that train lacks.
+    """
+    layout = find_classes(folder)
+    problems: list[Problem] = []
+    paths: list[str] = []
+    where: list[tuple[str, int]] = []
+    for split, label, class_folder in layout.folders:
+        files, unreadable = find_files(class_folder)
+        paths += [path.relative_to(folder).as_posix() for path in files]
+        where += [(split, label)] * len(files)
+        problems += [
+            Problem(problem.relative_to(folder).as_posix(), reason) for problem, reason in unreadable
+        ]
+    pictures = read_pictures(folder, paths, config.image_size, progress)
+    kept = [where[i] for i in pictures.indices]
+    return FolderContents(
+        layout.classes,
+        pictures,
+        np.array([split for split, _ in kept], dtype=np.str_),
+        np.array([label for _, label in kept], dtype=np.int64),
+        (*problems, *pictures.problems),
+        layout.stray,
+    )
+
+
+def _split(contents: FolderContents, name: str) -> Split:
+    (chosen,) = np.nonzero(contents.splits == name)
+    paths = contents.pictures.paths
+    return Split(contents.pictures.images[chosen], contents.labels[chosen], tuple(paths[i] for i in chosen))
+
+
+def _count(problems: Sequence[Problem]) -> str:
+    return "1 file is" if len(problems) == 1 else f"{len(problems)} files are"

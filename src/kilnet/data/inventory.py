@@ -1,0 +1,184 @@
+"""What a data set holds, and what is wrong with it, for `kilnet data`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import DataConfig
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset
+from kilnet.data.folder import assemble, read_folder
+from kilnet.data.progress import Progress, silent
+from kilnet.data.sources import NAMES, find_folder, load_dataset
+from kilnet.data.splits import content_hashes
+from kilnet.data.walk import Problem
+from kilnet.errors import DataError
+
+FEW_IMAGES = 50
+"""Fewer training images of a class are called few: a judgement, no theorem."""
+UNBALANCED = 3.0
+"""A class with so many times the training images of another is noted; a judgement too."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Width and height of the pictures in pixels, each counted apart: (minimum, median, maximum)."""
+
+    width: tuple[int, float, int]
+    height: tuple[int, float, int]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """A data set in numbers and lists; `dataclasses.asdict` makes it fit for JSON.
+
+    Attributes:
+        name: as the user called it.
+        num_images: split -> class -> usable images, as training will see them.
+        image_shape: (channels, height, width) for training.
+        original_sizes: of the files of a folder, upright.
+        unusable: files in class folders that are no usable images, with the reason.
+        stray: files that are in no class folder; training ignores them.
+        duplicates_within_class: names of equal pictures in one class, a tuple a picture.
+        duplicates_across_classes: names of equal pictures in several classes: one label must be wrong.
+        duplicates_across_splits: names of equal pictures in several splits: the test knows them from
+            training.
+        warnings: from loading.
+        notes: what to look at before training, a line each.
+
+    Pictures are equal when all pixels are, at full size, whatever the files' names and formats.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    num_images: dict[str, dict[str, int]]
+    image_shape: tuple[int, int, int]
+    original_sizes: Sizes | None
+    unusable: tuple[Problem, ...]
+    stray: tuple[str, ...]
+    duplicates_within_class: tuple[tuple[str, ...], ...]
+    duplicates_across_classes: tuple[tuple[str, ...], ...]
+    duplicates_across_splits: tuple[tuple[str, ...], ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def inspect_data(config: DataConfig, progress: Progress = silent) -> Inventory:
+    """Take stock of a data set; unusable files and classes that are too small are listed, not refused.
+
+    Raises:
+        DataError: there is no such data set or folder, or no classes in it.
+        DownloadError: CIFAR-10 could not be fetched.
+    """
+    if config.source in NAMES:
+        return _of_dataset(load_dataset(config, progress))
+    return _of_folder(config, progress)
+
+
+def _of_dataset(dataset: ImageDataset) -> Inventory:
+    splits = [dataset.split(name) for name in SPLIT_NAMES]
+    labels = np.concatenate([split.labels for split in splits])
+    of_split = np.repeat(SPLIT_NAMES, [len(split) for split in splits])
+    names = [name for split in splits for name in split.names]
+    hashes = np.concatenate([content_hashes(split.images) for split in splits])
+    num_images = _count(dataset.classes, of_split, labels)
+    return Inventory(
+        dataset.name,
+        dataset.classes,
+        num_images,
+        dataset.image_shape,
+        None,
+        (),
+        (),
+        *_find_duplicates(names, hashes, labels, of_split),
+        dataset.warnings,
+        _notes(num_images),
+    )
+
+
+def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
+    folder = find_folder(config.source)
+    contents = read_folder(folder, config, progress)
+    pictures = contents.pictures
+    num_images = _count(contents.classes, contents.splits, contents.labels)
+    notes: tuple[str, ...] = ()
+    try:
+        dataset = assemble(folder, contents, config.model_copy(update={"on_bad_image": "skip"}))
+    except DataError as error:
+        notes = (str(error),)
+    else:
+        for name in SPLIT_NAMES:
+            counts = np.bincount(dataset.split(name).labels, minlength=len(contents.classes))
+            num_images[name] = dict(zip(contents.classes, counts.tolist(), strict=True))
+    return Inventory(
+        folder.resolve().name,
+        contents.classes,
+        num_images,
+        (3, *pictures.images.shape[2:]),
+        Sizes(_spread(pictures.sizes[:, 0]), _spread(pictures.sizes[:, 1])),
+        contents.problems,
+        contents.stray,
+        *_find_duplicates(pictures.paths, pictures.hashes, contents.labels, contents.splits),
+        pictures.warnings,
+        (*notes, *_notes(num_images)),
+    )
+
+
+def _count(
+    classes: Sequence[str], splits: npt.NDArray[np.str_], labels: npt.NDArray[np.int64]
+) -> dict[str, dict[str, int]]:
+    return {
+        split: {
+            name: int(np.count_nonzero((splits == split) & (labels == label)))
+            for label, name in enumerate(classes)
+        }
+        for split in SPLIT_NAMES
+    }
+
+
+def _spread(pixels: npt.NDArray[np.int64]) -> tuple[int, float, int]:
+    if len(pixels) == 0:
+        return 0, 0.0, 0
+    return int(pixels.min()), float(np.median(pixels)), int(pixels.max())
+
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+def _find_duplicates(
+    names: Sequence[str],
+    hashes: npt.NDArray[np.uint64],
+    labels: npt.NDArray[np.int64],
+    splits: npt.NDArray[np.str_],
+) -> tuple[Groups, Groups, Groups]:
+    order = np.argsort(hashes, kind="stable")
+    (starts,) = np.nonzero(np.diff(hashes[order], prepend=hashes[order][:1] + 1))
+    within: list[tuple[str, ...]] = []
+    across_classes: list[tuple[str, ...]] = []
+    across_splits: list[tuple[str, ...]] = []
+    for group in np.split(order, starts[1:]):
+        if len(group) < 2:
+            continue
+        equal = tuple(sorted(names[i] for i in group))
+        (within if len(set(labels[group])) == 1 else across_classes).append(equal)
+        if len(set(splits[group])) > 1:
+            across_splits.append(equal)
+    return tuple(sorted(within)), tuple(sorted(across_classes)), tuple(sorted(across_splits))
+
+
+def _notes(num_images: dict[str, dict[str, int]]) -> tuple[str, ...]:
+    train = num_images["train"]
+    notes = [
+        f"class {name} has {count} training images, fewer than {FEW_IMAGES}; its accuracy will be uncertain"
+        for name, count in train.items()
+        if count < FEW_IMAGES
+    ]
+    largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
+    if train[smallest] and train[largest] / train[smallest] >= UNBALANCED:
+        share = train[largest] / sum(train.values())
+        notes.append(
+            f"unbalanced: class {largest} has {train[largest] / train[smallest]:.1f} times the training "
+            f"images of {smallest}; always answering {largest} would be right in {share:.1%} of them"
+        )
+    return tuple(notes)

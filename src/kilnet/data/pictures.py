@@ -1,0 +1,172 @@
+"""Many image files -> uint8 squares in memory, kept in the cache for the next start."""
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL import __version__ as pillow_version
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from kilnet.data.decode import FORMATS, VERSION, decode
+from kilnet.data.progress import Progress, silent
+from kilnet.data.resize import default_side, to_square
+from kilnet.data.walk import Problem
+from kilnet.errors import StorageError, UnusableImageError
+from kilnet.storage import cache_folder, write_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The usable ones of many files.
+
+    Attributes:
+        images: uint8 (num_images, 3, side, side).
+        sizes: int64 (num_images, 2): width and height in pixels of the file, upright.
+        hashes: uint64 (num_images,): of the pixels at full size; equal for equal pictures.
+        indices: int64 (num_images,): which of the files each image is.
+        paths: of the images, relative to the folder.
+        problems: the other files.
+        warnings: one line each.
+    """
+
+    images: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint64]
+    indices: npt.NDArray[np.int64]
+    paths: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
+def read_pictures(
+    folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress = silent
+) -> Pictures:
+    """Decode files and scale them to squares, or take them from the cache while no file has changed.
+
+    A file counts as unchanged while its path, length and time of change are the same. A damaged cache is made
+    anew; a cache that cannot be written is a warning.
+
+    Args:
+        paths: relative to `folder`.
+        image_size: side of the squares in pixels; None, `default_side` of the files.
+    """
+    cached = cache_folder() / "folders" / f"{_fingerprint(folder, paths, image_size)}.safetensors"
+    pictures = _load(cached, paths)
+    if pictures is None:
+        pictures = _decode_all(folder, paths, image_size, progress)
+        try:
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(cached, _dump(pictures))
+        except (OSError, StorageError) as error:
+            warning = f"the pictures will be decoded again next time: {error}"
+            return replace(pictures, warnings=(*pictures.warnings, warning))
+    return pictures
+
+
+def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress) -> Pictures:
+    num_threads = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+    with ThreadPoolExecutor(num_threads) as pool:  # Pillow decodes and scales without holding Python's lock
+        if image_size is None:
+            longer = np.fromiter(
+                pool.map(lambda path: _longer_side(folder / path), paths), np.int64, len(paths)
+            )
+            image_size = default_side(longer[longer > 0])
+        images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
+        sizes = np.zeros((len(paths), 2), np.int64)
+        hashes = np.zeros(len(paths), np.uint64)
+        problems, warnings, usable = [], [], []
+
+        def read(index: int) -> tuple[str, ...]:
+            pixels, found = decode(folder / paths[index])
+            images[index] = to_square(pixels, image_size)
+            sizes[index] = pixels.shape[1::-1]
+            digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
+            digest.update(np.ascontiguousarray(pixels).data)
+            hashes[index] = int.from_bytes(digest.digest())
+            return found
+
+        futures = [pool.submit(read, index) for index in range(len(paths))]
+        try:
+            for index, future in enumerate(futures):
+                try:
+                    warnings += [f"{paths[index]}: {warning}" for warning in future.result()]
+                    usable.append(index)
+                except UnusableImageError as error:
+                    problems.append(Problem(paths[index], str(error)))
+                progress("decode", index + 1, len(paths))
+        except BaseException:  # Ctrl-C: do not decode the rest first
+            pool.shutdown(cancel_futures=True)
+            raise
+    indices = np.array(usable, np.int64)
+    if len(usable) < len(paths):
+        images, sizes, hashes = images[indices], sizes[indices], hashes[indices]
+    return Pictures(
+        images, sizes, hashes, indices, tuple(paths[i] for i in usable), tuple(problems), tuple(warnings)
+    )
+
+
+def _longer_side(path: Path) -> int:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return max(image.size)
+    except Exception:  # what is wrong with it, decoding will tell
+        return 0
+
+
+def _fingerprint(folder: Path, paths: Sequence[str], image_size: int | None) -> str:
+    digest = hashlib.sha256(f"{VERSION} {pillow_version} {image_size} {folder.resolve()}".encode())
+    for path in paths:
+        try:
+            status = (folder / path).stat()
+            state = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            state = "unreadable"
+        digest.update(f"\0{path}\0{state}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _dump(pictures: Pictures) -> bytes:
+    tensors = {name: np.ascontiguousarray(getattr(pictures, name)) for name in _ARRAYS}
+    notes = {
+        "checksum": _checksum(tensors),
+        "problems": [asdict(problem) for problem in pictures.problems],
+        "warnings": pictures.warnings,
+    }
+    return save(tensors, {"notes": json.dumps(notes)})
+
+
+def _load(cached: Path, paths: Sequence[str]) -> Pictures | None:
+    try:
+        with safe_open(cached, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name) for name in _ARRAYS}
+            notes = json.loads(file.metadata()["notes"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    if notes["checksum"] != _checksum(tensors):
+        return None
+    return Pictures(
+        **tensors,
+        paths=tuple(paths[i] for i in tensors["indices"]),
+        problems=tuple(Problem(**problem) for problem in notes["problems"]),
+        warnings=tuple(notes["warnings"]),
+    )
+
+
+_ARRAYS = ("images", "sizes", "hashes", "indices")
+
+
+def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> int:
+    checksum = 0
+    for name in _ARRAYS:
+        checksum = zlib.crc32(tensors[name].data, checksum)
+    return checksum

@@ -1,0 +1,48 @@
+"""From what the user calls a data set to images in memory."""
+
+from pathlib import Path
+
+from kilnet.config import DataConfig, nearest
+from kilnet.data.cifar10 import load_cifar10
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.digits import load_digits
+from kilnet.data.folder import load_folder
+from kilnet.data.progress import Progress, silent
+from kilnet.errors import DataError
+
+NAMES = ("cifar10", "digits")
+
+
+def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDataset:
+    """Load "cifar10", "digits" or a folder of pictures, as `config` says.
+
+    Args:
+        progress: told how far fetching and decoding are.
+
+    Raises:
+        DataError: there is no such data set or folder, or it cannot be used; one line says why.
+        DownloadError: CIFAR-10 could not be fetched.
+    """
+    match config.source:
+        case "cifar10":
+            return load_cifar10(config, progress)
+        case "digits":
+            return load_digits(config)
+        case source:
+            return load_folder(find_folder(source), config, progress)
+
+
+def find_folder(source: str) -> Path:
+    """Return the folder of pictures that `source` names.
+
+    Raises:
+        DataError: it is no folder; the message tells a mistyped name from a missing folder.
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise DataError(
+            f"{source}: a file, not a folder; give a folder with one sub-folder of pictures a class"
+        )
+    raise DataError(f"{source}: no such folder, nor a known data set{nearest(source, list(NAMES))}")

@@ -1,0 +1,85 @@
+"""Stratified seeded splits that never part equal pictures."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import DataConfig
+from kilnet.data.dataset import Split
+from kilnet.errors import DataError
+from kilnet.seeding import generator
+
+
+def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """Return a hash of each image's pixels: uint64 (num_images,), equal where the pixels are.
+
+    64 bits of BLAKE2b: among a million different pictures, two share a hash with a chance below 1 in 10
+    million.
+    """
+    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def complete(
+    train: Split, validation: Split | None, test: Split | None, classes: Sequence[str], config: DataConfig
+) -> tuple[Split, Split, Split]:
+    """Carve the splits that are missing out of train, then keep its first `num_train` images.
+
+    Raises:
+        DataError: a class has too few different pictures to stand in every split.
+    """
+    if test is None:
+        num_further = int(validation is None)
+        train, test = carve(train, classes, config.test_fraction, config.split_seed, "test", num_further)
+    if validation is None:
+        train, validation = carve(train, classes, config.validation_fraction, config.split_seed, "validation")
+    if config.num_train is not None:
+        train = train.take(np.arange(min(config.num_train, len(train))))
+    return train, validation, test
+
+
+def shuffled(split: Split, seed: int) -> Split:
+    """Return the images in a random order, so that the first so many are a fair sample of all classes."""
+    return split.take(generator(seed, "split-order").permutation(len(split)))
+
+
+def carve(
+    split: Split, classes: Sequence[str], fraction: float, seed: int, purpose: str, num_further: int = 0
+) -> tuple[Split, Split]:
+    """Take a stratified random part out of a split.
+
+    Of each class the part gets `fraction` of the images, rounded, but at least one picture, and at least one
+    stays. Pictures with the same pixels stay together, so that a part can be a few images larger than asked
+    for. Both results keep the order of `split`.
+
+    Args:
+        purpose: "validation" or "test"; the two draw from different random streams.
+        num_further: how many parts will be carved out of the rest later; so many pictures of each class are
+            left for them.
+
+    Returns:
+        (the rest, the part).
+
+    Raises:
+        DataError: a class has too few different pictures to stand in every split.
+    """
+    _, first, groups = np.unique(content_hashes(split.images), return_index=True, return_inverse=True)
+    group_sizes = np.bincount(groups)
+    group_labels = split.labels[first]  # equal pictures in two classes go with the class of the first one
+    taken = np.zeros(len(first), dtype=bool)
+    for label, name in enumerate(classes):
+        members = np.flatnonzero(group_labels == label)
+        if len(members) < 2 + num_further:
+            raise DataError(
+                f"class {name} has {len(members)} different images, too few to split into {2 + num_further} "
+                "parts; add images or leave the class out"
+            )
+        members = members[np.argsort(first[members])]
+        members = generator(seed, f"split-{purpose}", label).permutation(members)
+        wanted = max(1, round(fraction * int(group_sizes[members].sum())))
+        num_taken = int(np.searchsorted(np.cumsum(group_sizes[members]), wanted)) + 1
+        taken[members[: min(num_taken, len(members) - 1 - num_further)]] = True
+    in_part = taken[groups]
+    return split.take(np.flatnonzero(~in_part)), split.take(np.flatnonzero(in_part))

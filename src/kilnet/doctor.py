@@ -1,0 +1,78 @@
+"""What this machine is, what was measured on it, and what is wrong with it."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from kilnet import hardware
+from kilnet.errors import StorageError
+from kilnet.storage import cache_folder, write_text
+
+_LOW_DISK_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A machine's state.
+
+    Attributes:
+        facts: by name, for the user to read.
+        problems: a line each: what is wrong and what to do.
+    """
+
+    facts: dict[str, str]
+    problems: tuple[str, ...]
+
+
+def examine() -> Diagnosis:
+    """Look at the environment, and measure matrix products for a second or two."""
+    device = hardware.resolve_device("auto")
+    fp32 = hardware.matmul_gflops("fp32", device, 512)
+    slow_bf16 = hardware.matmul_gflops("bf16", device, 128) * 10 < fp32  # at 512 it could take minutes
+    bf16 = hardware.matmul_gflops("bf16", device, 128 if slow_bf16 else 512)
+    cache = cache_folder()
+    facts = {
+        "kilnet": version("kilnet"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(),
+        "device": device,
+        "machine": hardware.machine(device),
+        "fp32 product": f"{fp32:,.0f} GFLOP/s",
+        "bf16 product": f"{bf16:,.1f} GFLOP/s ({bf16 / fp32:.2g} of fp32)",
+        "freed memory": "kept" if hardware.keep_freed_memory() else "given back to the system (only glibc can keep it)",
+        "cache folder": str(cache),
+        "KILNET_DATA": os.environ.get("KILNET_DATA") or "not set",
+    }
+    return Diagnosis(facts, tuple(_problems(cache)))
+
+
+def _problems(cache: Path) -> list[str]:
+    problems = []
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_text(cache / "doctor", "")
+        (cache / "doctor").unlink()
+        free = shutil.disk_usage(cache).free
+        if free < _LOW_DISK_BYTES:
+            problems.append(f"{cache}: only {free / 1e6:,.0f} MB free; free some, or point KILNET_CACHE elsewhere")
+    except (OSError, StorageError) as error:
+        problems.append(f"{cache}: cannot be written ({error}); point KILNET_CACHE to another folder")
+    data = os.environ.get("KILNET_DATA")
+    if data and not Path(data).exists():
+        problems.append(f"KILNET_DATA: {data} does not exist; unset it, or point it at a copy of CIFAR-10")
+    if importlib.util.find_spec("torchvision"):
+        try:
+            importlib.import_module("torchvision")
+        except Exception as error:  # a mismatched build may raise anything
+            reason = str(error).splitlines()[0]
+            problems.append(f"torchvision does not fit this torch ({reason}); Kilnet does without: uninstall it")
+    if torch.version.cuda and not torch.cuda.is_available():
+        problems.append("this torch is built for CUDA, but no GPU answers; check the driver with nvidia-smi")
+    return problems

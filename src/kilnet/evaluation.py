@@ -1,0 +1,78 @@
+"""A trained run, held against images it has not seen."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.classifier import Classifier, load_classifier, match_classes
+from kilnet.config import DataConfig
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.errors import DataError, RunFolderError
+from kilnet.hardware import Settings
+from kilnet.metrics import Evaluation
+from kilnet.training.run_folder import RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedSplit:
+    """An evaluation with the images' part in it.
+
+    Attributes:
+        evaluation: the counts and what follows from them.
+        images: what was evaluated; labels are the network's indices.
+        logits: float32 (num_images, num_classes).
+    """
+
+    evaluation: Evaluation
+    images: Split
+    logits: npt.NDArray[np.float32]
+
+
+def load_run(folder: Path) -> Classifier:
+    """Load the best weights of a run, to compute as the run did.
+
+    Raises:
+        RunFolderError: there is no run, or it has no weights yet.
+        ConfigError: the run's device is not on this machine.
+    """
+    run = RunFolder(folder)
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder}: no such run folder")
+    recorded = run.config().hardware
+    settings = Settings(recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run")
+    return load_classifier(run.weights_path, settings)
+
+
+def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: str) -> EvaluatedSplit:
+    """Evaluate a network on one split of a data set, every image once.
+
+    Args:
+        classifier: the network.
+        dataset: with the same class names, or some of them, in any order.
+        split: "train", "validation", "test", or "all" for the three together.
+
+    Raises:
+        InputError: the data has a class that the network does not know.
+        DataError: there is no such split, or the images have another shape.
+    """
+    images = dataset.split(split)
+    if len(images) == 0:
+        raise DataError(f"{dataset.name}: the {split} split is empty")
+    indices = match_classes(classifier, dataset.classes)
+    images = replace(images, labels=indices[images.labels])
+    logits = classifier.logits(images.images)
+    return EvaluatedSplit(Evaluation.from_logits(split, classifier.classes, logits, images.labels), images, logits)
+
+
+def data_of_run(run: RunFolder, source: str | None, data_dir: str | None) -> DataConfig:
+    """Return which data to evaluate a run on: its own, or other data at the run's image size."""
+    own = run.config().data
+    if data_dir is not None:
+        own = own.model_copy(update={"dir": data_dir})
+    if source is None:
+        return own
+    height = load_run(run.path).preprocessing.image_size[0]
+    return own.model_copy(update={"source": source, "image_size": height, "num_train": None})
+

@@ -1,0 +1,238 @@
+"""What to compute on, and how: measured on the network and the batch at hand, never taken from a name or a flag."""
+
+import copy
+import ctypes
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kilnet.config import HardwareConfig, ModelConfig
+from kilnet.errors import ConfigError, StorageError
+from kilnet.storage import cache_folder, write_json
+
+# torch reads this at its first large allocation: blocks of 2 MiB and more on huge pages, which saves about a tenth of
+# a training step on a CPU (docs/experiments.md, 2026-11-23).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+_AVAILABLE_THREADS = torch.get_num_threads()
+_PROBE_SECONDS = 4.0
+_PROBE_IMAGES = 128  # the order of the candidates is the same at 512, the wait a quarter
+# A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
+# bf16 at a hundredth of the speed, and one step would take minutes.
+_HOPELESS = 3.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run computes.
+
+    Attributes:
+        device: a torch device: "cpu", "cuda:0".
+        precision: "fp32" or "bf16" (autocast).
+        layout: "contiguous" or "channels_last".
+        threads: CPU threads.
+        reason: one line on what was measured, for the user.
+    """
+
+    device: str
+    precision: str
+    layout: str
+    threads: int
+    reason: str = ""
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The torch name of `layout`."""
+        return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
+
+    def apply(self) -> None:
+        """Set the process up: number of threads, and an allocator that keeps freed memory."""
+        torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            keep_freed_memory()
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which forward passes run."""
+        device_type = torch.device(self.device).type
+        return torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a network to the device and its filters into the layout."""
+        return model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def record(self) -> HardwareConfig:
+        """Return the settings as configuration, so that a repeat measures nothing and computes the same."""
+        return HardwareConfig.model_validate(
+            {"device": self.device, "precision": self.precision, "layout": self.layout, "threads": self.threads}
+        )
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed blocks instead of giving each back to the system; returns whether it took.
+
+    A training step frees and allocates the same hundreds of megabytes again and again; with glibc's defaults every
+    page is mapped and zeroed anew each time, which costs up to half of the step (docs/experiments.md, 2026-11-23).
+    The constants are M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h.
+    """
+    if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all([mallopt(-4, 0), mallopt(-1, 2**31 - 1), mallopt(-2, 64 << 20)])
+
+
+def resolve_device(name: str) -> str:
+    """Turn "auto" or a torch device name into a device that is there.
+
+    Raises:
+        ConfigError: the name is no device, or the device is not on this machine.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(f"device {name!r} cannot be used here: {reason}; use --device auto or cpu") from None
+    return name
+
+
+def choose(config: HardwareConfig, model: nn.Module, name: ModelConfig, images: Tensor, num_classes: int) -> Settings:
+    """Decide how to train a network, by timing real steps where the configuration leaves it open.
+
+    The choice is kept in the cache folder for this machine, network and batch shape.
+
+    Args:
+        config: what is decided already; "auto" is measured.
+        model: the network; it is copied, not changed.
+        name: the network's configuration, part of the key under which the choice is kept.
+        images: float32 (batch_size, channels, height, width), a batch as in training.
+        num_classes: number of logits.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    device = resolve_device(config.device)
+    threads = config.threads or _AVAILABLE_THREADS
+    open_choices = {
+        "precision": ["fp32", "bf16"] if config.precision == "auto" else [config.precision],
+        "layout": ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
+    }
+    candidates = [
+        Settings(device, precision, layout, threads, "as configured")
+        for precision, layout in product(open_choices["precision"], open_choices["layout"])
+    ]
+    if len(candidates) == 1:
+        return candidates[0]
+    key = json.dumps(
+        [machine(device), torch.__version__, threads, open_choices, name.model_dump(), list(images.shape), num_classes]
+    )
+    kept = _read_choices().get(key)
+    if kept is not None:
+        return Settings(**kept)
+    chosen = _measure(candidates, model, images, num_classes)
+    with suppress(StorageError, OSError):  # a cache that cannot be written costs seconds, not the run
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_json(cache_folder() / "hardware.json", {**_read_choices(), key: vars(chosen)})
+    return chosen
+
+
+def machine(device: str = "cpu") -> str:
+    """Return what the machine computes with, in words: the processor or GPU, and how many cores."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {_AVAILABLE_THREADS} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:
+    """Measure a square matrix product: billions of floating point operations a second, the best of five."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = torch.ones(side, side, dtype=dtype, device=device), torch.ones(side, side, dtype=dtype, device=device)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ b
+        _synchronise(device)
+        times.append(time.perf_counter() - start)
+    return 2 * side**3 / min(times[1:]) / 1e9
+
+
+def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int) -> Settings:
+    candidates[0].apply()
+    device = candidates[0].device
+    dropped = ""
+    if any(c.precision == "bf16" for c in candidates) and any(c.precision == "fp32" for c in candidates):
+        slowdown = matmul_gflops("fp32", device, 128) / matmul_gflops("bf16", device, 128)
+        if slowdown > _HOPELESS:
+            candidates = [c for c in candidates if c.precision == "fp32"]
+            dropped = f"; bf16 products are {slowdown:.0f} times slower here"
+    images = images[:_PROBE_IMAGES]
+    seconds: dict[Settings, list[float]] = {c: [] for c in candidates}
+    timers = {c: _steps(c, model, images, num_classes) for c in candidates}
+    for timer in timers.values():
+        next(timer)  # warm-up
+    start = time.perf_counter()
+    rounds = 0
+    while rounds < 2 or (time.perf_counter() - start < _PROBE_SECONDS and rounds < 20):
+        for candidate in candidates:  # in turn, so that a busy moment hits all alike
+            seconds[candidate].append(next(timers[candidate]))
+        rounds += 1
+    speed = {c: len(images) / sorted(times)[len(times) // 2] for c, times in seconds.items()}
+    best = max(candidates, key=lambda c: speed[c])
+    others = ", ".join(f"{c.precision} {c.layout} {speed[c]:,.0f}" for c in candidates if c is not best)
+    reason = f"{best.precision} {best.layout} {speed[best]:,.0f} images/s ({others}{dropped})"
+    return Settings(best.device, best.precision, best.layout, best.threads, reason)
+
+
+def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:
+    """Yield the seconds of one forward and backward pass after another."""
+    model = settings.place(copy.deepcopy(model)).train()
+    images = images.to(settings.device).contiguous(memory_format=settings.memory_format)
+    labels = torch.arange(len(images), device=settings.device) % num_classes
+    while True:
+        start = time.perf_counter()
+        with settings.autocast():
+            loss = F.cross_entropy(model(images), labels)
+        model.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _synchronise(settings.device)
+        yield time.perf_counter() - start
+
+
+def _synchronise(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def _read_choices() -> dict[str, Any]:
+    try:
+        choices = json.loads((cache_folder() / "hardware.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return choices if isinstance(choices, dict) else {}
+
+
+@cache
+def _processor() -> str:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

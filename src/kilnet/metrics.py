@@ -1,0 +1,338 @@
+"""How good a classifier is: counts first, every ratio from the counts."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.errors import DivergedError, InputError
+
+NUM_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks", section 5
+CONFIDENCE_LEVEL = 0.95
+
+Counts = npt.NDArray[np.int64]
+Ratios = npt.NDArray[np.float64]
+
+
+def wilson_interval(
+    num_correct: int, num_images: int, confidence: float = CONFIDENCE_LEVEL
+) -> tuple[float, float]:
+    """Return the bounds within which the true accuracy lies, as fractions; (0, 1) where there are no images.
+
+    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference", without
+    continuity correction. Unlike p ± z·sqrt(p(1-p)/n) it stays within [0, 1] and holds for few images.
+
+    Raises:
+        ValueError: not 0 <= num_correct <= num_images, or not 0 < confidence < 1.
+    """
+    if not 0 <= num_correct <= num_images:
+        raise ValueError(f"{num_correct} correct of {num_images} images cannot be")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
+    if num_images == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    accuracy = num_correct / num_images
+    shrink = 1 + z**2 / num_images
+    centre = (accuracy + z**2 / (2 * num_images)) / shrink
+    half = z / shrink * math.sqrt(accuracy * (1 - accuracy) / num_images + z**2 / (4 * num_images**2))
+    # The outer bound of a perfect or a hopeless score is exact; rounding would put it inside the score.
+    low = 0.0 if num_correct == 0 else centre - half
+    high = 1.0 if num_correct == num_images else centre + half
+    return low, high
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a model got right and wrong on one split.
+
+    A ratio without a denominator (the recall of a class without images, the precision of a class that was
+    never predicted) is NaN, and macro averages leave it out: scikit-learn's `zero_division=np.nan`.
+
+    Attributes:
+        split: "validation", "test" or the name of other data.
+        classes: class names, in the order of the labels.
+        confusion: int64 (num_classes, num_classes), images; rows are the truth, columns the prediction.
+        loss_sum: sum of the cross-entropies in nats, without label smoothing.
+        bin_num_images: int64 (15,), images by confidence; bin b holds (b/15, (b+1)/15].
+        bin_num_correct: int64 (15,), those of them that are right.
+        bin_confidence_sum: float64 (15,), sum of their confidences.
+    """
+
+    split: str
+    classes: tuple[str, ...]
+    confusion: Counts
+    loss_sum: float
+    bin_num_images: Counts
+    bin_num_correct: Counts
+    bin_confidence_sum: Ratios
+
+    @classmethod
+    def from_logits(
+        cls, split: str, classes: Sequence[str], logits: npt.NDArray[np.floating[Any]], labels: Counts
+    ) -> "Evaluation":
+        """Count what the largest logit gets right; of equal logits the first wins.
+
+        Args:
+            split: name of the data.
+            classes: class names.
+            logits: floating point (num_images, num_classes).
+            labels: int64 (num_images,), indices into `classes`.
+
+        Raises:
+            InputError: shapes, labels and classes do not match.
+            DivergedError: a logit is NaN or infinite.
+        """
+        predicted, confidence, losses = _score(split, len(classes), logits, labels)
+        confusion = np.zeros((len(classes), len(classes)), np.int64)
+        np.add.at(confusion, (labels, predicted), 1)
+        # Bins are open on the left, as in Guo et al. 2017, so that confidence 1 falls into the last one.
+        inner_edges = np.arange(1, NUM_CALIBRATION_BINS) / NUM_CALIBRATION_BINS
+        bins = np.searchsorted(inner_edges, confidence, side="left")
+        num_images, num_correct, confidence_sum = (
+            np.bincount(bins, weights, NUM_CALIBRATION_BINS)
+            for weights in (None, predicted == labels, confidence)
+        )
+        return cls(
+            split=split,
+            classes=tuple(classes),
+            confusion=confusion,
+            loss_sum=float(losses.sum()),
+            bin_num_images=num_images.astype(np.int64),
+            bin_num_correct=num_correct.astype(np.int64),
+            bin_confidence_sum=confidence_sum.astype(np.float64),
+        )
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return int(self.confusion.sum())
+
+    @property
+    def num_correct(self) -> int:
+        """Number of images whose predicted class is the true one."""
+        return int(self.confusion.trace())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy an image, in nats."""
+        return self.loss_sum / self.num_images if self.num_images else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of images that are right."""
+        return self.num_correct / self.num_images if self.num_images else math.nan
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """95% Wilson interval of `accuracy`."""
+        return wilson_interval(self.num_correct, self.num_images)
+
+    @property
+    def support(self) -> Counts:
+        """int64 (num_classes,), images of each class."""
+        counts: Counts = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def num_predicted(self) -> Counts:
+        """int64 (num_classes,), images predicted as each class."""
+        counts: Counts = self.confusion.sum(axis=0)
+        return counts
+
+    @property
+    def num_correct_per_class(self) -> Counts:
+        """int64 (num_classes,), images of each class that are right."""
+        return self.confusion.diagonal()
+
+    @property
+    def recall(self) -> Ratios:
+        """float64 (num_classes,), the part of a class's images that was found: its accuracy."""
+        return _ratio(self.num_correct_per_class, self.support)
+
+    @property
+    def precision(self) -> Ratios:
+        """float64 (num_classes,), the part of the images predicted as a class that belongs to it."""
+        return _ratio(self.num_correct_per_class, self.num_predicted)
+
+    @property
+    def f1(self) -> Ratios:
+        """float64 (num_classes,), harmonic mean of precision and recall; 0 where only one of them exists."""
+        return _ratio(2 * self.num_correct_per_class, self.support + self.num_predicted)
+
+    @property
+    def macro_recall(self) -> float:
+        """Mean of the classes' recalls: the accuracy if all classes had equally many images."""
+        return _mean_of_defined(self.recall)
+
+    @property
+    def macro_precision(self) -> float:
+        """Mean of the classes' precisions."""
+        return _mean_of_defined(self.precision)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean of the classes' F1 scores."""
+        return _mean_of_defined(self.f1)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error: mean gap between confidence and accuracy, over 15 bins of confidence.
+
+        Source: Guo et al. 2017, equation 3. Each bin's weight cancels the denominators of its two means.
+        """
+        if not self.num_images:
+            return math.nan
+        return float(np.abs(self.bin_num_correct - self.bin_confidence_sum).sum()) / self.num_images
+
+    def most_confused(self, k: int) -> list[tuple[str, str, int]]:
+        """Return the `k` commonest mistakes as (truth, predicted, number of images), commonest first."""
+        mistakes = self.confusion.copy()
+        np.fill_diagonal(mistakes, 0)
+        commonest = np.argsort(-mistakes, axis=None, kind="stable")[:k]
+        pairs = zip(*np.unravel_index(commonest, mistakes.shape), strict=True)
+        return [
+            (self.classes[truth], self.classes[predicted], int(mistakes[truth, predicted]))
+            for truth, predicted in pairs
+            if mistakes[truth, predicted]
+        ]
+
+    def per_class(self) -> list[dict[str, Any]]:
+        """Return a JSON-able row a class: its counts and ratios; an undefined ratio is None."""
+        columns = {
+            "class": self.classes,
+            "support": self.support.tolist(),
+            "num_predicted": self.num_predicted.tolist(),
+            "num_correct": self.num_correct_per_class.tolist(),
+            "recall": [_number(ratio) for ratio in self.recall],
+            "precision": [_number(ratio) for ratio in self.precision],
+            "f1": [_number(ratio) for ratio in self.f1],
+        }
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts and ratios as JSON-able values; an undefined ratio is None."""
+        return {
+            "split": self.split,
+            "classes": list(self.classes),
+            "num_images": self.num_images,
+            "num_correct": self.num_correct,
+            "accuracy": _number(self.accuracy),
+            "accuracy_interval": list(self.accuracy_interval),
+            "confidence_level": CONFIDENCE_LEVEL,
+            "loss": _number(self.loss),
+            "loss_sum": self.loss_sum,
+            "macro_recall": _number(self.macro_recall),
+            "macro_precision": _number(self.macro_precision),
+            "macro_f1": _number(self.macro_f1),
+            "calibration_error": _number(self.calibration_error),
+            "per_class": self.per_class(),
+            "confusion": self.confusion.tolist(),
+            "calibration_bins": {
+                "num_images": self.bin_num_images.tolist(),
+                "num_correct": self.bin_num_correct.tolist(),
+                "confidence_sum": self.bin_confidence_sum.tolist(),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Evaluation":
+        """Read back what `to_dict` returned; only the counts are read.
+
+        Raises:
+            InputError: `content` is not an evaluation.
+        """
+        try:
+            bins = content["calibration_bins"]
+            evaluation = cls(
+                split=content["split"],
+                classes=tuple(content["classes"]),
+                confusion=np.array(content["confusion"], np.int64),
+                loss_sum=float(content["loss_sum"]),
+                bin_num_images=np.array(bins["num_images"], np.int64),
+                bin_num_correct=np.array(bins["num_correct"], np.int64),
+                bin_confidence_sum=np.array(bins["confidence_sum"], np.float64),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"not an evaluation: {type(error).__name__}: {error}; evaluate again") from None
+        if evaluation.confusion.shape != (len(evaluation.classes),) * 2:
+            raise InputError(
+                "not an evaluation: the confusion matrix does not fit the classes; evaluate again"
+            )
+        return evaluation
+
+
+class PredictionRow(NamedTuple):
+    """One image: its name, true and predicted class, the prediction's probability, and the loss in nats."""
+
+    name: str
+    truth: str
+    predicted: str
+    confidence: float
+    loss: float
+
+
+def prediction_rows(
+    classes: Sequence[str], names: Sequence[str], logits: npt.NDArray[np.floating[Any]], labels: Counts
+) -> Iterator[PredictionRow]:
+    """Return a row an image, in the order of `names`; the arguments are those of `Evaluation.from_logits`.
+
+    Raises:
+        InputError: shapes, labels, names and classes do not match.
+        DivergedError: a logit is NaN or infinite.
+    """
+    if len(names) != len(labels):
+        raise InputError(f"{len(names)} names and {len(labels)} labels do not match")
+    predicted, confidence, losses = _score("predictions", len(classes), logits, labels)
+    columns = zip(
+        names, labels.tolist(), predicted.tolist(), confidence.tolist(), losses.tolist(), strict=True
+    )
+    return (
+        PredictionRow(name, classes[truth], classes[guess], p, loss)
+        for name, truth, guess, p, loss in columns
+    )
+
+
+def _score(
+    what: str, num_classes: int, logits: npt.NDArray[np.floating[Any]], labels: Counts
+) -> tuple[Counts, Ratios, Ratios]:
+    """Return the predicted class, its probability and the cross-entropy in nats of every image."""
+    if logits.shape != (len(labels), num_classes) or labels.ndim != 1:
+        raise InputError(
+            f"{what}: logits {logits.shape} do not fit {num_classes} classes and labels {labels.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or (
+        len(labels) and not (labels.min() >= 0 and labels.max() < num_classes)
+    ):
+        raise InputError(f"{what}: labels must be integers from 0 to {num_classes - 1}")
+    num_bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    if num_bad:
+        raise DivergedError(
+            f"{what}: the network's output is NaN or infinite for {num_bad} of {len(logits)} images; "
+            "train again with a lower optimizer.lr"
+        )
+    exact = logits.astype(np.float64)
+    predicted = exact.argmax(axis=1)
+    # Without its maximum no exponential overflows, and the winner's log-probability is -log_norm.
+    exact -= exact.max(axis=1, keepdims=True)
+    log_norm = np.log(np.exp(exact).sum(axis=1))
+    return predicted, np.exp(-log_norm), log_norm - exact[np.arange(len(labels)), labels]
+
+
+def _ratio(numerator: Counts, denominator: Counts) -> Ratios:
+    ratios = np.full(numerator.shape, np.nan)
+    np.divide(numerator, denominator, out=ratios, where=denominator > 0)
+    return ratios
+
+
+def _mean_of_defined(ratios: Ratios) -> float:
+    defined = ratios[~np.isnan(ratios)]
+    return float(defined.mean()) if len(defined) else math.nan
+
+
+def _number(ratio: float) -> float | None:
+    return None if math.isnan(ratio) else float(ratio)

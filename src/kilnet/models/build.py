@@ -1,0 +1,116 @@
+"""From a name in the configuration to a network that fits the images."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from kilnet.config import ModelConfig, nearest
+from kilnet.errors import ConfigError, ModelError
+from kilnet.models.convnet import ConfigNet, ConvNet
+from kilnet.models.resnet import ResNet
+
+Builder = Callable[..., nn.Module]
+
+MODELS: dict[str, Builder] = {"ConvNet": ConvNet, "ConfigNet": ConfigNet, "ResNet": ResNet}
+_GIVEN = ("image_shape", "num_classes")
+
+
+def complete(config: ModelConfig) -> ModelConfig:
+    """Return the configuration with the network's name as in the table and every option at its value.
+
+    Raises:
+        ModelError: there is no such network, or its builder cannot be imported.
+        ConfigError: an option is unknown (the nearest right one is named) or has the wrong type.
+    """
+    name, builder = _find(config.name)
+    parameters = inspect.signature(builder).parameters
+    known = [
+        key
+        for key, parameter in parameters.items()
+        if key not in _GIVEN and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    options = {key: parameters[key].default for key in known if parameters[key].default is not inspect.Parameter.empty}
+    for key, value in config.options.items():
+        if key not in known and not takes_any:
+            hint = nearest(f"model.{key}", [f"model.{k}" for k in known]) if known else f"; {name} has no options"
+            raise ConfigError(f"unknown key model.{key}{hint}")
+        options[key] = _checked(key, value, options.get(key))
+    return ModelConfig(name=name, **{key: value for key, value in options.items() if value is not None})
+
+
+def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Build a network and prove with two black images that it fits.
+
+    Args:
+        config: name and options.
+        image_shape: (channels, height, width) of the images.
+        num_classes: number of logits.
+
+    Returns:
+        The network in training mode, weights drawn from torch's default generator.
+
+    Raises:
+        ModelError: it does not exist, does not fit the images, or does not return one logit a class.
+        ConfigError: an option is unknown or has the wrong type.
+    """
+    config = complete(config)
+    _, builder = _find(config.name)
+    try:
+        model = builder(image_shape=image_shape, num_classes=num_classes, **config.options)
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(2, *image_shape))
+    except ModelError:
+        raise
+    except Exception as error:  # a user's own network may raise anything
+        raise ModelError(f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}") from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise ModelError(f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits")
+    return model.train()
+
+
+def _find(name: str) -> tuple[str, Builder]:
+    if ":" in name:
+        return name, _import(name)
+    for known, builder in MODELS.items():
+        if known.lower() == name.lower():
+            return known, builder
+    raise ModelError(f"no model {name!r}{nearest(name, list(MODELS))}; or give package.module:builder of your own")
+
+
+def _import(name: str) -> Builder:
+    module_name, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:  # the `kilnet` command, unlike `python -m`, leaves it out
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        builder = getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:  # the user's module may raise anything while it is imported
+        raise ModelError(f"--model {name}: cannot be imported: {_first_line(error)}") from error
+    if not callable(builder):
+        raise ModelError(f"--model {name}: is a {type(builder).__name__}, not a function or class that builds a model")
+    return builder  # type: ignore[no-any-return]
+
+
+def _checked(key: str, value: Any, default: Any) -> Any:
+    if isinstance(default, bool) or default is None:
+        right = default is None or isinstance(value, bool)
+    elif isinstance(default, float):
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if right else value
+    else:
+        right = isinstance(value, type(default)) and not isinstance(value, bool)
+    if not right:
+        raise ConfigError(f"model.{key} = {value!r}: must be of type {type(default).__name__}")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""What a run shows: files, tables on a terminal, and figures."""

@@ -1,0 +1,125 @@
+"""Progress on standard error: a live display on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterable
+from time import monotonic
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from kilnet.metrics import wilson_interval
+from kilnet.training.loop import EpochRecord, StepRecord
+
+# Without a terminal, a long epoch or download says so often that it is alive.
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class ProgressDisplay:
+    """Draws what is going on; use it as a context.
+
+    Args:
+        console: where to; standard error by default, so that results on standard output stay clean.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, console: Console | None = None, enabled: bool = True) -> None:
+        self.console = console or Console(stderr=True, quiet=not enabled, highlight=False)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not enabled or not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line = monotonic()
+
+    def __enter__(self) -> "ProgressDisplay":
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """Print one line above the bars; square brackets and class names stay as they are."""
+        self.console.print(Text(line), soft_wrap=True)
+
+    def advance(self, what: str, done: int, total: int) -> None:
+        """Show how much of some work is done, in files or bytes; has the signature of `kilnet.data.Progress`."""
+        self._draw(what, done, total, "")
+        if self._line_is_due() and done < total:
+            self.say(f"{what}: {done:,} of {total:,}")
+
+    def follow(self, records: Iterable[StepRecord | EpochRecord], num_epochs: int) -> None:
+        """Show a training run to its end: a bar a step, a line an epoch."""
+        start = monotonic()
+        num_images = 0
+        for record in records:
+            if isinstance(record, StepRecord):
+                num_images += record.num_images
+                rate = f"{num_images / (monotonic() - start):,.0f} images/s"
+                what = f"epoch {record.epoch}/{num_epochs}"
+                self._draw("training", record.step, record.num_steps, rate, what)
+                if self._line_is_due() and record.step < record.num_steps:
+                    self.say(f"{what}: step {record.step:,} of {record.num_steps:,}, {rate}")
+            else:
+                seconds = monotonic() - start
+                self.say(epoch_line(record, num_epochs, seconds, num_images))
+                start, num_images = monotonic(), 0
+
+    def _draw(self, key: str, done: int, total: int, rate: str, what: str | None = None) -> None:
+        if self._bars.disable:
+            return
+        if key not in self._tasks:
+            self._tasks[key] = self._bars.add_task(what or key, total=total, rate=rate)
+        self._bars.update(
+            self._tasks[key],
+            description=what or key,
+            completed=done,
+            total=total,
+            rate=rate,
+            visible=done < total,
+        )
+
+    def _line_is_due(self) -> bool:
+        """Whether plain output is wanted and nothing was said for a while."""
+        if not self._bars.disable or monotonic() - self._last_line < _SECONDS_BETWEEN_LINES:
+            return False
+        self._last_line = monotonic()
+        return True
+
+
+def epoch_line(record: EpochRecord, num_epochs: int, seconds: float, num_images: int) -> str:
+    """Describe one epoch in one line, with the time left if all epochs are as long."""
+    num_validation = (
+        round(record.num_validation_correct / record.validation_accuracy) if record.validation_accuracy else 0
+    )
+    low, high = wilson_interval(record.num_validation_correct, num_validation)
+    left = (num_epochs - record.epoch) * seconds
+    return (
+        f"epoch {record.epoch:>{len(str(num_epochs))}}/{num_epochs}"
+        f"  train loss {record.train_loss:.4f} acc {record.train_accuracy:6.2%}"
+        f"  validation loss {record.validation_loss:.4f} acc {record.validation_accuracy:6.2%} ({low:.1%}–{high:.1%})"
+        f"  {'best' if record.is_best else '    '}"
+        f"  {num_images / seconds:,.0f} images/s, {duration(seconds)}"
+        + (f", {duration(left)} left" if left else "")
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 0.8 s, 42 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

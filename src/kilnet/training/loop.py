@@ -1,0 +1,263 @@
+"""The training loop: an iterator of records that prints nothing, saves nothing and can be left at any record."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kilnet import inference
+from kilnet.config import RunConfig
+from kilnet.data.augment import Augmentation
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import DivergedError
+from kilnet.hardware import Settings
+from kilnet.seeding import derive, generator
+from kilnet.training.early_stopping import EarlyStopping
+from kilnet.training.optim import lr_factor, make_optimizer
+
+# Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
+_STEPS_BETWEEN_READS = 50
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step.
+
+    Attributes:
+        epoch: counted from 1.
+        step: steps done in this epoch, of `num_steps`.
+        num_images: images of this step.
+    """
+
+    epoch: int
+    step: int
+    num_steps: int
+    num_images: int
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch, with everything that depends on the seed and nothing that depends on the clock.
+
+    Attributes:
+        epoch: counted from 1.
+        lr: learning rate of the last step.
+        train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
+        train_accuracy: likewise; 0 to 1.
+        validation_loss: mean cross-entropy in nats, labels not smoothed.
+        validation_accuracy: 0 to 1.
+        num_validation_correct: the count behind it.
+        is_best: whether the weights of this epoch are the best so far.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    num_validation_correct: int
+    is_best: bool
+
+
+class TrainingLoop:
+    """Trains a network: iterate to get a `StepRecord` a step and an `EpochRecord` an epoch.
+
+    The order of the images, their augmentation and the dropout masks depend on the seed, the epoch and the step
+    alone, so that a loop whose state is loaded goes on as if it had never stopped: on a CPU, to the same bytes.
+
+    Args:
+        model: a network on any device, in any mode.
+        dataset: its train and validation splits are used.
+        config: augmentation, optimiser, length and seed.
+        preprocessing: normalisation of the pixels.
+        settings: device, precision, layout and threads.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: ImageDataset,
+        config: RunConfig,
+        preprocessing: Preprocessing,
+        settings: Settings,
+    ) -> None:
+        settings.apply()
+        self.model = settings.place(model)
+        self.history: list[EpochRecord] = []
+        self._config = config
+        self._preprocessing = preprocessing
+        self._settings = settings
+        self._train = _on_device(dataset.train, settings)
+        self._validation = _on_device(dataset.validation, settings)
+        self._optimizer = make_optimizer(config.optimizer, self.model.parameters())
+        self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
+        self._num_epochs_done = 0
+        self._num_steps_done = 0  # in the present epoch, as are the sums below
+        self._loss_sum = 0.0
+        self._num_correct = 0
+        self._num_images = 0
+        self._unread: list[tuple[Tensor, Tensor, int]] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or patience is spent."""
+        return self._num_epochs_done >= self._config.training.epochs or self._stopping.should_stop
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience was spent before the last epoch."""
+        return self._stopping.should_stop and self._num_epochs_done < self._config.training.epochs
+
+    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
+        while not self.finished:
+            yield from self._train_epoch()
+            yield self._finish_epoch()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that is needed to go on: tensors by name, and the rest as JSON-able values.
+
+        Raises:
+            DivergedError: the loss is not finite; such a state is not worth keeping.
+        """
+        self._read_losses()
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, values in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
+        rest = {
+            "num_epochs_done": self._num_epochs_done,
+            "num_steps_done": self._num_steps_done,
+            "loss_sum": self._loss_sum,
+            "num_correct": self._num_correct,
+            "num_images": self._num_images,
+            "best_loss": self._stopping.best_loss,
+            "num_bad": self._stopping.num_bad,
+            "history": [asdict(record) for record in self.history],
+        }
+        return tensors, rest
+
+    def load_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        weights, optimizer_state = {}, dict[int, dict[str, Tensor]]()
+        for name, tensor in tensors.items():
+            kind, _, key = name.partition("/")
+            if kind == "model":
+                weights[key] = tensor
+            else:
+                index, _, key = key.partition("/")
+                optimizer_state.setdefault(int(index), {})[key] = tensor
+        self.model.load_state_dict(weights)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+        self._num_epochs_done = rest["num_epochs_done"]
+        self._num_steps_done = rest["num_steps_done"]
+        self._loss_sum = rest["loss_sum"]
+        self._num_correct = rest["num_correct"]
+        self._num_images = rest["num_images"]
+        self._stopping.best_loss = rest["best_loss"]
+        self._stopping.num_bad = rest["num_bad"]
+        self.history = [EpochRecord(**record) for record in rest["history"]]
+
+    def _train_epoch(self) -> Iterator[StepRecord]:
+        seed, epoch = self._config.seed, self._num_epochs_done
+        images, labels = self._train
+        order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(len(labels)))
+        batches = _batches(order.to(images.device), self._config.training.batch_size)
+        augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
+        self.model.train()
+        for step in range(self._num_steps_done, len(batches)):
+            indices = batches[step]
+            torch.manual_seed(derive(seed, "step", epoch, step))
+            self._set_lr(epoch + step / len(batches))
+            pixels = augmentation(images[indices], indices)
+            self._train_step(self._preprocessing(pixels), labels[indices])
+            self._num_steps_done = step + 1
+            if len(self._unread) >= _STEPS_BETWEEN_READS:
+                self._read_losses()
+            yield StepRecord(epoch + 1, step + 1, len(batches), len(indices))
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> None:
+        images = images.contiguous(memory_format=self._settings.memory_format)
+        with self._settings.autocast():
+            logits = self.model(images)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.training.label_smoothing)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._config.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
+        self._optimizer.step()
+        num_correct = (logits.detach().argmax(1) == labels).sum()
+        self._unread.append((loss.detach(), num_correct, len(labels)))
+
+    def _finish_epoch(self) -> EpochRecord:
+        self._read_losses()
+        images, labels = self._validation
+        logits = inference.logits(self.model, images, self._preprocessing, self._settings)
+        num_correct = int((logits.argmax(1) == labels).sum())
+        # In double precision, so that the sum does not depend on how it is split.
+        loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
+        if not math.isfinite(loss):
+            raise DivergedError(f"the validation loss became {loss} in epoch {self._num_epochs_done + 1}; {self._hint()}")
+        record = EpochRecord(
+            epoch=self._num_epochs_done + 1,
+            lr=float(self._optimizer.param_groups[0]["lr"]),
+            train_loss=self._loss_sum / self._num_images,
+            train_accuracy=self._num_correct / self._num_images,
+            validation_loss=loss,
+            validation_accuracy=num_correct / len(labels),
+            num_validation_correct=num_correct,
+            is_best=self._stopping.step(loss),
+        )
+        self.history.append(record)
+        self._num_epochs_done += 1
+        self._num_steps_done = self._num_correct = self._num_images = 0
+        self._loss_sum = 0.0
+        return record
+
+    def _set_lr(self, epoch: float) -> None:
+        config = self._config
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.optimizer.lr * lr_factor(config.optimizer, epoch, config.training.epochs)
+
+    def _read_losses(self) -> None:
+        """Add what the device has ready to the sums, one step after another, so that the order of additions is fixed."""
+        if not self._unread:
+            return
+        losses = torch.stack([loss for loss, _, _ in self._unread]).tolist()
+        corrects = torch.stack([num_correct for _, num_correct, _ in self._unread]).tolist()
+        for loss, num_correct, (_, _, num_images) in zip(losses, corrects, self._unread, strict=True):
+            self._loss_sum += loss * num_images
+            self._num_correct += num_correct
+            self._num_images += num_images
+        self._unread.clear()
+        if not math.isfinite(self._loss_sum):
+            raise DivergedError(
+                f"the training loss became {self._loss_sum} in epoch {self._num_epochs_done + 1}, "
+                f"by step {self._num_steps_done}; {self._hint()}"
+            )
+
+    def _hint(self) -> str:
+        best = max((record.epoch for record in self.history if record.is_best), default=None)
+        kept = f"the best weights, of epoch {best}, are kept" if best else "there are no weights yet"
+        return f"lower optimizer.lr (now {self._config.optimizer.lr}) or set optimizer.clip_norm=1; {kept}"
+
+
+def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(settings.device)
+    return images, torch.from_numpy(split.labels.astype(np.int64)).to(settings.device)
+
+
+def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut an order into batches; a last one of a single image joins its neighbour, since batch norm needs two."""
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches

@@ -1,0 +1,56 @@
+"""Optimisers, and the learning rate at every moment of a run."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from kilnet.config import OptimizerConfig
+
+
+def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Build the optimiser; torch's fused kernels update all parameters in one pass over memory."""
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum,
+            nesterov=config.momentum > 0,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+
+def lr_factor(config: OptimizerConfig, epoch: float, epochs: int) -> float:
+    """Return the factor on the highest learning rate, 0 to 1, at a moment of the run.
+
+    A pure function of the moment, so that nothing about the schedule has to be saved.
+
+    Args:
+        config: schedule and warm-up.
+        epoch: epochs done, with the part of the present one: 2.5 is the middle of the third.
+        epochs: length of the run.
+
+    "onecycle" is the policy of Smith and Topin, 2018, with cosine sides: from 1/25 up to 1 in the first 30%, then
+    down to 0.
+    """
+    if epoch < config.warmup_epochs:
+        return epoch / config.warmup_epochs
+    length = epochs - config.warmup_epochs
+    done = (epoch - config.warmup_epochs) / length if length > 0 else 1.0
+    match config.schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1 - done
+        case "cosine":
+            return _cosine(1, 0, done)
+        case "onecycle":
+            return _cosine(1 / 25, 1, done / 0.3) if done < 0.3 else _cosine(1, 0, (done - 0.3) / 0.7)
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,164 @@
+"""What a run keeps on disk, and who may write it."""
+
+import csv
+import io
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import filelock
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from kilnet.config import RunConfig
+from kilnet.errors import BusyError, RunFolderError
+from kilnet.storage import remove_leftovers, write_bytes, write_json, write_text
+from kilnet.training.loop import EpochRecord
+
+
+class RunFolder:
+    """The files of one run.
+
+    config.toml       complete: training from it repeats the run
+    environment.json  versions, hardware, what was measured, the data's fingerprint
+    history.csv       a line an epoch, nothing in it depends on the clock
+    timing.csv        seconds and images a second of each epoch
+    weights.safetensors  the best epoch's, with classes and preprocessing
+    state/            to go on from
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "config.toml"
+        self.environment_path = path / "environment.json"
+        self.history_path = path / "history.csv"
+        self.timing_path = path / "timing.csv"
+        self.weights_path = path / "weights.safetensors"
+        self.state_path = path / "state" / "state.safetensors"
+        self.evaluation_path = path / "evaluation.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config_path.is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and hold it against other processes; the system lets go when the process dies.
+
+        Raises:
+            BusyError: another process holds it.
+            RunFolderError: it cannot be made or written.
+        """
+        try:
+            self.state_path.parent.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", blocking=False)
+            lock.acquire()
+        except filelock.Timeout:
+            raise BusyError(f"{self.path}: another process is writing this run; wait for it, or use another --out") from None
+        except OSError as error:
+            raise RunFolderError(
+                f"{self.path}: cannot be written: {error.strerror or error}; choose another folder with --out"
+            ) from None
+        try:
+            remove_leftovers(self.path)
+            remove_leftovers(self.state_path.parent)
+            yield
+        finally:
+            lock.release()
+
+    def begin(self, config: RunConfig, environment: dict[str, Any]) -> None:
+        """Write what the run is; config.toml last, since it makes the folder a run."""
+        write_json(self.environment_path, environment)
+        write_text(self.config_path, config.to_toml())
+
+    def config(self) -> RunConfig:
+        """Read the configuration.
+
+        Raises:
+            RunFolderError: it is missing or not readable.
+        """
+        try:
+            return RunConfig.model_validate(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunFolderError(f"{self.path}: no run here (no config.toml)") from None
+        except (OSError, ValueError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise RunFolderError(f"{self.config_path}: not a configuration that Kilnet wrote: {reason}") from None
+
+    def environment(self) -> dict[str, Any]:
+        """Read versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
+        return _read_json(self.environment_path)
+
+    def history(self) -> list[EpochRecord]:
+        """Read the epochs so far, oldest first."""
+        try:
+            with self.history_path.open(encoding="utf-8", newline="") as file:
+                return [_record(row) for row in csv.DictReader(file)]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{self.history_path}: not a history that Kilnet wrote: {error}") from None
+
+    def save_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Keep the state to go on from, in one file, so that its parts always belong together."""
+        contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        write_bytes(self.state_path, save(contiguous, {"kilnet": json.dumps(rest)}))
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Read the state, or None before the first was saved.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
+        if not self.state_path.exists():
+            return None
+        try:
+            with safe_open(self.state_path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
+                return tensors, json.loads(file.metadata()["kilnet"])
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"{self.state_path}: damaged ({error}); delete it to begin again") from None
+
+    def write_history(self, history: list[EpochRecord]) -> None:
+        """Write history.csv; floats in full, so that reading gives the same numbers."""
+        write_text(self.history_path, _csv([asdict(record) for record in history]))
+
+    def add_timing(self, row: dict[str, Any]) -> None:
+        """Append a line to timing.csv, replacing an older one of the same epoch."""
+        rows = []
+        if self.timing_path.exists():
+            with self.timing_path.open(encoding="utf-8", newline="") as file:
+                rows = [old for old in csv.DictReader(file) if old.get("epoch") != str(row["epoch"])]
+        write_text(self.timing_path, _csv([*rows, row]))
+
+    def evaluations(self) -> dict[str, Any]:
+        """Read evaluation.json: an entry a split; empty before the first evaluation."""
+        return _read_json(self.evaluation_path)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _record(row: dict[str, str]) -> EpochRecord:
+    readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: text == "True"}
+    return EpochRecord(**{field.name: readers[field.type](row[field.name]) for field in fields(EpochRecord)})
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

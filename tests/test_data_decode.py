@@ -1,0 +1,168 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kilnet.data.decode import decode
+from kilnet.data.resize import default_side, resized, to_square
+from kilnet.errors import UnusableImageError
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "BMP", "PPM", "TIFF", "WEBP"])
+def test_lossless_formats_give_back_the_pixels(image_format, tmp_path):
+    options = {"lossless": True} if image_format == "WEBP" else {}
+    path = tmp_path / "no_suffix_needed"
+    path.write_bytes(encoded(Image.fromarray(RGB), image_format, **options))
+    pixels, warnings = decode(path)
+    np.testing.assert_array_equal(pixels, RGB)
+    assert pixels.dtype == np.uint8
+    assert warnings == ()
+
+
+def test_jpeg_is_close():
+    smooth = np.linspace(0, 255, 64 * 48 * 3).reshape(48, 64, 3).astype(np.uint8)
+    pixels, _ = decode(encoded(Image.fromarray(smooth), "JPEG", quality=95))
+    assert pixels.shape == smooth.shape
+    assert np.abs(pixels.astype(int) - smooth).mean() < 3
+
+
+def test_exif_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate 90° clockwise to view": the stored top row becomes the right column
+    pixels, _ = decode(encoded(Image.fromarray(RGB), exif=exif))
+    np.testing.assert_array_equal(pixels, np.rot90(RGB, k=-1))
+
+
+def test_transparency_is_laid_on_white():
+    rgba = np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)])
+    rgba[0, 0] = (10, 20, 30, 0)
+    rgba[0, 1] = (0, 0, 0, 51)  # a fifth opaque
+    pixels, _ = decode(encoded(Image.fromarray(rgba)))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[0, 1].tolist() == [204, 204, 204]
+    np.testing.assert_array_equal(pixels[1:], RGB[1:])
+
+
+def test_palette_becomes_rgb_and_its_transparent_colour_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 10, 20, 0, 0, 0])
+    image.putdata([0, 1])
+    assert decode(encoded(image))[0].tolist() == [[[200, 10, 20], [0, 0, 0]]]
+    assert decode(encoded(image, transparency=1))[0].tolist() == [[[200, 10, 20], [255, 255, 255]]]
+
+
+def test_grey_and_black_and_white_become_rgb():
+    grey = RGB[:, :, 0]
+    np.testing.assert_array_equal(decode(encoded(Image.fromarray(grey)))[0], np.dstack([grey] * 3))
+    bits = Image.fromarray(grey > 128)
+    assert bits.mode == "1"
+    np.testing.assert_array_equal(decode(encoded(bits))[0][:, :, 1], np.where(grey > 128, 255, 0))
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped():
+    values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
+    pixels, _ = decode(encoded(Image.fromarray(values)))
+    assert pixels[0, :, 0].tolist() == np.rint(values[0] / 257).astype(int).tolist() == [0, 0, 1, 1, 128, 255]
+
+
+def test_cmyk_becomes_rgb():
+    pixels, _ = decode(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 255)), "JPEG"))
+    assert pixels.shape == (8, 8, 3)
+    assert pixels.max() < 10
+
+
+def test_floating_point_is_refused():
+    with pytest.raises(UnusableImageError, match="floating-point pixels"):
+        decode(encoded(Image.fromarray(RNG.random((4, 4)).astype(np.float32)), "TIFF"))
+
+
+def test_first_frame_of_an_animation_with_a_warning():
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "green", "blue")]
+    pixels, warnings = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert pixels[0, 0].tolist() == [255, 0, 0]
+    assert warnings == ("first of 3 pictures",)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "height"), [(10_000, 9_000), (60_000, 60_000)])
+def test_bomb_is_refused_from_its_header(width, height):
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(UnusableImageError, match="limit of 89478485"):
+        decode(bomb)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"these are words, not pixels", "no image in one of the formats"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image in one of the formats"),
+        (encoded(Image.fromarray(RGB), "JPEG")[:-200], "damaged or cut short|no image"),
+        (
+            encoded(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)))[:5000],
+            "damaged or cut short",
+        ),
+        (b"P6 0 0 255\n", "damaged or cut short|no image"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_the_reason(content, reason):
+    with pytest.raises(UnusableImageError, match=reason) as caught:
+        decode(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(UnusableImageError, match="No such file"):
+        decode(tmp_path / "gone.png")
+
+
+def test_square_keeps_the_aspect_ratio_and_pads_with_black():
+    wide = np.full((10, 40, 3), 200, np.uint8)
+    square = to_square(wide, 16)
+    assert square.shape == (3, 16, 16)
+    np.testing.assert_array_equal(square[:, 6:10], 200)  # 4 rows in the middle
+    np.testing.assert_array_equal(square[:, :6], 0)
+    np.testing.assert_array_equal(square[:, 10:], 0)
+    np.testing.assert_array_equal(to_square(wide.transpose(1, 0, 2), 16), square.transpose(0, 2, 1))
+
+
+def test_square_of_the_right_size_is_untouched_and_slivers_survive():
+    exact = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(to_square(exact, 16), exact.transpose(2, 0, 1))
+    assert to_square(np.full((1, 1000, 1), 255, np.uint8), 8).max() == 255
+
+
+def test_resized_agrees_with_single_squares():
+    images = RNG.integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
+    large = resized(images, 16)
+    assert large.shape == (3, 1, 16, 16)
+    np.testing.assert_array_equal(large[1], to_square(images[1].transpose(1, 2, 0), 16))
+
+
+def test_shrinking_does_not_alias():
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)[:, :, None]
+    inner = to_square(board, 8)[:, 1:-1, 1:-1]
+    assert np.abs(inner.astype(int) - 127).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"), [([100, 300, 500], 64), ([28, 28, 90], 28), ([2, 3], 8), ([], 8)]
+)
+def test_default_side_is_the_median_within_limits(sides, expected):
+    assert default_side(np.array(sides, np.int64)) == expected

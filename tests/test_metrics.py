@@ -1,0 +1,203 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from scipy.stats import binomtest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+)
+
+from kilnet.errors import DivergedError, InputError
+from kilnet.metrics import Evaluation, prediction_rows, wilson_interval
+
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Unbalanced classes; no eel in the truth, and no fox is ever predicted."""
+    random = np.random.default_rng(7)
+    labels = random.choice(6, size=997, p=[0.55, 0.2, 0.14, 0.1, 0.0, 0.01])
+    logits = random.normal(size=(997, 6)).astype(np.float32)
+    logits[np.arange(997), labels] += 1.5
+    logits[:, 5] -= 50
+    return Evaluation.from_logits("test", CLASSES, logits, labels), logits, labels
+
+
+def test_counts_and_loss_match_scikit_learn(scored):
+    evaluation, logits, labels = scored
+    predicted = logits.argmax(axis=1)
+    np.testing.assert_array_equal(evaluation.confusion, confusion_matrix(labels, predicted, labels=range(6)))
+    assert evaluation.confusion.dtype == np.int64
+    assert evaluation.num_images == 997
+    assert evaluation.num_correct == accuracy_score(labels, predicted, normalize=False)
+    assert evaluation.accuracy == accuracy_score(labels, predicted)
+    probabilities = np.exp(log_softmax(logits.astype(np.float64), axis=1))
+    # scikit-learn clips probabilities at the machine epsilon; the fox logits lie below that.
+    kept = labels != 5
+    part = Evaluation.from_logits("test", CLASSES, logits[kept], labels[kept])
+    assert part.loss == pytest.approx(log_loss(labels[kept], probabilities[kept], labels=range(6)), rel=1e-12)
+    exact = -log_softmax(logits.astype(np.float64), axis=1)[np.arange(997), labels]
+    assert evaluation.loss_sum == pytest.approx(math.fsum(exact), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes")
+def test_per_class_and_macro_scores_match_scikit_learn(scored):
+    evaluation, logits, labels = scored
+    predicted = logits.argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=range(6), zero_division=np.nan
+    )
+    np.testing.assert_allclose(evaluation.precision, precision, rtol=1e-14)
+    np.testing.assert_allclose(evaluation.recall, recall, rtol=1e-14)
+    np.testing.assert_allclose(evaluation.f1, f1, rtol=1e-14)
+    np.testing.assert_array_equal(evaluation.support, support)
+    assert np.isnan(evaluation.recall[4])
+    assert np.isnan(evaluation.precision[5])
+    assert evaluation.f1[5] == 0
+    macro = precision_recall_fscore_support(
+        labels, predicted, labels=range(6), average="macro", zero_division=np.nan
+    )
+    assert (evaluation.macro_precision, evaluation.macro_recall, evaluation.macro_f1) == pytest.approx(
+        macro[:3]
+    )
+    assert evaluation.macro_recall == pytest.approx(balanced_accuracy_score(labels, predicted))
+
+
+def test_calibration_error_matches_a_plain_loop(scored):
+    evaluation, logits, labels = scored
+    bins = [[] for _ in range(15)]
+    for row, label in zip(logits.astype(np.float64), labels, strict=True):
+        probabilities = [math.exp(x) / sum(math.exp(y) for y in row) for x in row]
+        confidence = max(probabilities)
+        number = next(b for b in range(15) if b / 15 < confidence <= (b + 1) / 15)
+        bins[number].append((confidence, probabilities.index(confidence) == label))
+    expected = 0.0
+    for members in filter(None, bins):
+        accuracy = sum(right for _, right in members) / len(members)
+        confidence = sum(c for c, _ in members) / len(members)
+        expected += len(members) / len(labels) * abs(accuracy - confidence)
+    assert evaluation.calibration_error == pytest.approx(expected, rel=1e-12)
+    assert evaluation.bin_num_images.tolist() == [len(members) for members in bins]
+
+
+def test_calibration_bins_are_closed_on_the_right():
+    # Three equal logits: confidence 1/3 is the upper edge of bin 4. A certain one is in the last bin.
+    logits = np.array([[0.0, 0.0, 0.0], [800.0, 0.0, 0.0]])
+    evaluation = Evaluation.from_logits("test", ("a", "b", "c"), logits, np.array([0, 0]))
+    assert np.flatnonzero(evaluation.bin_num_images).tolist() == [4, 14]
+
+
+def test_huge_logits_do_not_overflow():
+    logits = np.array([[3e38, -3e38], [0.0, 1e4]], np.float32)
+    evaluation = Evaluation.from_logits("test", ("a", "b"), logits, np.array([0, 0]))
+    assert evaluation.loss_sum == 1e4
+    assert evaluation.bin_confidence_sum.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("num_correct", "num_images"), [(0, 10), (1, 29), (81, 263), (7190, 10_000), (15, 15)]
+)
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_interval_matches_scipy(num_correct, num_images, confidence):
+    expected = binomtest(num_correct, num_images).proportion_ci(confidence, method="wilson")
+    low, high = wilson_interval(num_correct, num_images, confidence)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= low <= num_correct / num_images <= high <= 1
+
+
+def test_wilson_interval_matches_published_values():
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+    assert wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+def test_wilson_interval_of_nothing_is_everything():
+    assert wilson_interval(0, 0) == (0, 1)
+
+
+@pytest.mark.parametrize("arguments", [(3, 2), (-1, 2), (1, 2, 1.0), (1, 2, 95)])
+def test_wilson_interval_refuses_the_impossible(arguments):
+    with pytest.raises(ValueError, match=r"cannot be|between 0 and 1"):
+        wilson_interval(*arguments)
+
+
+def test_an_empty_split_has_undefined_ratios():
+    evaluation = Evaluation.from_logits("test", ("a", "b"), np.zeros((0, 2)), np.zeros(0, np.int64))
+    assert evaluation.num_images == 0
+    for ratio in (evaluation.accuracy, evaluation.loss, evaluation.macro_f1, evaluation.calibration_error):
+        assert math.isnan(ratio)
+    assert evaluation.to_dict()["accuracy"] is None
+    assert evaluation.most_confused(3) == []
+
+
+def test_most_confused_counts_mistakes_only_commonest_first():
+    confusion = np.array([[90, 1, 4], [7, 50, 0], [4, 0, 99]])
+    truth, predicted = (np.repeat(part, confusion.ravel()) for part in np.indices((3, 3)).reshape(2, 9))
+    evaluation = Evaluation.from_logits("test", ("a", "b", "c"), np.eye(3)[predicted], truth)
+    np.testing.assert_array_equal(evaluation.confusion, confusion)
+    assert evaluation.most_confused(2) == [("b", "a", 7), ("a", "c", 4)]
+    assert evaluation.most_confused(99) == [("b", "a", 7), ("a", "c", 4), ("c", "a", 4), ("a", "b", 1)]
+
+
+def test_an_evaluation_survives_json(scored):
+    evaluation = scored[0]
+    text = json.dumps(evaluation.to_dict(), allow_nan=False)
+    again = Evaluation.from_dict(json.loads(text))
+    assert json.dumps(again.to_dict()) == text
+    np.testing.assert_array_equal(again.confusion, evaluation.confusion)
+    assert again.classes == CLASSES
+    content = json.loads(text)
+    assert content["per_class"][4]["recall"] is None
+    assert content["per_class"][0]["num_correct"] == evaluation.confusion[0, 0]
+    low, high = content["accuracy_interval"]
+    assert low < content["accuracy"] < high
+
+
+@pytest.mark.parametrize("broken", [{}, {"confusion": [[1]]}, {"classes": 3}, {"loss_sum": "x"}])
+def test_what_is_no_evaluation_is_refused(scored, broken):
+    content = scored[0].to_dict() | broken if broken else {}
+    with pytest.raises(InputError, match="not an evaluation"):
+        Evaluation.from_dict(content)
+
+
+def test_prediction_rows_follow_the_images(scored):
+    evaluation, logits, labels = scored
+    rows = list(prediction_rows(CLASSES, [f"{i}.png" for i in range(997)], logits, labels))
+    assert [row.name for row in rows[:2]] == ["0.png", "1.png"]
+    assert [row.truth for row in rows] == [CLASSES[i] for i in labels]
+    assert [row.predicted for row in rows] == [CLASSES[i] for i in logits.argmax(axis=1)]
+    assert math.fsum(row.loss for row in rows) == pytest.approx(evaluation.loss_sum)
+    probabilities = np.exp(log_softmax(logits.astype(np.float64), axis=1)).max(axis=1)
+    np.testing.assert_allclose([row.confidence for row in rows], probabilities, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (np.zeros((3, 4)), np.zeros(3, np.int64)),
+        (np.zeros((3, 2)), np.zeros(2, np.int64)),
+        (np.zeros((2, 2)), np.array([0, 2])),
+        (np.zeros((2, 2)), np.array([-1, 0])),
+        (np.zeros((2, 2)), np.array([0.0, 1.0])),
+    ],
+)
+def test_mismatched_input_is_refused(logits, labels):
+    with pytest.raises(InputError, match=r"^holiday: (logits|labels)"):
+        Evaluation.from_logits("holiday", ("a", "b"), logits, labels)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_diverged_network_is_not_scored(value):
+    logits = np.zeros((5, 2))
+    logits[2, 1] = value
+    with pytest.raises(DivergedError, match="1 of 5 images"):
+        Evaluation.from_logits("validation", ("a", "b"), logits, np.zeros(5, np.int64))
