@@ -85,13 +85,12 @@ def check_made_up(dataset):
         numbers, rows = (rows // 10_000 if kind == "train" else np.full(len(rows), 5)), rows % 10_000
         expected = np.stack([numbers, rows // 256, rows % 256], axis=1)
         flat = split.images.reshape(len(rows), 1024, 3)
-        assert (flat == expected[:, None]).all()
+        assert (flat[:, 0] == expected).all()
+        assert (flat[::50] == expected[::50, None]).all()
         np.testing.assert_array_equal(split.labels, (rows + numbers) % 10)
 
 
-@pytest.mark.parametrize(
-    "where", ["bin", "bin/cifar-10-batches-bin", "archives", "archives/cifar-10-python.tar.gz"]
-)
+@pytest.mark.parametrize("where", ["bin/cifar-10-batches-bin", "archives/cifar-10-python.tar.gz"])
 def test_every_form_of_a_copy_gives_the_same_images(copies, where):
     dataset = load(copies / where)
     check_made_up(dataset)
@@ -102,23 +101,32 @@ def test_every_form_of_a_copy_gives_the_same_images(copies, where):
         assert "tar.gz is not the official one" in warning
 
 
-def test_python_batches_are_read_and_their_checksums_compared(copies):
-    dataset = load(copies / "py" / "cifar-10-batches-py")
+def test_python_batches_are_found_through_the_environment_and_their_checksums_compared(copies, monkeypatch):
+    monkeypatch.setenv("KILNET_DATA", str(copies / "py"))
+    dataset = load_dataset(DataConfig())
     check_made_up(dataset)
     (warning,) = dataset.warnings
     assert "checksum of data_batch_1, data_batch_2" in warning
 
 
-def test_copy_is_found_through_the_environment_and_below_a_parent(copies, monkeypatch):
-    monkeypatch.setenv("KILNET_DATA", str(copies))
-    dataset = load_dataset(DataConfig(num_train=10))
-    assert len(dataset.train) == 10
-    assert len(dataset.test) == 10_000
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ("bin", "bin/cifar-10-batches-bin"),
+        ("py", "py/cifar-10-batches-py"),
+        ("archives", "archives/cifar-10-binary.tar.gz"),
+        (".", "archives/cifar-10-binary.tar.gz"),  # the first sub-folder that holds one
+    ],
+)
+def test_copy_is_found_below_a_parent(copies, where, found):
+    path, _ = cifar10._find(copies / where)
+    assert path == copies / found
 
 
 def test_other_image_size(copies):
-    dataset = load(copies / "bin", image_size=8)
+    dataset = load(copies / "bin", image_size=8, num_train=10)
     assert dataset.image_shape == (3, 8, 8)
+    assert (len(dataset.train), len(dataset.test)) == (10, 10_000)
 
 
 def test_real_images(cifar10_folder):
@@ -183,7 +191,7 @@ def test_malicious_pickle_runs_nothing(copies, tmp_path, protocol):
     copy = linked(copies, tmp_path, PYTHON)
     marker = tmp_path / "pwned"
     replace(copy / "data_batch_1", pickle.dumps({b"data": Malicious(marker)}, protocol))
-    with pytest.raises(DataError, match=r"data_batch_1: asks for \w+\.\w+, .* nothing was run"):
+    with pytest.raises(DataError, match=r"data_batch_1: asks for [\w.]+, .* nothing was run"):
         load(copy)
     assert not marker.exists()
     pickle.loads((copy / "data_batch_1").read_bytes())  # the trap itself works
@@ -195,7 +203,7 @@ def test_malicious_pickle_runs_nothing(copies, tmp_path, protocol):
     [
         b"cnumpy\nload\n(U\x04fileo.",
         b"cnumpy\nf2py.os.system\n.",
-        b"\x80\x04\x8c\x05numpy\x8c\x0fndarray.tofile\x93.",
+        b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.",
         b"cnumpy.core.multiarray\nfromfile\n.",
         b"cbuiltins\neval\n(U\x011tR.",
     ],
@@ -251,7 +259,7 @@ def test_truncated_and_altered_archives_are_refused(copies, tmp_path):
     with pytest.raises(DataError, match="damaged"):
         load(archive)
     archive.write_text("no archive")
-    with pytest.raises(DataError, match="damaged or not a tar.gz archive"):
+    with pytest.raises(DataError, match=r"damaged or not a tar\.gz archive"):
         load(archive)
 
 

@@ -235,7 +235,7 @@ def test_second_start_decodes_nothing_and_gives_the_same(photos, monkeypatch):
         load(photos)
 
 
-def test_changed_file_and_other_size_are_decoded_again(photos, monkeypatch):
+def test_changed_file_and_other_size_are_decoded_again(photos, monkeypatch, own_cache):
     decoded = count_decoded(monkeypatch)
     first = load(photos)
     save_picture(photos / "cat" / "0.png", 40, 40)
@@ -243,6 +243,12 @@ def test_changed_file_and_other_size_are_decoded_again(photos, monkeypatch):
     assert len(decoded) == 24
     load(photos, image_size=9)
     assert len(decoded) == 36
+    load(photos)
+    assert len(decoded) == 36
+    (photos / "cat" / "0.png").chmod(0o600)  # a file that could not be read may be readable now
+    load(photos)
+    assert len(decoded) == 48
+    assert len(cache_files(own_cache)) == 2  # what is out of date does not pile up
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-9] + bytes(9), lambda b: b""])

@@ -11,10 +11,10 @@ from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console
 
-from kilnet.errors import InputError, StorageError
+from kilnet.errors import InputError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.reporting import figures, tables
-from kilnet.reporting.files import write_evaluation
+from kilnet.reporting.files import read_evaluations, write_evaluation
 from kilnet.reporting.labels import one_line, shorten
 
 NASTY = (
@@ -63,6 +63,7 @@ def history(num_epochs):
             "train_loss": 2 / epoch,
             "train_accuracy": 1 - 0.8 / epoch,
             "validation_loss": 1 + abs(epoch - 7) / 10,
+            "is_best": epoch <= 7,
             "validation_accuracy": 0.6 + 0.01 * min(epoch, 9),
             "lr": 0.001,
         }
@@ -81,12 +82,11 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
     assert folder == tmp_path / "evaluation-test"
     assert sorted(path.name for path in folder.iterdir()) == [
         "confusion.csv",
-        "evaluation.json",
         "per_class.csv",
         "predictions.csv",
     ]
 
-    again = Evaluation.from_dict(json.loads((folder / "evaluation.json").read_text("utf-8")))
+    again = Evaluation.from_dict(read_evaluations(tmp_path)[evaluation.split])
     assert again.to_dict() == evaluation.to_dict()
 
     head, *rows = read_csv(folder / "confusion.csv")
@@ -113,16 +113,26 @@ def test_files_stay_in_the_run_folder_whatever_the_split_is_called(tmp_path, spl
     evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
     folder = write_evaluation(tmp_path, evaluation, list("0123456789"), logits, labels)
     assert folder.parent == tmp_path
-    assert list(tmp_path.iterdir()) == [folder]
-    assert json.loads((folder / "evaluation.json").read_text())["split"] == split
+    assert sorted(tmp_path.iterdir()) == sorted([folder, tmp_path / "evaluation.json"])
+    assert read_evaluations(tmp_path)[split]["split"] == split
 
 
 def test_two_splits_lie_side_by_side(tmp_path):
     logits, labels = scores(2, 10)
-    for split in ("validation", "test"):
+    for split in ("validation", "test", "test"):
         evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
         write_evaluation(tmp_path, evaluation, list("0123456789"), logits, labels)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation-test", "evaluation-validation"]
+    folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
+    assert folders == ["evaluation-test", "evaluation-validation"]
+    reads = {split: entry["num_reads"] for split, entry in read_evaluations(tmp_path).items()}
+    assert reads == {"validation": 1, "test": 2}
+
+
+def test_a_damaged_file_of_evaluations_is_named_and_kept(tmp_path):
+    (tmp_path / "evaluation.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"evaluation\.json: damaged"):
+        read_evaluations(tmp_path)
+    assert (tmp_path / "evaluation.json").read_text() == "{"
 
 
 def test_bad_input_writes_nothing(tmp_path):
@@ -300,7 +310,7 @@ def test_bars_end_at_the_score_and_whiskers_at_its_interval():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("num_epochs", "best"), [(1, 1), (5, 5), (60, 7)])
-def test_learning_curves_mark_the_lowest_validation_loss(num_epochs, best):
+def test_learning_curves_mark_the_epoch_whose_weights_are_kept(num_epochs, best):
     figure = figures.learning_curves(history(num_epochs))
     assert is_whole(figure)
     loss, accuracy = figure.axes

@@ -18,7 +18,6 @@ from kilnet.metrics import Evaluation
 from kilnet.reporting import figures
 from kilnet.reporting.files import write_evaluation
 from kilnet.reporting.progress import ProgressDisplay
-from kilnet.storage import write_json
 from kilnet.training.loop import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
@@ -143,9 +142,6 @@ def evaluate(
     with folder.locked():
         images = evaluated.images
         write_evaluation(folder.path, evaluation, images.names, evaluated.logits, images.labels)
-        kept = folder.evaluations()
-        num_reads = kept.get(entry, {}).get("num_reads", 0) + 1
-        write_json(folder.evaluation_path, {**kept, entry: {**evaluation.to_dict(), "num_reads": num_reads}})
         plots = folder.path / "plots"
         plots.mkdir(exist_ok=True)
         name = "-".join(entry.split())

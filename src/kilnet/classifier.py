@@ -120,7 +120,8 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         classes = tuple(description["classes"])
         config = ModelConfig(**description["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"{path}: its description is incomplete: {error!r}") from None
+        reason = repr(error).splitlines()[0]
+        raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
     model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
     try:

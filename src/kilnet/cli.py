@@ -174,6 +174,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 
 def _fail(message: str, exit_code: int) -> int:
+    message = " ".join(message.splitlines())  # a path may hold line breaks
     print(f"kilnet: {message}", file=sys.stderr)  # noqa: T201
     return exit_code
 

@@ -275,9 +275,10 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def nearest(word: str, choices: list[str]) -> str:
     """Return "; did you mean X?" for the choice nearest to `word`, or a list of the choices."""
-    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    if not matches:  # a right name in the wrong group: epochs for training.epochs
-        matches = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]][:1]
+    # First a right name in the wrong group: training.lr for optimizer.lr.
+    namesakes = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]]
+    matches = difflib.get_close_matches(word, namesakes, n=1, cutoff=0)
+    matches = matches or difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"; did you mean {matches[0]}?" if matches else f"; there are {', '.join(choices)}"
 
 

@@ -71,7 +71,7 @@ def _problems(cache: Path) -> list[str]:
         try:
             importlib.import_module("torchvision")
         except Exception as error:  # a mismatched build may raise anything
-            reason = str(error).splitlines()[0]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             problems.append(f"torchvision does not fit this torch ({reason}); Kilnet does without: uninstall it")
     if torch.version.cuda and not torch.cuda.is_available():
         problems.append("this torch is built for CUDA, but no GPU answers; check the driver with nvidia-smi")

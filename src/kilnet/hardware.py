@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -104,8 +104,8 @@ def resolve_device(name: str) -> str:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        torch.zeros(1, device=name).item()  # the "meta" device is there, but holds no numbers
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(f"device {name!r} cannot be used here: {reason}; use --device auto or cpu") from None
     return name
@@ -141,9 +141,10 @@ def choose(config: HardwareConfig, model: nn.Module, name: ModelConfig, images: 
     key = json.dumps(
         [machine(device), torch.__version__, threads, open_choices, name.model_dump(), list(images.shape), num_classes]
     )
-    kept = _read_choices().get(key)
-    if kept is not None:
-        return Settings(**kept)
+    with suppress(TypeError):  # nothing is kept, or something else
+        kept = Settings(**_read_choices().get(key) or {})
+        if replace(kept, reason=candidates[0].reason) in candidates:
+            return kept
     chosen = _measure(candidates, model, images, num_classes)
     with suppress(StorageError, OSError):  # a cache that cannot be written costs seconds, not the run
         cache_folder().mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,8 @@
 
 import json
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,28 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: the disk is full, the folder is read-only or gone; `path` is as it was.
     """
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # not tempfile: its files are the owner's alone
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
         raise
     _sync_folder(path.parent)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace `path` by UTF-8 `content`; see `write_bytes`."""
-    write_bytes(path, content.encode())
+    """Replace `path` by UTF-8 `content`; see `write_bytes`.
+
+    Undecodable bytes of a file name, which Python holds as lone surrogates, are written as `\\udcff`.
+    """
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -59,17 +60,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KILNET_CACHE") or platformdirs.user_cache_dir("kilnet", appauthor=False))
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # folders cannot be opened there
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with suppress(OSError):  # some network file systems refuse; the file itself is written
+            os.fsync(handle)
     finally:
         os.close(handle)

@@ -14,6 +14,7 @@ from kilnet.data.cifar10_files import (
     NUM_IMAGES,
     PYTHON,
     SHAPE,
+    SIDE,
     Layout,
     read_archive,
     read_folder,
@@ -73,12 +74,14 @@ def load_cifar10(config: DataConfig, progress: Progress = silent) -> ImageDatase
     if foreign:
         warnings = (f"{path}: the checksum of {', '.join(foreign)} is not the official one; used as it is",)
 
-    if config.image_size:
-        images = resized(images, config.image_size)
     num_train = 5 * NUM_IMAGES
     train = Split(images[:num_train], labels[:num_train], tuple(f"train/{i:05}" for i in range(num_train)))
     test = Split(images[num_train:], labels[num_train:], tuple(f"test/{i:05}" for i in range(NUM_IMAGES)))
-    return ImageDataset("cifar10", CLASSES, *complete(train, None, test, CLASSES, config), warnings)
+    train, validation, test = (
+        Split(resized(split.images, config.image_size or SIDE), split.labels, split.names)
+        for split in complete(train, None, test, CLASSES, config)
+    )
+    return ImageDataset("cifar10", CLASSES, train, validation, test, warnings)
 
 
 def _fetched(progress: Progress) -> Path:

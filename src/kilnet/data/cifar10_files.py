@@ -20,8 +20,9 @@ import numpy.typing as npt
 from kilnet.errors import DataError
 
 NUM_IMAGES = 10_000  # in each batch
-SHAPE = (3, 32, 32)
-NUM_PIXELS = 3 * 32 * 32
+SIDE = 32
+SHAPE = (3, SIDE, SIDE)
+NUM_PIXELS = 3 * SIDE * SIDE  # values, as three colour planes
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]

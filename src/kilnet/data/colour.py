@@ -23,8 +23,8 @@ def change_contrast(pixels: Tensor, factors: Tensor) -> None:
     Factor 0 gives plain grey, 1 the image itself (Pillow's ImageEnhance.Contrast, without its rounding).
     """
     grey = luma(pixels)
-    # Whole numbers add up exactly, so that the mean does not hang on how the images are batched.
-    sums = grey.mul_(256).round_().flatten(1).sum(dim=1, dtype=torch.int64)
+    # Whole numbers, of 1/256 grey value, add up exactly: the mean does not hang on how images are batched.
+    sums = grey.mul_(256).flatten(1).sum(dim=1, dtype=torch.int64)
     means = sums / (256 * grey.shape[1:].numel())
     _blend(pixels, _per_image(means), factors)
 

@@ -9,13 +9,14 @@ from urllib.parse import urljoin, urlsplit
 import filelock
 import pooch
 import requests
+import urllib3
 
 from kilnet.data.progress import Progress, silent
 from kilnet.errors import DownloadError, StorageError
 
 TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
 MAX_REDIRECTS = 5
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 16  # at most so much is lost when a connection breaks
 LOOPBACK = ("127.0.0.1", "::1", "localhost")  # plain http is for a server on this machine alone
 
 
@@ -36,9 +37,9 @@ def fetch(
         DownloadError: every mirror failed; the message says what happened at each.
         StorageError: the cache folder cannot be written.
     """
-    if _is_right(target, md5):
-        return target
     try:
+        if _is_right(target, md5):
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(target.with_name(f"{target.name}.lock")):
             return target if _is_right(target, md5) else _fetch(mirrors, target, md5, num_bytes, progress)
@@ -49,7 +50,7 @@ def fetch(
 
 
 def _fetch(mirrors: Sequence[str], target: Path, md5: str, num_bytes: int, progress: Progress) -> Path:
-    logging.getLogger("pooch").setLevel(logging.WARNING)  # what it does is told through `progress`
+    pooch.get_logger().setLevel(logging.WARNING)  # what it does is told through `progress`
     download = _Download(target.with_name(f"{target.name}.part"), num_bytes, progress)
     failures = []
     for url in mirrors:
@@ -57,6 +58,8 @@ def _fetch(mirrors: Sequence[str], target: Path, md5: str, num_bytes: int, progr
             pooch.retrieve(url, f"md5:{md5}", fname=target.name, path=target.parent, downloader=download)
         except _MirrorError as error:
             failures.append(f"{urlsplit(url).hostname}: {error}")
+        except urllib3.exceptions.HTTPError:
+            failures.append(f"{urlsplit(url).hostname}: connection broke{download.kept}")
         except requests.RequestException as error:
             failures.append(f"{urlsplit(url).hostname}: {_reason(error)}{download.kept}")
         except ValueError:  # pooch's word for a wrong hash; it has removed the file
@@ -102,19 +105,16 @@ class _Download:
             if not resumed:
                 start = 0
             length = response.headers.get("Content-Length")
-            if length is not None and start + int(length) != self._num_bytes:
+            if length is None:
+                raise _MirrorError("does not say how long the file is")
+            if start + int(length) != self._num_bytes:
                 raise _MirrorError(f"offers {start + int(length)} bytes instead of {self._num_bytes}")
             with self._part.open("ab" if resumed else "wb") as file:
-                done = start
-                for chunk in response.iter_content(CHUNK_BYTES):
-                    done += file.write(chunk)
-                    self._progress("download", done, self._num_bytes)
-                    if done > self._num_bytes:
-                        break
-        if done > self._num_bytes:
-            self._part.unlink()
-            raise _MirrorError(f"sent more than {self._num_bytes} bytes, deleted")
-        if done < self._num_bytes:
+                # Raw, because some servers declare a .tar.gz as compressed and requests would unpack it.
+                for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                    start += file.write(chunk)
+                    self._progress("download", start, self._num_bytes)
+        if start < self._num_bytes:
             raise _MirrorError(f"connection ended{self.kept}")
 
 
@@ -152,4 +152,4 @@ def _reason(error: requests.RequestException) -> str:
         case requests.ConnectionError() if "NameResolution" in repr(error):
             return "name not found; is this machine online?"
         case _:
-            return "connection failed" if isinstance(error, requests.ConnectionError) else "connection broke"
+            return "connection failed"

@@ -45,8 +45,8 @@ def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
     them are a fair sample.
 
     Raises:
-        DataError: no classes, an empty class, or, unless `on_bad_image` is "skip", a file that is no usable
-        image.
+        DataError: no classes, an empty class, a class too small to split, or, unless `on_bad_image` is
+            "skip", a file that is no usable image.
     """
     return assemble(folder, read_folder(folder, config, progress), config)
 

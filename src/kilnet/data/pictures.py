@@ -53,20 +53,22 @@ def read_pictures(
 ) -> Pictures:
     """Decode files and scale them to squares, or take them from the cache while no file has changed.
 
-    A file counts as unchanged while its path, length and time of change are the same. A damaged cache is made
-    anew; a cache that cannot be written is a warning.
+    A file counts as unchanged while its path, length and times of change are the same. The cache keeps one
+    entry a folder and size; a damaged one is made anew, one that cannot be written is a warning.
 
     Args:
         paths: relative to `folder`.
         image_size: side of the squares in pixels; None, `default_side` of the files.
     """
-    cached = cache_folder() / "folders" / f"{_fingerprint(folder, paths, image_size)}.safetensors"
-    pictures = _load(cached, paths)
+    entry = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    cached = cache_folder() / "folders" / f"{entry}-{image_size or 'fitted'}.safetensors"
+    fingerprint = _fingerprint(folder, paths)
+    pictures = _load(cached, paths, fingerprint)
     if pictures is None:
         pictures = _decode_all(folder, paths, image_size, progress)
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(cached, _dump(pictures))
+            write_bytes(cached, _dump(pictures, fingerprint))
         except (OSError, StorageError) as error:
             warning = f"the pictures will be decoded again next time: {error}"
             return replace(pictures, warnings=(*pictures.warnings, warning))
@@ -74,8 +76,8 @@ def read_pictures(
 
 
 def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress) -> Pictures:
-    num_threads = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-    with ThreadPoolExecutor(num_threads) as pool:  # Pillow decodes and scales without holding Python's lock
+    # Pillow decodes and scales without holding Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         if image_size is None:
             longer = np.fromiter(
                 pool.map(lambda path: _longer_side(folder / path), paths), np.int64, len(paths)
@@ -123,21 +125,22 @@ def _longer_side(path: Path) -> int:
         return 0
 
 
-def _fingerprint(folder: Path, paths: Sequence[str], image_size: int | None) -> str:
-    digest = hashlib.sha256(f"{VERSION} {pillow_version} {image_size} {folder.resolve()}".encode())
+def _fingerprint(folder: Path, paths: Sequence[str]) -> str:
+    digest = hashlib.sha256(f"{VERSION} {pillow_version}".encode())
     for path in paths:
         try:
             status = (folder / path).stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
+            state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"  # ctime: its permissions
         except OSError:
             state = "unreadable"
-        digest.update(f"\0{path}\0{state}".encode(errors="surrogateescape"))
+        digest.update(os.fsencode(f"\0{path}\0{state}"))
     return digest.hexdigest()
 
 
-def _dump(pictures: Pictures) -> bytes:
+def _dump(pictures: Pictures, fingerprint: str) -> bytes:
     tensors = {name: np.ascontiguousarray(getattr(pictures, name)) for name in _ARRAYS}
     notes = {
+        "fingerprint": fingerprint,
         "checksum": _checksum(tensors),
         "problems": [asdict(problem) for problem in pictures.problems],
         "warnings": pictures.warnings,
@@ -145,11 +148,13 @@ def _dump(pictures: Pictures) -> bytes:
     return save(tensors, {"notes": json.dumps(notes)})
 
 
-def _load(cached: Path, paths: Sequence[str]) -> Pictures | None:
+def _load(cached: Path, paths: Sequence[str], fingerprint: str) -> Pictures | None:
     try:
         with safe_open(cached, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in _ARRAYS}
             notes = json.loads(file.metadata()["notes"])
+            if notes["fingerprint"] != fingerprint:
+                return None
+            tensors = {name: file.get_tensor(name) for name in _ARRAYS}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
     if notes["checksum"] != _checksum(tensors):

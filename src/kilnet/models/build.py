@@ -29,20 +29,24 @@ def complete(config: ModelConfig) -> ModelConfig:
         ConfigError: an option is unknown (the nearest right one is named) or has the wrong type.
     """
     name, builder = _find(config.name)
-    parameters = inspect.signature(builder).parameters
+    try:
+        parameters = inspect.signature(builder).parameters
+    except ValueError as error:
+        raise ModelError(f"--model {name}: its options are not known: {error}") from None
     known = [
         key
         for key, parameter in parameters.items()
         if key not in _GIVEN and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    options = {key: parameters[key].default for key in known if parameters[key].default is not inspect.Parameter.empty}
+    defaults = {key: _as_in_toml(parameters[key].default) for key in known}
+    options = {key: default for key, default in defaults.items() if _fits_toml(default)}
     for key, value in config.options.items():
         if key not in known and not takes_any:
             hint = nearest(f"model.{key}", [f"model.{k}" for k in known]) if known else f"; {name} has no options"
             raise ConfigError(f"unknown key model.{key}{hint}")
-        options[key] = _checked(key, value, options.get(key))
-    return ModelConfig(name=name, **{key: value for key, value in options.items() if value is not None})
+        options[key] = _checked(key, _as_in_toml(value), options.get(key))
+    return ModelConfig(name=name, **options)
 
 
 def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
@@ -96,6 +100,16 @@ def _import(name: str) -> Builder:
     if not callable(builder):
         raise ModelError(f"--model {name}: is a {type(builder).__name__}, not a function or class that builds a model")
     return builder  # type: ignore[no-any-return]
+
+
+def _as_in_toml(value: Any) -> Any:
+    """Return tuples as the lists that TOML makes of them, or a configuration would differ from its own file."""
+    return [_as_in_toml(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _fits_toml(value: Any) -> bool:
+    """Whether TOML can hold a default; the builder alone knows the others, such as None, a class or none at all."""
+    return isinstance(value, str | int | float) or (isinstance(value, list) and all(map(_fits_toml, value)))
 
 
 def _checked(key: str, value: Any, default: Any) -> Any:

@@ -41,7 +41,7 @@ class Dropout(nn.Module):
 class _MaskAndScale(torch.autograd.Function):
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, p: float) -> Tensor:
-        num_dropped_levels = round(p * _LEVELS)
+        num_dropped_levels = min(round(p * _LEVELS), _LEVELS - 1)
         stream = np.random.SFC64(int(torch.randint(1 << 62, ())))
         bits = np.atleast_1d(stream.random_raw(-(-x.numel() // 4))).view(np.int16)[: x.numel()]
         keep = torch.from_numpy(bits) >= num_dropped_levels - _LEVELS // 2

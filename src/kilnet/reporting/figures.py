@@ -34,11 +34,11 @@ _MAPS: dict[Normalise, tuple[str, str]] = {
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw loss and accuracy of training and validation by epoch; the lowest validation loss is marked.
+    """Draw loss and accuracy of training and validation by epoch; the epoch whose weights are kept is marked.
 
     Args:
         history: rows with `epoch`, `train_loss`, `validation_loss` (nats), `train_accuracy` and
-            `validation_accuracy` (fractions).
+            `validation_accuracy` (fractions) and `is_best`; the last best one is kept.
 
     Raises:
         InputError: `history` is empty.
@@ -46,8 +46,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     if not history:
         raise InputError("no epoch to draw; train for at least one")
     epochs = [row["epoch"] for row in history]
-    losses = [row["validation_loss"] for row in history]
-    best = min(range(len(history)), key=lambda i: math.inf if math.isnan(losses[i]) else losses[i])
+    best = max(index for index, row in enumerate(history) if row["is_best"])
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     panels: list[Axes] = list(figure.subplots(1, 2))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.errors import StorageError
+from kilnet.errors import RunFolderError, StorageError
 from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
 from kilnet.storage import write_json, write_text
 
@@ -22,10 +23,11 @@ def write_evaluation(
     logits: npt.NDArray[np.floating[Any]],
     labels: npt.NDArray[np.int64],
 ) -> Path:
-    """Write `evaluation-<split>/` into `folder` and return it; files of the same split are replaced.
+    """Write an evaluation into a run folder; files of the same split are replaced. Returns the folder of CSV files.
 
-    It holds confusion.csv (counts; rows are the truth), per_class.csv, predictions.csv (a row an image) and,
-    written last, evaluation.json: where that exists, all are whole. The CSV files follow RFC 4180.
+    `evaluation-<split>/` holds confusion.csv (counts; rows are the truth), per_class.csv and predictions.csv (a row an
+    image), all RFC 4180. evaluation.json, written last, has an entry a split: `Evaluation.to_dict` and
+    `num_reads`, how often this split has been evaluated, so that nobody selects on the test split unseen.
 
     Args:
         folder: the run folder.
@@ -42,7 +44,6 @@ def write_evaluation(
     target = folder / f"evaluation-{_file_name(evaluation.split)}"
     try:
         target.mkdir(exist_ok=True)
-        (target / "evaluation.json").unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
 
@@ -59,8 +60,26 @@ def write_evaluation(
         ([row[column] for column in columns] for row in evaluation.per_class()),
     )
     _write_csv(target / "predictions.csv", PredictionRow._fields, predictions)
-    write_json(target / "evaluation.json", evaluation.to_dict())
+    kept = read_evaluations(folder)
+    num_reads = kept.get(evaluation.split, {}).get("num_reads", 0) + 1
+    entry = {**evaluation.to_dict(), "num_reads": num_reads}
+    write_json(folder / "evaluation.json", {**kept, evaluation.split: entry})
     return target
+
+
+def read_evaluations(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the entries of evaluation.json by split; none before the first evaluation.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = folder / "evaluation.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{path}: damaged ({error}); delete it to evaluate again") from None
 
 
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -25,7 +25,7 @@ class EarlyStopping:
 
     def step(self, loss: float) -> bool:
         """Take the next loss; return whether it is better than all before."""
-        if loss < self.best_loss - self.min_delta or (math.isinf(self.best_loss) and math.isfinite(loss)):
+        if loss < self.best_loss - self.min_delta:
             self.best_loss = loss
             self.num_bad = 0
             return True

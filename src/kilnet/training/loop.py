@@ -207,7 +207,7 @@ class TrainingLoop:
             raise DivergedError(f"the validation loss became {loss} in epoch {self._num_epochs_done + 1}; {self._hint()}")
         record = EpochRecord(
             epoch=self._num_epochs_done + 1,
-            lr=float(self._optimizer.param_groups[0]["lr"]),
+            lr=self._lr(self._num_epochs_done + 1 - 1 / self._num_steps_done),
             train_loss=self._loss_sum / self._num_images,
             train_accuracy=self._num_correct / self._num_images,
             validation_loss=loss,
@@ -222,21 +222,23 @@ class TrainingLoop:
         return record
 
     def _set_lr(self, epoch: float) -> None:
-        config = self._config
         for group in self._optimizer.param_groups:
-            group["lr"] = config.optimizer.lr * lr_factor(config.optimizer, epoch, config.training.epochs)
+            group["lr"] = self._lr(epoch)
+
+    def _lr(self, epoch: float) -> float:
+        config = self._config
+        return config.optimizer.lr * lr_factor(config.optimizer, epoch, config.training.epochs)
 
     def _read_losses(self) -> None:
         """Add what the device has ready to the sums, one step after another, so that the order of additions is fixed."""
-        if not self._unread:
-            return
-        losses = torch.stack([loss for loss, _, _ in self._unread]).tolist()
-        corrects = torch.stack([num_correct for _, num_correct, _ in self._unread]).tolist()
-        for loss, num_correct, (_, _, num_images) in zip(losses, corrects, self._unread, strict=True):
-            self._loss_sum += loss * num_images
-            self._num_correct += num_correct
-            self._num_images += num_images
-        self._unread.clear()
+        if self._unread:
+            losses, nums_correct, nums_images = zip(*self._unread, strict=True)
+            self._unread.clear()
+            read = torch.stack(losses).tolist(), torch.stack(nums_correct).tolist(), nums_images
+            for loss, num_correct, num_images in zip(*read, strict=True):
+                self._loss_sum += loss * num_images
+                self._num_correct += num_correct
+                self._num_images += num_images
         if not math.isfinite(self._loss_sum):
             raise DivergedError(
                 f"the training loss became {self._loss_sum} in epoch {self._num_epochs_done + 1}, "

@@ -41,7 +41,6 @@ class RunFolder:
         self.timing_path = path / "timing.csv"
         self.weights_path = path / "weights.safetensors"
         self.state_path = path / "state" / "state.safetensors"
-        self.evaluation_path = path / "evaluation.json"
 
     @property
     def exists(self) -> bool:
@@ -137,10 +136,6 @@ class RunFolder:
             with self.timing_path.open(encoding="utf-8", newline="") as file:
                 rows = [old for old in csv.DictReader(file) if old.get("epoch") != str(row["epoch"])]
         write_text(self.timing_path, _csv([*rows, row]))
-
-    def evaluations(self) -> dict[str, Any]:
-        """Read evaluation.json: an entry a split; empty before the first evaluation."""
-        return _read_json(self.evaluation_path)
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,35 @@
+# Everything runs in the project's own environment, .venv, which the first call makes.
+PYTHON ?= python3
+RUN := .venv/bin
+
+.PHONY: demo test test-slow check format docs
+
+demo: .venv/.installed  ## train a small network on handwritten digits, then test it
+	rm -rf runs/demo
+	$(RUN)/kilnet train digits --recipe recipes/digits.toml --out runs/demo
+	$(RUN)/kilnet evaluate runs/demo
+
+test: .venv/.installed  ## all tests but the slow ones
+	$(RUN)/pytest
+
+test-slow: .venv/.installed  ## the tests that take minutes
+	$(RUN)/pytest -m slow
+
+check: .venv/.installed  ## format, lint, types
+	$(RUN)/ruff format --check
+	$(RUN)/ruff check
+	$(RUN)/mypy
+
+format: .venv/.installed
+	$(RUN)/ruff format
+	$(RUN)/ruff check --fix
+
+docs: .venv/.installed  ## write docs/cli.md anew
+	$(RUN)/python docs/make_cli.py
+
+.venv/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Kilnet needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

@@ -1,0 +1,396 @@
+import csv
+import io
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from unittest.mock import Mock
+
+import filelock
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from kilnet import cli
+from kilnet.data import sources
+from kilnet.reporting import figures
+
+TINY = [
+    "model.c1=4",
+    "model.c2=8",
+    "model.l1=16",
+    "hardware.threads=1",
+    "hardware.precision=fp32",
+    "hardware.layout=contiguous",
+    "data.num_train=200",
+]
+DIGITS = ["train", "digits", "--epochs", "1", "--device", "cpu", *(w for s in TINY for w in ("--set", s))]
+
+
+@pytest.fixture
+def kilnet(monkeypatch, capfd):
+    """Call the command line in this process: (exit code, standard output, standard error)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["kilnet", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return (done.value.code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refusal(kilnet):
+    """Call with a mistake in it: exit code and the one line on standard error."""
+
+    def call(*words):
+        code, out, err = kilnet(*words)
+        assert out == ""
+        assert err.startswith("kilnet: ")
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        return code, err
+
+    return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """Drawing takes longer than these runs; one test looks at real pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kilnet.api.figures", Mock())
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["kilnet", *DIGITS, "--json", "--out", str(folder)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+    assert done.value.code == 0
+    yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def one_object(out):
+    assert len(out.splitlines()) == 1
+    return json.loads(out)
+
+
+def rows(path):
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def picture_folder(folder, classes, size=16):
+    random = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = random.integers(0, 256, (size, size, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_train_prints_the_result_on_standard_output_and_progress_on_standard_error(kilnet, tmp_path):
+    code, out, err = kilnet(*DIGITS, "--out", tmp_path / "run")
+    assert code == 0
+    assert "validation accuracy" in out
+    assert f"kilnet evaluate {tmp_path / 'run'}" in out
+    assert "200 images to train on" in err
+    assert "warning" not in err.lower()
+
+
+def test_train_json_is_one_object_and_agrees_with_the_files(kilnet, tmp_path):
+    folder = tmp_path / "run"
+    code, out, err = kilnet(*DIGITS, "--json", "--out", folder)
+    assert (code, err) == (0, "")
+    result = one_object(out)
+    (epoch,) = rows(folder / "history.csv")
+    assert result["run"] == str(folder)
+    assert (result["num_epochs"], result["best_epoch"]) == (1, 1)
+    assert float(epoch["validation_accuracy"]) == result["validation_accuracy"]
+    assert float(epoch["validation_loss"]) == result["validation_loss"]
+    low, high = result["validation_accuracy_interval"]
+    assert low < result["validation_accuracy"] < high
+
+
+def test_finished_run_is_not_trained_again(kilnet, run):
+    before = (run / "weights.safetensors").read_bytes()
+    code, _, err = kilnet(*DIGITS, "--out", run)
+    assert code == 0
+    assert "finished already" in err
+    assert (run / "weights.safetensors").read_bytes() == before
+
+
+def test_config_of_a_run_is_a_recipe_that_repeats_it(kilnet, finished, tmp_path):
+    code, _, _ = kilnet(
+        "train", "digits", "--recipe", finished / "config.toml", "--out", tmp_path / "again", "--json"
+    )
+    assert code == 0
+    for name in ("config.toml", "history.csv", "weights.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_evaluate_counts_how_often_a_split_was_read(kilnet, run):
+    for num_reads in (1, 2, 3):
+        code, _, err = kilnet("evaluate", run, "--json")
+        assert (code, err) == (0, "")
+        entries = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+        assert entries["test"]["num_reads"] == num_reads
+    assert kilnet("evaluate", run, "--split", "val", "--json")[0] == 0
+    entries = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    assert {name: entry["num_reads"] for name, entry in entries.items()} == {"test": 3, "validation": 1}
+
+
+def test_evaluate_agrees_with_its_own_files_and_with_training(kilnet, run):
+    result = one_object(kilnet("evaluate", run, "--json")[1])
+    predictions = rows(run / "evaluation-test" / "predictions.csv")
+    assert result["num_images"] == len(predictions) == 359
+    assert result["num_correct"] == sum(row["truth"] == row["predicted"] for row in predictions)
+    assert result["accuracy"] == result["num_correct"] / 359
+    validation = one_object(kilnet("evaluate", run, "--split", "validation", "--json")[1])
+    (epoch,) = rows(run / "history.csv")
+    assert validation["num_correct"] == int(epoch["num_validation_correct"])
+    assert validation["loss"] == pytest.approx(float(epoch["validation_loss"]), rel=1e-5)
+
+
+def test_evaluate_prints_a_report_and_draws(kilnet, run, monkeypatch):
+    monkeypatch.setattr("kilnet.api.figures", figures)
+    code, out, _ = kilnet("evaluate", run)
+    assert code == 0
+    assert "accuracy" in out
+    assert str(run) in out.replace("\n", "")
+    for name in ("confusion-counts", "confusion-recall", "confusion-precision", "per-class"):
+        assert Image.open(run / "plots" / f"{name}-test.png").width > 300
+
+
+def test_pictures_in_folders(kilnet, refusal, tmp_path):
+    run = tmp_path / "run"
+    animals = picture_folder(tmp_path / "animals", ["cat", "cow", "dog"])
+    code, out, err = kilnet("train", animals, *DIGITS[2:], "--out", run, "--json")
+    assert (code, err) == (0, "")
+    other = picture_folder(tmp_path / "other", ["dog", "cat"], size=20)
+    code, out, err = kilnet("evaluate", run, "--data", other, "--json")
+    assert (code, err) == (0, "")
+    result = one_object(out)
+    assert (result["classes"], result["num_images"]) == (["cat", "cow", "dog"], 20)
+    assert [sum(row) for row in result["confusion"]] == [10, 0, 10]
+    foreign = picture_folder(tmp_path / "foreign", ["dog", "bird"])
+    code, err = refusal("evaluate", run, "--data", foreign, "--json")
+    assert code == 2
+    assert "does not know bird" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--set", "optimiser.lr=1"], "did you mean optimizer?"),
+        (["--set", "lr=1"], "did you mean optimizer.lr?"),
+        (["--set", "optimizer.lr=fast"], "optimizer.lr = 'fast'"),
+        (["--set", "lr"], "key=value"),
+        (["--set", "model.c9=1"], "did you mean model.c"),
+        (["--set", "no\nsuch=1"], "unknown key no such"),
+        (["--epochs", "0"], "training.epochs = 0"),
+        (["--seed", "-1"], "seed = -1"),
+        (["--model", "ConfigNut"], "did you mean ConfigNet?"),
+        (["--model", "no_such:net"], "No module named 'no_such'"),
+        (["--recipe", "none.toml"], "none.toml: cannot be read"),
+        (["--device", "gpu"], "device 'gpu' cannot be used here"),
+        (["--image-size", "5"], "--image-size 9 or more"),
+        (["--image-size", "0"], "data.image_size = 0"),
+        (["--on-bad-image", "ask"], "data.on_bad_image = 'ask'"),
+    ],
+)
+def test_mistakes_in_training_are_one_line_and_leave_nothing(words, part, refusal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, err = refusal("train", "digits", "--json", *words)
+    assert code == 2
+    assert part in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [("digit", "did you mean digits?"), ("empty", "empty"), ("file", "a file, not a folder")],
+)
+def test_wrong_data_is_one_line(data, part, refusal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for words in (["train", data, "--json"], ["data", data, "--json"]):
+        code, err = refusal(*words)
+        assert code == 2
+        assert part in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_out_that_is_another_run_or_no_folder(refusal, run, tmp_path):
+    code, err = refusal(*DIGITS, "--json", "--seed", "9", "--out", run)
+    assert code == 2
+    assert "seed: 0 -> 9" in err
+    (tmp_path / "file").touch()
+    code, err = refusal(*DIGITS, "--json", "--out", tmp_path / "file" / "run")
+    assert code == 2
+    assert "choose another folder with --out" in err
+
+
+def test_evaluate_needs_a_run_with_weights(refusal, run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert refusal("evaluate", tmp_path / "gone") == (2, f"kilnet: {tmp_path / 'gone'}: no such run folder\n")
+    assert refusal("evaluate", tmp_path / "empty") == (
+        2,
+        f"kilnet: {tmp_path / 'empty'}: no run here (no config.toml)\n",
+    )
+    code, err = refusal("evaluate", run, "--split", "tset", "--json")
+    assert code == 2
+    assert "train, validation, test and all" in err
+    code, err = refusal("evaluate", run, "--data", "digit", "--json")
+    assert (code, "did you mean digits?" in err) == (2, True)
+    (run / "weights.safetensors").unlink()
+    code, err = refusal("evaluate", run)
+    assert code == 2
+    assert "weights.safetensors: not there" in err
+    (run / "config.toml").write_text("[model\n")
+    code, err = refusal("evaluate", run)
+    assert code == 2
+    assert "config.toml: not a configuration" in err
+    assert not (run / "evaluation.json").exists()
+
+
+def test_own_data_that_has_changed_is_not_evaluated(refusal, run, monkeypatch):
+    load = sources.load_digits
+
+    def altered(config):
+        dataset = load(config)
+        dataset.train.images[0] ^= 1
+        return dataset
+
+    monkeypatch.setattr(sources, "load_digits", altered)
+    code, err = refusal("evaluate", run, "--json")
+    assert code == 2
+    assert "not the images that" in err
+
+
+def test_busy_run_folder(refusal, run):
+    with filelock.FileLock(run / ".lock"):
+        code, err = refusal("evaluate", run, "--json")
+        assert code == 1
+        assert "another process is writing this run" in err
+        code, err = refusal(*DIGITS, "--json", "--out", run)
+        assert code == 1
+
+
+def test_data_shows_what_is_there(kilnet, tmp_path):
+    code, out, err = kilnet("data", "digits", "--json")
+    assert (code, err) == (0, "")
+    inventory = one_object(out)
+    counts = inventory["num_images"]
+    assert sum(sum(counts[split].values()) for split in counts) == 1797
+    assert inventory["classes"] == [str(n) for n in range(10)]
+    code, out, err = kilnet("data", picture_folder(tmp_path / "pictures", ["cat", "dog"]))
+    assert code == 0
+    assert "cat" in out
+
+
+def test_doctor(kilnet, monkeypatch, tmp_path):
+    code, out, err = kilnet("doctor")
+    assert (code, err) == (0, "")
+    assert "torch" in out
+    assert "nothing is wrong" in out
+    monkeypatch.setenv("KILNET_DATA", str(tmp_path / "gone"))
+    code, out, err = kilnet("doctor", "--json")
+    assert (code, err) == (1, "")
+    assert len(one_object(out)["problems"]) == 1
+
+
+def test_wrong_words_exit_with_2(kilnet):
+    for words in (
+        [],
+        ["trian"],
+        ["train"],
+        ["train", "digits", "--bogus"],
+        ["train", "digits", "--epochs", "x"],
+    ):
+        code, _, err = kilnet(*words)
+        assert code == 2
+        assert "Traceback" not in err
+
+
+def test_every_command_and_option_has_help():
+    group = typer.main.get_command(cli.app)
+    assert {"train", "evaluate", "data", "doctor"} <= group.commands.keys()
+    for command in group.commands.values():
+        assert command.help, command.name
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{command.name} {parameter.name}"
+
+
+def test_interruption_exits_with_130(kilnet, monkeypatch, tmp_path):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sources, "load_digits", interrupt)
+    code, _, err = kilnet(*DIGITS, "--out", tmp_path / "run")
+    assert code == 130
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+# In processes of their own: the installed command, without pytest around it.
+
+COMMAND = [sys.executable, "-m", "kilnet"]
+
+
+def test_help_is_quick_and_does_not_import_torch():
+    code = "import sys\nsys.argv = ['kilnet', '--help']\nimport atexit\n"
+    code += "atexit.register(lambda: print('imported:', 'torch' in sys.modules, 'numpy' in sys.modules))\n"
+    code += "from kilnet.cli import main\nmain()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "imported: False False" in done.stdout
+
+    def cpu_seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    assert min(cpu_seconds() for _ in range(3)) < 0.5
+
+
+def test_json_of_a_whole_process_is_one_object(tmp_path):
+    done = subprocess.run(
+        [*COMMAND, *DIGITS, "--json", "--out", tmp_path / "run"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert one_object(done.stdout)["num_epochs"] == 1
+
+
+def test_error_of_a_whole_process_is_one_line():
+    done = subprocess.run([*COMMAND, "train", "nothing"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("kilnet: nothing: no such folder")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_reader_of_a_pipe_may_leave():
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert done.stderr == ""

@@ -1,0 +1,83 @@
+"""SIGKILL at random moments: the same command again ends with the same bytes."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+import kilnet
+from kilnet.training.run_folder import RunFolder
+
+SETTINGS = {
+    "model.c1": 4,
+    "model.c2": 8,
+    "model.l1": 16,
+    "augment": "tutorial",
+    "training.epochs": 3,
+    "training.batch_size": 32,
+    "training.checkpoint_seconds": 0.02,  # most of the time is spent in writing the state: kills often hit that
+    "hardware.device": "cpu",
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+}
+
+# Does what `kilnet train digits` does; says so when the run folder is first written, and waits after each write, so
+# that the run is long enough to be killed often.
+SCRIPT = """
+import json, sys, time
+import kilnet.api
+from kilnet.training import run_folder
+
+write_bytes = run_folder.write_bytes
+def slow_write(path, content):
+    write_bytes(path, content)
+    print("writing", flush=True)
+    time.sleep(0.03)
+run_folder.write_bytes = slow_write
+
+kilnet.train("digits", settings=json.loads(sys.argv[2]), out=sys.argv[1], progress=False)
+print("done", flush=True)
+"""
+
+
+def result(folder):
+    return (folder / "weights.safetensors").read_bytes(), (folder / "history.csv").read_bytes()
+
+
+def kill_until_done(folder, settings, num_kills, seconds):
+    """Start the run again and again, killing it at random moments; returns how many kills hit it."""
+    chance = random.Random(0)
+    num_hits = 0
+    command = [sys.executable, "-c", SCRIPT, str(folder), json.dumps(settings)]
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "writing\n"
+        if num_hits < num_kills:
+            time.sleep(chance.uniform(0, seconds))
+            process.kill()
+        if process.communicate(timeout=300)[0].endswith("done\n"):
+            return num_hits
+        num_hits += 1
+
+
+def check(tmp_path, num_threads, num_kills, seconds):
+    settings = SETTINGS | {"hardware.threads": num_threads}
+    whole = kilnet.train("digits", settings=settings, out=tmp_path / "whole", progress=False)
+    num_hits = kill_until_done(tmp_path / "killed", settings, num_kills, seconds)
+    assert num_hits >= num_kills * 3 / 4
+    assert result(tmp_path / "killed") == result(whole.folder)
+    assert RunFolder(tmp_path / "killed").history() == list(whole.history)
+    assert not list((tmp_path / "killed").rglob("*.tmp"))
+
+
+def test_killed_a_few_times(tmp_path):
+    check(tmp_path, num_threads=1, num_kills=3, seconds=2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_twenty_times(tmp_path):
+    check(tmp_path, num_threads=2, num_kills=20, seconds=0.6)

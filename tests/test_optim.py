@@ -1,0 +1,98 @@
+import pytest
+import torch
+from torch import nn
+
+from kilnet.config import OptimizerConfig
+from kilnet.training.optim import lr_factor, make_optimizer
+
+
+def torch_factors(make_scheduler, num_steps):
+    """The factors that one of torch's schedulers gives at each step."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = make_scheduler(optimizer)
+    factors = []
+    for _ in range(num_steps):
+        factors.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return factors
+
+
+def our_factors(schedule, num_steps, epochs, **options):
+    config = OptimizerConfig(schedule=schedule, **options)
+    return [lr_factor(config, step / num_steps * epochs, epochs) for step in range(num_steps)]
+
+
+def test_constant_is_one_throughout():
+    assert set(our_factors("constant", 50, 7)) == {1.0}
+
+
+def test_cosine_is_torchs():
+    expected = torch_factors(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 200), 200)
+    assert our_factors("cosine", 200, 7) == pytest.approx(expected, abs=1e-9)
+
+
+def test_linear_is_torchs():
+    expected = torch_factors(lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.0, 200), 200)
+    assert our_factors("linear", 200, 7) == pytest.approx(expected, abs=1e-9)
+
+
+def test_onecycle_is_torchs():
+    num_steps = 5000
+    expected = torch_factors(
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(
+            o, 1.0, num_steps, pct_start=0.3, div_factor=25, final_div_factor=1e12, cycle_momentum=False
+        ),
+        num_steps,
+    )
+    # torch reaches the top one step earlier, and the end at the last step rather than after it.
+    assert our_factors("onecycle", num_steps, 10) == pytest.approx(expected, abs=4 / num_steps)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "onecycle"])
+def test_schedules_end_at_zero_and_reach_one(schedule):
+    config = OptimizerConfig(schedule=schedule)
+    assert lr_factor(config, 10, 10) == pytest.approx(0, abs=1e-12)
+    top = 3 if schedule == "onecycle" else 0
+    assert lr_factor(config, top, 10) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+def test_warmup_rises_linearly_and_the_schedule_takes_the_rest(schedule):
+    config = OptimizerConfig(schedule=schedule, warmup_epochs=2)
+    assert [lr_factor(config, epoch, 10) for epoch in (0, 0.5, 1, 1.5)] == [0, 0.25, 0.5, 0.75]
+    without = OptimizerConfig(schedule=schedule)
+    rest = [lr_factor(config, epoch, 10) for epoch in (2, 3.5, 9.9)]
+    assert rest == pytest.approx([lr_factor(without, epoch, 8) for epoch in (0, 1.5, 7.9)])
+
+
+def test_warmup_longer_than_the_run_never_leaves_the_ramp():
+    config = OptimizerConfig(warmup_epochs=20)
+    assert [lr_factor(config, epoch, 10) for epoch in (0, 5, 10)] == [0, 0.25, 0.5]
+
+
+REFERENCES = {
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1, fused=False, foreach=False),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=False, foreach=False),
+    "sgd": lambda p: torch.optim.SGD(
+        p, lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1, foreach=False
+    ),
+    "sgd without momentum": lambda p: torch.optim.SGD(p, lr=0.01, weight_decay=0.1, foreach=False),
+}
+
+
+@pytest.mark.parametrize("case", REFERENCES)
+def test_optimisers_move_the_weights_as_torchs_plain_ones(case):
+    config = OptimizerConfig(
+        name=case.split()[0], lr=0.01, weight_decay=0.1, momentum=0.0 if "without" in case else 0.9
+    )
+    start = torch.linspace(-2, 2, 40)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    our_optimizer, their_optimizer = make_optimizer(config, [ours]), REFERENCES[case]([theirs])
+    for _ in range(8):
+        for weights, optimizer in ((ours, our_optimizer), (theirs, their_optimizer)):
+            optimizer.zero_grad()
+            (weights.sin() * weights).sum().backward()
+            optimizer.step()
+    assert not torch.allclose(ours, start, atol=0.01)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,210 @@
+"""A run in its folder: begun, gone on with, refused, interrupted, starved of disk."""
+
+import errno
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import filelock
+import numpy as np
+import pytest
+
+import kilnet
+from kilnet.config import load_config
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.errors import (
+    BusyError,
+    DataError,
+    DivergedError,
+    InterruptedRunError,
+    RunFolderError,
+    StorageError,
+)
+from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import TrainingSession
+
+SMALL = {
+    "model.name": "ResNet",
+    "model.depth": 8,
+    "model.width": 4,
+    "training.epochs": 2,
+    "training.batch_size": 20,
+    "hardware.device": "cpu",
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+    "hardware.threads": 1,
+}
+
+
+def make_dataset(offset=0):
+    random = np.random.default_rng(0)
+
+    def split(num_images):
+        labels = np.arange(num_images) % 2
+        images = random.integers(0, 150, (num_images, 1, 8, 8)) + 90 * labels[:, None, None, None] + offset
+        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(map(str, range(num_images))))
+
+    return ImageDataset("made", ("dark", "light"), split(60), split(20), split(20))
+
+
+def train(folder, dataset=None, **settings):
+    return kilnet.train(dataset or make_dataset(), settings=SMALL | settings, out=folder, progress=False)
+
+
+def kept(folder):
+    return {name: (folder / name).read_bytes() for name in ("weights.safetensors", "history.csv", "config.toml")}
+
+
+def test_the_folder_holds_what_is_promised(tmp_path):
+    run = train(tmp_path / "run")
+    folder = run.folder
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
+        ".lock",
+        "config.toml",
+        "environment.json",
+        "history.csv",
+        "plots/learning-curves.png",
+        "state/state.safetensors",
+        "timing.csv",
+        "weights.safetensors",
+    }
+    assert len(run.history) == 2
+    assert tuple(RunFolder(folder).history()) == run.history
+    assert json.loads((folder / "environment.json").read_text())["data"]["num_train"] == 60
+
+
+def test_training_from_config_toml_repeats_the_run(tmp_path):
+    first = train(tmp_path / "first", **{"augment": "tutorial", "seed": 5})
+    again = kilnet.train(make_dataset(), recipe=first.folder / "config.toml", out=tmp_path / "again", progress=False)
+    assert kept(first.folder) == kept(again.folder)
+
+
+def test_the_same_call_again_changes_nothing(tmp_path):
+    first = train(tmp_path / "run")
+    before = kept(first.folder)
+    again = train(tmp_path / "run")
+    assert again.history == first.history
+    assert kept(again.folder) == before
+
+
+def test_default_folders_are_found_again_and_never_shared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, again, other = train(None), train(None), train(None, seed=1)
+    assert first.folder == again.folder
+    assert [run.folder.as_posix() for run in (first, other)] == ["runs/made-ResNet", "runs/made-ResNet-2"]
+
+
+def test_another_configuration_is_refused_with_the_difference(tmp_path):
+    before = kept(train(tmp_path / "run").folder)
+    with pytest.raises(RunFolderError, match=r"optimizer\.lr: 0\.001 -> 0\.01; seed: 0 -> 7") as refusal:
+        train(tmp_path / "run", **{"optimizer.lr": 0.01, "seed": 7})
+    assert "\n" not in str(refusal.value)
+    assert kept(tmp_path / "run") == before
+
+
+def test_other_images_are_refused(tmp_path):
+    train(tmp_path / "run")
+    with pytest.raises(RunFolderError, match="the data is not what this run was begun with"):
+        train(tmp_path / "run", make_dataset(offset=1))
+
+
+def test_training_never_sees_the_test_split(tmp_path):
+    dataset = make_dataset()
+    train(tmp_path / "run", dataset)
+    bare = ImageDataset("made", dataset.classes, dataset.train, dataset.validation, None)
+    train(tmp_path / "bare", bare)
+    assert kept(tmp_path / "run") == kept(tmp_path / "bare")
+    with pytest.raises(DataError, match="sealed"):
+        dataset.sealed().test  # noqa: B018
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    run = train(tmp_path / "run")
+    with filelock.FileLock(run.folder / ".lock"), pytest.raises(BusyError, match="another process"):
+        train(tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match=r"file.run: cannot be written: .*--out"):
+        train(tmp_path / "file" / "run")
+
+
+def test_a_damaged_state_is_named_and_left(tmp_path):
+    folder = RunFolder(train(tmp_path / "run").folder)
+    content = folder.state_path.read_bytes()[:1000]
+    folder.state_path.write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"state\.safetensors: damaged .* delete it to begin again"):
+        train(tmp_path / "run")
+    assert folder.state_path.read_bytes() == content
+
+
+def test_a_diverging_run_keeps_its_best_weights(tmp_path):
+    dataset = make_dataset()
+    settings = {"optimizer.name": "sgd", "training.epochs": 30, "optimizer.schedule": "constant"}
+    config = load_config(settings=SMALL | settings)
+    session = TrainingSession(dataset, config, tmp_path / "run")
+    with pytest.raises(DivergedError, match="the best weights, of epoch"):
+        for record in session:
+            if session.history and not hasattr(record, "step"):
+                weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
+                for parameter in session._loop.model.parameters():
+                    parameter.data.fill_(1e38)
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
+    assert kilnet.load(tmp_path / "run").logits(dataset.test.images).shape == (20, 2)
+
+
+@pytest.mark.parametrize("failing_write", [1, 3, 5, 6])
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, failing_write):
+    """The disk is full at one write, whichever it is; with room again the same call ends as if it never had been."""
+    whole = kept(train(tmp_path / "whole").folder)
+    real_fsync, num_writes = os.fsync, 0
+
+    def fsync(handle):
+        nonlocal num_writes
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            num_writes += 1
+            if num_writes == failing_write:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real_fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        with pytest.raises(StorageError, match="No space left on device"):
+            train(tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert kept(train(tmp_path / "run").folder) == whole
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    whole = kept(train(tmp_path / "whole").folder)
+    config = load_config(settings=SMALL | {"data.source": "ImageDataset"})  # as `kilnet.train` calls it
+    session = TrainingSession(make_dataset(), config, tmp_path / "run")
+    with pytest.raises(InterruptedRunError, match=r"go on with: kilnet train .* --out") as stop:
+        for num_records, _ in enumerate(session):
+            if num_records == 1:
+                signal.raise_signal(signal.SIGINT)
+    assert stop.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert kept(train(tmp_path / "run").folder) == whole
+
+
+def test_ctrl_c_on_the_command_line(tmp_path):
+    command = [sys.executable, "-m", "kilnet", "train", "digits", "--epochs", "500", "--out", str(tmp_path / "run")]
+    for key, value in SMALL.items():
+        if key != "training.epochs":
+            command += ["--set", f"{key}={value}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run" / "history.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1].startswith("kilnet: stopped; the state is saved, go on with: kilnet train digits")
+    assert (tmp_path / "run" / "state" / "state.safetensors").exists()

@@ -1,0 +1,167 @@
+"""The loop against a plain PyTorch loop, and what its records promise."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kilnet.config import load_config
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import DivergedError
+from kilnet.hardware import Settings
+from kilnet.seeding import generator
+from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+
+SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
+
+
+def make_dataset(num_train=101, num_validation=30, num_classes=3, side=8):
+    random = np.random.default_rng(0)
+
+    def split(num_images, name):
+        labels = np.arange(num_images) % num_classes
+        images = random.integers(0, 120, (num_images, 3, side, side)) + 45 * labels[:, None, None, None]
+        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(f"{name}/{i}" for i in range(num_images)))
+
+    classes = tuple("abcdefgh"[:num_classes])
+    return ImageDataset("made", classes, split(num_train, "train"), split(num_validation, "val"), None)
+
+
+def make_model():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 3))
+
+
+def make_loop(dataset=None, model=None, **settings):
+    defaults = {"optimizer__schedule": "constant", "training__batch_size": 25, "training__epochs": 2}
+    config = load_config(settings={k.replace("__", "."): v for k, v in (defaults | settings).items()})
+    dataset = dataset or make_dataset()
+    return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), SETTINGS)
+
+
+def epochs_of(loop):
+    return [record for record in loop if isinstance(record, EpochRecord)]
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+def test_trains_like_a_plain_loop(label_smoothing):
+    """Losses, accuracies and weights equal those of a loop written with nothing but PyTorch."""
+    dataset = make_dataset()
+    loop = make_loop(dataset, optimizer__lr=0.01, training__label_smoothing=label_smoothing)
+    records = epochs_of(loop)
+
+    model = make_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    mean = dataset.train.images.mean((0, 2, 3), keepdims=True) / 255
+    std = dataset.train.images.std((0, 2, 3), keepdims=True) / 255
+
+    def prepared(images):
+        return torch.tensor((images / 255 - mean) / std, dtype=torch.float32)
+
+    for epoch in range(2):
+        order = generator(0, "shuffle", epoch).permutation(101)
+        model.train()
+        loss_sum = num_correct = 0
+        # 101 images in batches of 25: the last image joins the fourth batch, since batch norm needs two.
+        for batch in (order[:25], order[25:50], order[50:75], order[75:]):
+            logits = model(prepared(dataset.train.images[batch]))
+            labels = torch.from_numpy(dataset.train.labels[batch])
+            loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.item() * len(batch)
+            num_correct += (logits.argmax(1) == labels).sum().item()
+        model.eval()
+        with torch.no_grad():
+            logits = model(prepared(dataset.validation.images))
+        labels = torch.from_numpy(dataset.validation.labels)
+        assert records[epoch].train_loss == pytest.approx(loss_sum / 101, rel=1e-4)
+        assert records[epoch].train_accuracy == pytest.approx(num_correct / 101)
+        assert records[epoch].validation_loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+        assert records[epoch].num_validation_correct == (logits.argmax(1) == labels).sum().item()
+    for ours, theirs in zip(loop.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_every_image_is_seen_once_an_epoch():
+    loop = make_loop(make_dataset(num_train=53), training__batch_size=20, training__epochs=1)
+    steps = [record for record in loop if isinstance(record, StepRecord)]
+    assert [record.num_images for record in steps] == [20, 20, 13]
+    assert [(record.step, record.num_steps) for record in steps] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_gradients_are_clipped_to_their_norm():
+    model = make_model()
+    before = [parameter.clone() for parameter in model.parameters()]
+    loop = make_loop(
+        model=model, optimizer__name="sgd", optimizer__momentum=0.0, optimizer__lr=1.0, optimizer__clip_norm=1e-3
+    )
+    next(iter(loop))
+    moved = [(a - b).detach().norm().item() for a, b in zip(model.parameters(), before, strict=True)]
+    assert math.hypot(*moved) == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_learning_rate_follows_the_schedule():
+    loop = make_loop(optimizer__schedule="linear", optimizer__lr=0.1, training__epochs=2)
+    assert [record.lr for record in epochs_of(loop)] == pytest.approx([0.1 * 5 / 8, 0.1 * 1 / 8])
+
+
+def test_seed_decides_everything():
+    first, again, other = (epochs_of(make_loop(seed=seed)) for seed in (3, 3, 4))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("num_steps_before", [1, 3, 4, 6])
+def test_a_loaded_state_goes_on_to_the_same_bytes(num_steps_before):
+    options = {
+        "augment__rotation": 10.0,
+        "augment__hue": 0.1,
+        "model__name": "ResNet",
+        "training__epochs": 3,
+        "optimizer__schedule": "onecycle",
+    }
+    whole = make_loop(**options)
+    records = epochs_of(whole)
+    stopped = make_loop(**options)
+    for record in stopped:
+        num_steps_before -= isinstance(record, StepRecord)
+        if num_steps_before == 0:
+            break
+    tensors, rest = stopped.state()
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    resumed = make_loop(**options)
+    resumed.load_state(tensors, rest)
+    assert [*stopped.history, *epochs_of(resumed)][-1] == records[-1]
+    assert resumed.history == records
+    for ours, theirs in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_stops_when_patience_is_spent():
+    loop = make_loop(training__epochs=20, training__patience=2, optimizer__lr=1e-12, training__min_delta=0.5)
+    records = epochs_of(loop)
+    assert [record.is_best for record in records] == [True, False, False]
+    assert loop.finished
+    assert loop.stopped_early
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_advice():
+    loop = make_loop(optimizer__name="sgd", optimizer__lr=1e30)
+    with pytest.raises(DivergedError, match=r"became .* in epoch 1.*lower optimizer\.lr"):
+        epochs_of(loop)
+    with pytest.raises(DivergedError):
+        loop.state()
+
+
+def test_evaluation_leaves_no_trace_in_training():
+    """Dropout is off in validation and on again in the next epoch."""
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 3))
+    for record in make_loop(model=model):
+        assert model.training == isinstance(record, StepRecord) or isinstance(record, EpochRecord)
+    assert model.training
