@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -109,7 +110,9 @@ def test_same_weights_give_the_same_bytes_in_every_process(saved, tmp_path):
     )
     other = tmp_path / "other.safetensors"
     here = __file__.rpartition("/")[0]
-    subprocess.run([sys.executable, "-c", code, here, other], check=True, env={"PYTHONHASHSEED": "7"})
+    subprocess.run(
+        [sys.executable, "-c", code, here, other], check=True, env={**os.environ, "PYTHONHASHSEED": "7"}
+    )
     assert other.read_bytes() == saved.read_bytes()
     save_classifier(other, make(seed=1), {"epoch": 3})
     assert other.read_bytes() != saved.read_bytes()

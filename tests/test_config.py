@@ -43,6 +43,7 @@ ALL_CHANGED = {
     "training.label_smoothing": 0.1,
     "training.patience": 4,
     "training.min_delta": 0.001,
+    "training.batch_norm_images": 256,
     "training.checkpoint_seconds": 5.5,
     "hardware.device": "cpu",
     "hardware.precision": "bf16",

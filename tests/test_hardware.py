@@ -78,9 +78,21 @@ def test_choice_is_the_fastest_of_those_left_open(monkeypatch):
     monkeypatch.setattr(hardware, "matmul_gflops", lambda *_: 1.0)
     chosen = choose_for()
     assert (chosen.precision, chosen.layout) == ("bf16", "contiguous")
-    assert "bf16 contiguous 4 images/s" in chosen.reason
+    assert "bf16 contiguous on 1 thread: 4 images/s" in chosen.reason
     chosen = choose_for(precision="fp32")
     assert (chosen.precision, chosen.layout) == ("fp32", "channels_last")
+
+
+@pytest.mark.parametrize(("one_thread_seconds", "chosen"), [(1, 1), (3, 4)])
+def test_one_thread_is_tried_where_threads_are_open(one_thread_seconds, chosen, monkeypatch):
+    def fake_steps(settings, *_):
+        while True:
+            yield one_thread_seconds if settings.threads == 1 else 2
+
+    monkeypatch.setattr(hardware, "_AVAILABLE_THREADS", 4)
+    monkeypatch.setattr(hardware, "_steps", fake_steps)
+    assert choose_for(precision="fp32").threads == chosen
+    assert choose_for(precision="fp32", threads=4).threads == 4
 
 
 def test_a_real_measurement_chooses_among_the_candidates_and_changes_nothing():

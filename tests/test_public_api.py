@@ -68,6 +68,7 @@ def test_public_names():
         "ResNet",
         "Run",
         "Split",
+        "adopt_dataset",
         "evaluate",
         "load",
         "train",

@@ -56,7 +56,9 @@ def train(folder, dataset=None, **settings):
 
 
 def kept(folder):
-    return {name: (folder / name).read_bytes() for name in ("weights.safetensors", "history.csv", "config.toml")}
+    return {
+        name: (folder / name).read_bytes() for name in ("weights.safetensors", "history.csv", "config.toml")
+    }
 
 
 def test_the_folder_holds_what_is_promised(tmp_path):
@@ -78,8 +80,10 @@ def test_the_folder_holds_what_is_promised(tmp_path):
 
 
 def test_training_from_config_toml_repeats_the_run(tmp_path):
-    first = train(tmp_path / "first", **{"augment": "tutorial", "seed": 5})
-    again = kilnet.train(make_dataset(), recipe=first.folder / "config.toml", out=tmp_path / "again", progress=False)
+    first = train(tmp_path / "first", augment="tutorial", seed=5)
+    again = kilnet.train(
+        make_dataset(), recipe=first.folder / "config.toml", out=tmp_path / "again", progress=False
+    )
     assert kept(first.folder) == kept(again.folder)
 
 
@@ -194,7 +198,17 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_ctrl_c_on_the_command_line(tmp_path):
-    command = [sys.executable, "-m", "kilnet", "train", "digits", "--epochs", "500", "--out", str(tmp_path / "run")]
+    command = [
+        sys.executable,
+        "-m",
+        "kilnet",
+        "train",
+        "digits",
+        "--epochs",
+        "500",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     for key, value in SMALL.items():
         if key != "training.epochs":
             command += ["--set", f"{key}={value}"]
@@ -206,5 +220,7 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert err.splitlines()[-1].startswith("kilnet: stopped; the state is saved, go on with: kilnet train digits")
+    assert err.splitlines()[-1].startswith(
+        "kilnet: stopped; the state is saved, go on with: kilnet train digits"
+    )
     assert (tmp_path / "run" / "state" / "state.safetensors").exists()

@@ -1,5 +1,6 @@
 """The loop against a plain PyTorch loop, and what its records promise."""
 
+import copy
 import math
 
 import numpy as np
@@ -25,7 +26,9 @@ def make_dataset(num_train=101, num_validation=30, num_classes=3, side=8):
     def split(num_images, name):
         labels = np.arange(num_images) % num_classes
         images = random.integers(0, 120, (num_images, 3, side, side)) + 45 * labels[:, None, None, None]
-        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(f"{name}/{i}" for i in range(num_images)))
+        return Split(
+            images.astype(np.uint8), labels.astype(np.int64), tuple(f"{name}/{i}" for i in range(num_images))
+        )
 
     classes = tuple("abcdefgh"[:num_classes])
     return ImageDataset("made", classes, split(num_train, "train"), split(num_validation, "val"), None)
@@ -37,7 +40,12 @@ def make_model():
 
 
 def make_loop(dataset=None, model=None, **settings):
-    defaults = {"optimizer__schedule": "constant", "training__batch_size": 25, "training__epochs": 2}
+    defaults = {
+        "optimizer__schedule": "constant",
+        "training__batch_size": 25,
+        "training__epochs": 2,
+        "training__batch_norm_images": 0,
+    }
     config = load_config(settings={k.replace("__", "."): v for k, v in (defaults | settings).items()})
     dataset = dataset or make_dataset()
     return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), SETTINGS)
@@ -82,7 +90,9 @@ def test_trains_like_a_plain_loop(label_smoothing):
         labels = torch.from_numpy(dataset.validation.labels)
         assert records[epoch].train_loss == pytest.approx(loss_sum / 101, rel=1e-4)
         assert records[epoch].train_accuracy == pytest.approx(num_correct / 101)
-        assert records[epoch].validation_loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+        assert records[epoch].validation_loss == pytest.approx(
+            F.cross_entropy(logits, labels).item(), rel=1e-4
+        )
         assert records[epoch].num_validation_correct == (logits.argmax(1) == labels).sum().item()
     for ours, theirs in zip(loop.model.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -99,7 +109,11 @@ def test_gradients_are_clipped_to_their_norm():
     model = make_model()
     before = [parameter.clone() for parameter in model.parameters()]
     loop = make_loop(
-        model=model, optimizer__name="sgd", optimizer__momentum=0.0, optimizer__lr=1.0, optimizer__clip_norm=1e-3
+        model=model,
+        optimizer__name="sgd",
+        optimizer__momentum=0.0,
+        optimizer__lr=1.0,
+        optimizer__clip_norm=1e-3,
     )
     next(iter(loop))
     moved = [(a - b).detach().norm().item() for a, b in zip(model.parameters(), before, strict=True)]
@@ -139,7 +153,9 @@ def test_a_loaded_state_goes_on_to_the_same_bytes(num_steps_before):
     resumed.load_state(tensors, rest)
     assert [*stopped.history, *epochs_of(resumed)][-1] == records[-1]
     assert resumed.history == records
-    for ours, theirs in zip(resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+    for ours, theirs in zip(
+        resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, theirs)
 
 
@@ -165,3 +181,30 @@ def test_evaluation_leaves_no_trace_in_training():
     for record in make_loop(model=model):
         assert model.training == isinstance(record, StepRecord) or isinstance(record, EpochRecord)
     assert model.training
+
+
+def test_batch_norm_is_measured_as_it_is_used():
+    """Behind dropout the statistics of training are wrong; the measured ones make validation see unit variance."""
+    dataset = make_dataset(num_train=600)
+    model = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(192), nn.Linear(192, 3))
+    weights = {}
+    for num_images in (0, 600):
+        loop = make_loop(
+            dataset,
+            copy.deepcopy(model),
+            training__batch_norm_images=num_images,
+            training__epochs=12,
+            optimizer__lr=1e-3,
+        )
+        epochs_of(loop)
+        norm = loop.model[3]
+        pixels = torch.from_numpy(dataset.train.images)
+        reached = Preprocessing.fit(dataset)(pixels).flatten(1).relu()
+        if num_images:
+            torch.testing.assert_close(norm.running_mean, reached.mean(0), rtol=1e-3, atol=1e-3)
+            torch.testing.assert_close(norm.running_var, reached.var(0), rtol=0.02, atol=0.02)
+        else:
+            assert (norm.running_var > 1.3 * reached.var(0)).float().mean() > 0.9
+        assert norm.momentum == 0.1
+        weights[num_images] = loop.model[4].weight
+    assert torch.equal(weights[0], weights[600])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilnet.api import Run, evaluate, load, train
     from kilnet.classifier import Classifier
+    from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
     from kilnet.metrics import Evaluation
     from kilnet.models import ConfigNet, ConvNet, ResNet
@@ -29,6 +30,7 @@ __all__ = [
     "ResNet",
     "Run",
     "Split",
+    "adopt_dataset",
     "evaluate",
     "load",
     "train",
@@ -37,6 +39,7 @@ __all__ = [
 _HOMES = {
     "kilnet.api": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
+    "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),
     "kilnet.metrics": ("Evaluation",),
     "kilnet.models": ("ConfigNet", "ConvNet", "ResNet"),

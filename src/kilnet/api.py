@@ -189,7 +189,7 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
     )
     _warn(dataset, display)
     display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
-    display.say(f"{session.settings.device}, {session.settings.threads} threads: {session.settings.reason}")
+    display.say(f"{session.settings.device}: {session.settings.reason}")
     if session.finished:
         display.say(f"{session.folder.path}: finished already")
     elif session.num_epochs_before or session.folder.exists:
@@ -206,11 +206,18 @@ def _warn(dataset: ImageDataset, display: ProgressDisplay) -> None:
 def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:
     best = [record for record in session.history if record.is_best][-1]
     return Run(
-        session.folder.path, session.config, tuple(session.history), best, len(dataset.validation), session.finished
+        session.folder.path,
+        session.config,
+        tuple(session.history),
+        best,
+        len(dataset.validation),
+        session.finished,
     )
 
 
 def _draw_learning_curves(session: TrainingSession) -> None:
     plots = session.folder.path / "plots"
     plots.mkdir(exist_ok=True)
-    figures.save(figures.learning_curves([asdict(record) for record in session.history]), plots / "learning-curves.png")
+    figures.save(
+        figures.learning_curves([asdict(record) for record in session.history]), plots / "learning-curves.png"
+    )

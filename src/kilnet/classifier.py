@@ -91,7 +91,10 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
     }
     # One entry: safetensors does not promise an order of several.
     metadata = {"kilnet": json.dumps(description, sort_keys=True)}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in classifier.model.state_dict().items()
+    }
     write_bytes(path, save(tensors, metadata))
 
 
@@ -113,6 +116,10 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise RunFolderError(f"{path}: not a file of weights that Kilnet wrote: {error}") from None
+    if description.get("format") != _FORMAT:
+        raise RunFolderError(
+            f"{path}: written by another version of Kilnet (format {description.get('format')!r})"
+        )
     try:
         parts = description["preprocessing"]
         height, width = parts["image_size"]
@@ -127,7 +134,9 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RunFolderError(f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}") from None
+        raise RunFolderError(
+            f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
+        ) from None
     return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings)
 
 

@@ -1,5 +1,6 @@
 """The command line: parses, calls the public functions and prints."""
 
+import io
 import json
 import os
 import sys
@@ -20,12 +21,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DataDirOption = Annotated[
-    str | None, typer.Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched.")
+    str | None,
+    typer.Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched."),
 ]
-ImageSizeOption = Annotated[int | None, typer.Option("--image-size", help="Side of the square images, in pixels.")]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", help="Side of the square images, in pixels.")
+]
 BadImageOption = Annotated[
     str | None, typer.Option("--on-bad-image", help="What a file that is no usable image does: fail or skip.")
 ]
@@ -41,9 +47,13 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="How often to go through the images.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="How often to go through the images.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")
+    ] = None,
     device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
@@ -91,7 +101,8 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     split: Annotated[
-        str | None, typer.Option("--split", help="test (default), val or train; for other data all (default).")
+        str | None,
+        typer.Option("--split", help="test (default), val or train; for other data all (default)."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Other data with the same class names.")] = None,
     data_dir: DataDirOption = None,
@@ -155,6 +166,9 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error a user can meet is one line on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_guarded(app))
 
 

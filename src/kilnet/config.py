@@ -8,10 +8,10 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kilnet.errors import ConfigError
 
@@ -31,6 +31,7 @@ class DataConfig(_Part):
         source: "cifar10", "digits" or a folder of pictures.
         dir: where a copy of CIFAR-10 lies (`--data-dir`, `KILNET_DATA`); unset, it is fetched.
         image_size: side of the square images in pixels; unset, fitted to the data.
+        normalisation: "fitted" to mean and deviation of the training images, or "half": from -1 to 1.
         num_train: use only the first so many training images, after the split; unset, all.
         validation_fraction: part of train kept for validation where the data has no validation split.
         test_fraction: part of all images kept for the test where the data has no test split.
@@ -41,6 +42,7 @@ class DataConfig(_Part):
     source: str = "cifar10"
     dir: str | None = None
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    normalisation: Literal["fitted", "half"] = "fitted"
     num_train: Count | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -107,6 +109,14 @@ class OptimizerConfig(_Part):
     warmup_epochs: NonNegative = 0.0
     clip_norm: NonNegative = 0.0
 
+    @model_validator(mode="after")
+    def _onecycle_warms_up_by_itself(self) -> Self:
+        if self.schedule == "onecycle" and self.warmup_epochs:
+            raise ValueError(
+                "warmup_epochs goes with schedule constant, cosine or linear; onecycle warms up by itself"
+            )
+        return self
+
 
 class TrainingConfig(_Part):
     """How long, in which portions, and when to stop.
@@ -114,6 +124,8 @@ class TrainingConfig(_Part):
     Attributes:
         patience: stop after so many epochs without a better validation loss; unset, never.
         min_delta: how much lower a validation loss must be to count as better.
+        batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
+            images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
     """
 
@@ -122,6 +134,7 @@ class TrainingConfig(_Part):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: Count | None = None
     min_delta: NonNegative = 0.0
+    batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
 
@@ -289,7 +302,10 @@ def _explain(error: ValidationError, where: str) -> str:
         groups = [name for name, field in RunConfig.model_fields.items() if _is_part(field.annotation)]
         known = [*RunConfig().flat(), *groups] if "." not in key else list(RunConfig().flat())
         return f"{where}: unknown key {key}{nearest(key, known)}"
-    return f"{where}: {key} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    reason = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{where}: {key}: {reason}"
+    return f"{where}: {key} = {first['input']!r}: {reason[0].lower()}{reason[1:]}"
 
 
 def _is_part(annotation: Any) -> bool:

@@ -46,7 +46,9 @@ def examine() -> Diagnosis:
         "machine": hardware.machine(device),
         "fp32 product": f"{fp32:,.0f} GFLOP/s",
         "bf16 product": f"{bf16:,.1f} GFLOP/s ({bf16 / fp32:.2g} of fp32)",
-        "freed memory": "kept" if hardware.keep_freed_memory() else "given back to the system (only glibc can keep it)",
+        "freed memory": "kept"
+        if hardware.keep_freed_memory()
+        else "given back to the system (only glibc can keep it)",
         "cache folder": str(cache),
         "KILNET_DATA": os.environ.get("KILNET_DATA") or "not set",
     }
@@ -61,7 +63,9 @@ def _problems(cache: Path) -> list[str]:
         (cache / "doctor").unlink()
         free = shutil.disk_usage(cache).free
         if free < _LOW_DISK_BYTES:
-            problems.append(f"{cache}: only {free / 1e6:,.0f} MB free; free some, or point KILNET_CACHE elsewhere")
+            problems.append(
+                f"{cache}: only {free / 1e6:,.0f} MB free; free some, or point KILNET_CACHE elsewhere"
+            )
     except (OSError, StorageError) as error:
         problems.append(f"{cache}: cannot be written ({error}); point KILNET_CACHE to another folder")
     data = os.environ.get("KILNET_DATA")
@@ -72,7 +76,9 @@ def _problems(cache: Path) -> list[str]:
             importlib.import_module("torchvision")
         except Exception as error:  # a mismatched build may raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            problems.append(f"torchvision does not fit this torch ({reason}); Kilnet does without: uninstall it")
+            problems.append(
+                f"torchvision does not fit this torch ({reason}); Kilnet does without: uninstall it"
+            )
     if torch.version.cuda and not torch.cuda.is_available():
         problems.append("this torch is built for CUDA, but no GPU answers; check the driver with nvidia-smi")
     return problems

@@ -41,7 +41,9 @@ def load_run(folder: Path) -> Classifier:
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: no such run folder")
     recorded = run.config().hardware
-    settings = Settings(recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run")
+    settings = Settings(
+        recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run"
+    )
     return load_classifier(run.weights_path, settings)
 
 
@@ -63,7 +65,9 @@ def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: st
     indices = match_classes(classifier, dataset.classes)
     images = replace(images, labels=indices[images.labels])
     logits = classifier.logits(images.images)
-    return EvaluatedSplit(Evaluation.from_logits(split, classifier.classes, logits, images.labels), images, logits)
+    return EvaluatedSplit(
+        Evaluation.from_logits(split, classifier.classes, logits, images.labels), images, logits
+    )
 
 
 def data_of_run(run: RunFolder, source: str | None, data_dir: str | None) -> DataConfig:
@@ -75,4 +79,3 @@ def data_of_run(run: RunFolder, source: str | None, data_dir: str | None) -> Dat
         return own
     height = load_run(run.path).preprocessing.image_size[0]
     return own.model_copy(update={"source": source, "image_size": height, "num_train": None})
-

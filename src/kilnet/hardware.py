@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,8 +28,8 @@ from kilnet.storage import cache_folder, write_json
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _AVAILABLE_THREADS = torch.get_num_threads()
-_PROBE_SECONDS = 4.0
-_PROBE_IMAGES = 128  # the order of the candidates is the same at 512, the wait a quarter
+_PROBE_SECONDS = 1.5  # for each of two comparisons
+_PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
 # bf16 at a hundredth of the speed, and one step would take minutes.
 _HOPELESS = 3.0
@@ -75,7 +76,12 @@ class Settings:
     def record(self) -> HardwareConfig:
         """Return the settings as configuration, so that a repeat measures nothing and computes the same."""
         return HardwareConfig.model_validate(
-            {"device": self.device, "precision": self.precision, "layout": self.layout, "threads": self.threads}
+            {
+                "device": self.device,
+                "precision": self.precision,
+                "layout": self.layout,
+                "threads": self.threads,
+            }
         )
 
 
@@ -107,11 +113,15 @@ def resolve_device(name: str) -> str:
         torch.zeros(1, device=name).item()  # the "meta" device is there, but holds no numbers
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise ConfigError(f"device {name!r} cannot be used here: {reason}; use --device auto or cpu") from None
+        raise ConfigError(
+            f"device {name!r} cannot be used here: {reason}; use --device auto or cpu"
+        ) from None
     return name
 
 
-def choose(config: HardwareConfig, model: nn.Module, name: ModelConfig, images: Tensor, num_classes: int) -> Settings:
+def choose(
+    config: HardwareConfig, model: nn.Module, name: ModelConfig, images: Tensor, num_classes: int
+) -> Settings:
     """Decide how to train a network, by timing real steps where the configuration leaves it open.
 
     The choice is kept in the cache folder for this machine, network and batch shape.
@@ -127,19 +137,21 @@ def choose(config: HardwareConfig, model: nn.Module, name: ModelConfig, images: 
         ConfigError: the device is not there.
     """
     device = resolve_device(config.device)
-    threads = config.threads or _AVAILABLE_THREADS
-    open_choices = {
-        "precision": ["fp32", "bf16"] if config.precision == "auto" else [config.precision],
-        "layout": ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
-    }
+    is_open = config.threads == 0 and device == "cpu"
+    threads = sorted({1, _AVAILABLE_THREADS}) if is_open else [config.threads or _AVAILABLE_THREADS]
     candidates = [
-        Settings(device, precision, layout, threads, "as configured")
-        for precision, layout in product(open_choices["precision"], open_choices["layout"])
+        Settings(device, precision, layout, num_threads, "as configured")
+        for precision, layout, num_threads in product(
+            ["fp32", "bf16"] if config.precision == "auto" else [config.precision],
+            ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
+            threads,
+        )
     ]
     if len(candidates) == 1:
         return candidates[0]
+    question = [candidate.record().model_dump() for candidate in candidates]
     key = json.dumps(
-        [machine(device), torch.__version__, threads, open_choices, name.model_dump(), list(images.shape), num_classes]
+        [machine(device), torch.__version__, question, name.model_dump(), list(images.shape), num_classes]
     )
     with suppress(TypeError):  # nothing is kept, or something else
         kept = Settings(**_read_choices().get(key) or {})
@@ -161,11 +173,14 @@ def machine(device: str = "cpu") -> str:
 
 
 def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:
-    """Measure a square matrix product: billions of floating point operations a second, the best of five."""
+    """Measure a square matrix product: billions of floating point operations a second, the best of many."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = torch.ones(side, side, dtype=dtype, device=device), torch.ones(side, side, dtype=dtype, device=device)
-    times = []
-    for _ in range(6):
+    a, b = (
+        torch.ones(side, side, dtype=dtype, device=device),
+        torch.ones(side, side, dtype=dtype, device=device),
+    )
+    times: list[float] = []
+    while len(times) < 6 or (sum(times) < 0.1 and len(times) < 100):
         start = time.perf_counter()
         a @ b
         _synchronise(device)
@@ -174,30 +189,48 @@ def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> floa
 
 
 def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int) -> Settings:
+    """Time precision and layout with all threads, then the best of them with fewer, as small networks like it."""
     candidates[0].apply()
-    device = candidates[0].device
-    dropped = ""
-    if any(c.precision == "bf16" for c in candidates) and any(c.precision == "fp32" for c in candidates):
+    device, dropped = candidates[0].device, ""
+    if len({c.precision for c in candidates}) > 1:
         slowdown = matmul_gflops("fp32", device, 128) / matmul_gflops("bf16", device, 128)
         if slowdown > _HOPELESS:
             candidates = [c for c in candidates if c.precision == "fp32"]
             dropped = f"; bf16 products are {slowdown:.0f} times slower here"
+    most = max(c.threads for c in candidates)
     images = images[:_PROBE_IMAGES]
-    seconds: dict[Settings, list[float]] = {c: [] for c in candidates}
+    speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes)
+    best = max(speed, key=speed.__getitem__)
+    rivals = [c for c in candidates if (c.precision, c.layout) == (best.precision, best.layout)]
+    if len(rivals) > 1:
+        speed |= _speeds(rivals, model, images, num_classes)
+        best = max(rivals, key=speed.__getitem__)
+    others = ", ".join(f"{_name(c)} {speed[c]:,.0f}" for c in speed if c is not best)
+    return replace(best, reason=f"{_name(best)}: {speed[best]:,.0f} images/s ({others}{dropped})")
+
+
+def _speeds(
+    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int
+) -> dict[Settings, float]:
+    """Return images a second by candidate: the best step of several, since noise only ever adds time."""
     timers = {c: _steps(c, model, images, num_classes) for c in candidates}
+    seconds: dict[Settings, list[float]] = {c: [] for c in candidates}
     for timer in timers.values():
         next(timer)  # warm-up
     start = time.perf_counter()
-    rounds = 0
-    while rounds < 2 or (time.perf_counter() - start < _PROBE_SECONDS and rounds < 20):
-        for candidate in candidates:  # in turn, so that a busy moment hits all alike
-            seconds[candidate].append(next(timers[candidate]))
-        rounds += 1
-    speed = {c: len(images) / sorted(times)[len(times) // 2] for c, times in seconds.items()}
-    best = max(candidates, key=lambda c: speed[c])
-    others = ", ".join(f"{c.precision} {c.layout} {speed[c]:,.0f}" for c in candidates if c is not best)
-    reason = f"{best.precision} {best.layout} {speed[best]:,.0f} images/s ({others}{dropped})"
-    return Settings(best.device, best.precision, best.layout, best.threads, reason)
+    while len(seconds[candidates[0]]) < 2 or time.perf_counter() - start < _PROBE_SECONDS:
+        for candidate, timer in timers.items():  # in turn, so that a busy moment hits all alike
+            seconds[candidate].append(next(timer))
+    return {c: len(images) / min(times) for c, times in seconds.items()}
+
+
+def _name(settings: Settings) -> str:
+    threads = (
+        f" on {settings.threads} thread{'s' if settings.threads > 1 else ''}"
+        if settings.device == "cpu"
+        else ""
+    )
+    return f"{settings.precision} {settings.layout}{threads}"
 
 
 def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:
@@ -206,6 +239,7 @@ def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: in
     images = images.to(settings.device).contiguous(memory_format=settings.memory_format)
     labels = torch.arange(len(images), device=settings.device) % num_classes
     while True:
+        settings.apply()
         start = time.perf_counter()
         with settings.autocast():
             loss = F.cross_entropy(model(images), labels)
@@ -232,7 +266,7 @@ def _read_choices() -> dict[str, Any]:
 
 @cache
 def _processor() -> str:
-    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

@@ -77,7 +77,9 @@ class ImageDataset:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            raise DataError(f"{self.name}: one class ({', '.join(self.classes)}); a classifier needs at least two")
+            raise DataError(
+                f"{self.name}: one class ({', '.join(self.classes)}); a classifier needs at least two"
+            )
         for split_name in ("train", "validation"):
             if len(getattr(self, split_name)) == 0:
                 raise DataError(f"{self.name}: the {split_name} split is empty; it needs more images a class")
@@ -102,7 +104,7 @@ class ImageDataset:
                 np.concatenate([self.train.labels, self.validation.labels, self.test.labels]),
                 self.train.names + self.validation.names + self.test.names,
             )
-        return self.test if name == "test" else getattr(self, name)  # type: ignore[no-any-return]
+        return self.test if name == "test" else getattr(self, name)
 
     def sealed(self) -> "ImageDataset":
         """Return the data set without its test split, so that nothing can be chosen on it."""

@@ -23,6 +23,12 @@ class Preprocessing:
     image_size: tuple[int, int]
 
     @classmethod
+    def half(cls, dataset: ImageDataset) -> "Preprocessing":
+        """Map 0 to -1 and 255 to 1, as many tutorials do, whatever the images are."""
+        channels, height, width = dataset.image_shape
+        return cls((0.5,) * channels, (0.5,) * channels, (height, width))
+
+    @classmethod
     def fit(cls, dataset: ImageDataset) -> "Preprocessing":
         """Take mean and standard deviation of each channel over the training images; a constant channel gets std 1."""
         images = dataset.train.images
@@ -45,10 +51,8 @@ class Preprocessing:
             pixels: uint8 or float32 (num_images, channels, height, width), 0 to 255.
 
         Returns:
-            float32, same shape and memory order; mean 0 and deviation 1 a channel over the training images.
+            float32, same shape and memory order.
         """
         scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(1, -1, 1, 1)
-        shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)], device=pixels.device)
-        return pixels.float().mul_(scale).add_(shift.view(1, -1, 1, 1)) if pixels.dtype == torch.uint8 else (
-            pixels * scale + shift.view(1, -1, 1, 1)
-        )
+        shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        return (pixels * scale).add_(torch.tensor(shift, device=pixels.device).view(1, -1, 1, 1))

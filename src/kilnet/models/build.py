@@ -43,7 +43,11 @@ def complete(config: ModelConfig) -> ModelConfig:
     options = {key: default for key, default in defaults.items() if _fits_toml(default)}
     for key, value in config.options.items():
         if key not in known and not takes_any:
-            hint = nearest(f"model.{key}", [f"model.{k}" for k in known]) if known else f"; {name} has no options"
+            hint = (
+                nearest(f"model.{key}", [f"model.{k}" for k in known])
+                if known
+                else f"; {name} has no options"
+            )
             raise ConfigError(f"unknown key model.{key}{hint}")
         options[key] = _checked(key, _as_in_toml(value), options.get(key))
     return ModelConfig(name=name, **options)
@@ -73,10 +77,14 @@ def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: i
     except ModelError:
         raise
     except Exception as error:  # a user's own network may raise anything
-        raise ModelError(f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}") from error
+        raise ModelError(
+            f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}"
+        ) from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits")
+        raise ModelError(
+            f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits"
+        )
     return model.train()
 
 
@@ -86,7 +94,9 @@ def _find(name: str) -> tuple[str, Builder]:
     for known, builder in MODELS.items():
         if known.lower() == name.lower():
             return known, builder
-    raise ModelError(f"no model {name!r}{nearest(name, list(MODELS))}; or give package.module:builder of your own")
+    raise ModelError(
+        f"no model {name!r}{nearest(name, list(MODELS))}; or give package.module:builder of your own"
+    )
 
 
 def _import(name: str) -> Builder:
@@ -98,7 +108,9 @@ def _import(name: str) -> Builder:
     except Exception as error:  # the user's module may raise anything while it is imported
         raise ModelError(f"--model {name}: cannot be imported: {_first_line(error)}") from error
     if not callable(builder):
-        raise ModelError(f"--model {name}: is a {type(builder).__name__}, not a function or class that builds a model")
+        raise ModelError(
+            f"--model {name}: is a {type(builder).__name__}, not a function or class that builds a model"
+        )
     return builder  # type: ignore[no-any-return]
 
 

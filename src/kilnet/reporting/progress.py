@@ -50,6 +50,7 @@ class ProgressDisplay:
     def say(self, line: str) -> None:
         """Print one line above the bars; square brackets and class names stay as they are."""
         self.console.print(Text(line), soft_wrap=True)
+        self._last_line = monotonic()
 
     def advance(self, what: str, done: int, total: int) -> None:
         """Show how much of some work is done, in files or bytes; has the signature of `kilnet.data.Progress`."""
@@ -90,10 +91,7 @@ class ProgressDisplay:
 
     def _line_is_due(self) -> bool:
         """Whether plain output is wanted and nothing was said for a while."""
-        if not self._bars.disable or monotonic() - self._last_line < _SECONDS_BETWEEN_LINES:
-            return False
-        self._last_line = monotonic()
-        return True
+        return self._bars.disable and monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
 
 
 def epoch_line(record: EpochRecord, num_epochs: int, seconds: float, num_images: int) -> str:

@@ -198,13 +198,16 @@ class TrainingLoop:
 
     def _finish_epoch(self) -> EpochRecord:
         self._read_losses()
+        self._measure_batch_norm()
         images, labels = self._validation
         logits = inference.logits(self.model, images, self._preprocessing, self._settings)
         num_correct = int((logits.argmax(1) == labels).sum())
         # In double precision, so that the sum does not depend on how it is split.
         loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
         if not math.isfinite(loss):
-            raise DivergedError(f"the validation loss became {loss} in epoch {self._num_epochs_done + 1}; {self._hint()}")
+            raise DivergedError(
+                f"the validation loss became {loss} in epoch {self._num_epochs_done + 1}; {self._hint()}"
+            )
         record = EpochRecord(
             epoch=self._num_epochs_done + 1,
             lr=self._lr(self._num_epochs_done + 1 - 1 / self._num_steps_done),
@@ -221,6 +224,15 @@ class TrainingLoop:
         self._loss_sum = 0.0
         return record
 
+    def _measure_batch_norm(self) -> None:
+        num_images = min(self._config.training.batch_norm_images, len(self._train[1]))
+        if num_images < 2:
+            return
+        stream = generator(self._config.seed, "batch norm", self._num_epochs_done)
+        chosen = torch.from_numpy(stream.choice(len(self._train[1]), num_images, replace=False))
+        images = self._train[0][chosen.to(self._train[0].device)]
+        inference.measure_batch_norm(self.model, images, self._preprocessing, self._settings)
+
     def _set_lr(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self._lr(epoch)
@@ -230,7 +242,7 @@ class TrainingLoop:
         return config.optimizer.lr * lr_factor(config.optimizer, epoch, config.training.epochs)
 
     def _read_losses(self) -> None:
-        """Add what the device has ready to the sums, one step after another, so that the order of additions is fixed."""
+        """Add what the device has ready to the sums, step by step, so that the order of additions is fixed."""
         if self._unread:
             losses, nums_correct, nums_images = zip(*self._unread, strict=True)
             self._unread.clear()

@@ -60,7 +60,9 @@ class RunFolder:
             lock = filelock.FileLock(self.path / ".lock", blocking=False)
             lock.acquire()
         except filelock.Timeout:
-            raise BusyError(f"{self.path}: another process is writing this run; wait for it, or use another --out") from None
+            raise BusyError(
+                f"{self.path}: another process is writing this run; wait for it, or use another --out"
+            ) from None
         except OSError as error:
             raise RunFolderError(
                 f"{self.path}: cannot be written: {error.strerror or error}; choose another folder with --out"
@@ -89,7 +91,9 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: no run here (no config.toml)") from None
         except (OSError, ValueError, ValidationError) as error:
             reason = str(error).splitlines()[0]
-            raise RunFolderError(f"{self.config_path}: not a configuration that Kilnet wrote: {reason}") from None
+            raise RunFolderError(
+                f"{self.config_path}: not a configuration that Kilnet wrote: {reason}"
+            ) from None
 
     def environment(self) -> dict[str, Any]:
         """Read versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
@@ -140,7 +144,9 @@ class RunFolder:
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer = csv.DictWriter(
+        text, list(rows[0]) if rows else [f.name for f in fields(EpochRecord)], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -52,7 +52,8 @@ class TrainingSession:
     def __init__(self, dataset: ImageDataset, config: RunConfig, folder: Path) -> None:
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
-        self._preprocessing = Preprocessing.fit(self._dataset)
+        normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
+        self._preprocessing = normalise(self._dataset)
         config = config.model_copy(update={"model": models.complete(config.model)})
         kept: RunConfig | None = None
         if self.folder.exists:
@@ -134,7 +135,9 @@ class TrainingSession:
             )
         fingerprint = self.folder.environment().get("data", {}).get("fingerprint")
         if fingerprint not in (None, self._dataset.fingerprint):
-            raise RunFolderError(f"{self.folder.path}: the data is not what this run was begun with; choose another --out")
+            raise RunFolderError(
+                f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
+            )
 
     def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
         batch = torch.from_numpy(self._dataset.train.images[: config.training.batch_size].copy())
