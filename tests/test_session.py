@@ -178,7 +178,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, failing_write):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        with pytest.raises(StorageError, match="No space left on device"):
+        with pytest.raises(StorageError, match="No space left on device; make room and run the same command again"):
             train(tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert kept(train(tmp_path / "run").folder) == whole

@@ -91,6 +91,8 @@ def train(
         session = TrainingSession(dataset, config, folder)
         _introduce(session, dataset, display)
         display.follow(session, config.training.epochs)
+        if session.stopped_early:
+            display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
         return run
@@ -122,9 +124,11 @@ def evaluate(
     """
     folder = RunFolder(run.folder if isinstance(run, Run) else Path(run))
     classifier = load_run(folder.path)
+    classifier.settings.apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None or isinstance(data, str | Path):
-            wanted = data_of_run(folder, None if data is None else str(data), data_dir)
+            source = None if data is None else _located(DataConfig(source=str(data))).source
+            wanted = data_of_run(folder, classifier, source, data_dir)
             dataset = load_dataset(wanted, display.advance)
         else:
             dataset = _in_memory(data, folder.config().data, display)

@@ -70,12 +70,14 @@ def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: st
     )
 
 
-def data_of_run(run: RunFolder, source: str | None, data_dir: str | None) -> DataConfig:
-    """Return which data to evaluate a run on: its own, or other data at the run's image size."""
+def data_of_run(
+    run: RunFolder, classifier: Classifier, source: str | None, data_dir: str | None
+) -> DataConfig:
+    """Return which data to evaluate a run on: its own, or other data at the network's image size."""
     own = run.config().data
     if data_dir is not None:
         own = own.model_copy(update={"dir": data_dir})
-    if source is None:
+    if source in (None, own.source):
         return own
-    height = load_run(run.path).preprocessing.image_size[0]
-    return own.model_copy(update={"source": source, "image_size": height, "num_train": None})
+    side = classifier.preprocessing.image_size[0]
+    return own.model_copy(update={"source": source, "image_size": side, "num_train": None})

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: temp file, fsync, rename."""
 
+import errno
 import json
 import os
 import secrets
@@ -10,6 +11,8 @@ from typing import Any
 import platformdirs
 
 from kilnet.errors import StorageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -31,7 +34,8 @@ def write_bytes(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         if isinstance(error, OSError):
-            raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+            hint = "; make room and run the same command again" if error.errno in _FULL else ""
+            raise StorageError(f"cannot write {path}: {error.strerror or error}{hint}") from error
         raise
     _sync_folder(path.parent)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -10,6 +9,7 @@ from rich.text import Text
 
 from kilnet.data.inventory import Inventory, Sizes
 from kilnet.reporting.labels import one_line, shorten
+from kilnet.reporting.tables import empty_table
 
 MAX_LINES = 10
 """So many of one kind are listed; `--json` lists all."""
@@ -73,18 +73,8 @@ def _sizes(sizes: Sizes) -> str:
 
 
 def _counts(inventory: Inventory) -> Table:
-    table = Table(
-        title="Images",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=_NAME_WIDTH)
-    for head in (*inventory.num_images, "total"):
-        table.add_column(head, no_wrap=True, justify="right")
+    heads = [*inventory.num_images, "total"]
+    table = empty_table("Images", ["class"], heads, name_width=_NAME_WIDTH)
     splits = inventory.num_images.values()
     for name in inventory.classes:
         counts = [split[name] for split in splits]

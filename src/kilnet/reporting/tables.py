@@ -49,7 +49,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 
 def per_class_table(evaluation: Evaluation) -> Table:
     """Return recall, precision, F1 and number of images of each class, in the order of the labels."""
-    table = _table("Classes", ["class"], ["recall", "precision", "F1", "images"], name_width=30)
+    table = empty_table("Classes", ["class"], ["recall", "precision", "F1", "images"], name_width=30)
     columns = (evaluation.classes, evaluation.recall, evaluation.precision, evaluation.f1, evaluation.support)
     for name, recall, precision, f1, support in zip(*columns, strict=True):
         table.add_row(
@@ -75,7 +75,7 @@ def confusion_table(evaluation: Evaluation) -> Table | None:
     if any(cell_len(name) > width for name in names):
         heads = [chr(ord("A") + i) for i in range(num_classes)]
         names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
-    table = _table("Confusion matrix", ["truth \\ predicted"], heads, name_width)
+    table = empty_table("Confusion matrix", ["truth \\ predicted"], heads, name_width)
     for truth, (name, counts) in enumerate(zip(names, evaluation.confusion.tolist(), strict=True)):
         cells = [
             Text(str(count) if count else ".", "bold" if truth == predicted else "" if count else "dim")
@@ -87,7 +87,7 @@ def confusion_table(evaluation: Evaluation) -> Table | None:
 
 def most_confused_table(evaluation: Evaluation, k: int = 5) -> Table:
     """Return the `k` commonest mistakes, with the part of the true class they take."""
-    table = _table("Most confused", ["truth", "predicted"], ["images", "of the class"], name_width=24)
+    table = empty_table("Most confused", ["truth", "predicted"], ["images", "of the class"], name_width=24)
     support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
     for truth, predicted, count in evaluation.most_confused(k):
         names = (Text(shorten(name, 24)) for name in (truth, predicted))
@@ -95,7 +95,7 @@ def most_confused_table(evaluation: Evaluation, k: int = 5) -> Table:
     return table
 
 
-def _table(title: str, names: Iterable[str], numbers: Iterable[str], name_width: int) -> Table:
+def empty_table(title: str, names: Iterable[str], numbers: Iterable[str], name_width: int) -> Table:
     """Return an empty table; names give way so that numbers never have to."""
     table = Table(
         title=title,
