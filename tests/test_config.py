@@ -13,6 +13,7 @@ ALL_CHANGED = {
     "data.source": 'a "folder" of ünusual\nname',
     "data.dir": "C:\\data",
     "data.image_size": 48,
+    "data.normalisation": "half",
     "data.num_train": 500,
     "data.validation_fraction": 0.15,
     "data.test_fraction": 0.25,

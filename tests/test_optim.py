@@ -67,7 +67,7 @@ def test_warmup_rises_linearly_and_the_schedule_takes_the_rest(schedule):
 
 
 def test_warmup_longer_than_the_run_never_leaves_the_ramp():
-    config = OptimizerConfig(warmup_epochs=20)
+    config = OptimizerConfig(warmup_epochs=20, schedule="cosine")
     assert [lr_factor(config, epoch, 10) for epoch in (0, 5, 10)] == [0, 0.25, 0.5]
 
 

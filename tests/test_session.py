@@ -178,7 +178,9 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch, failing_write):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        with pytest.raises(StorageError, match="No space left on device; make room and run the same command again"):
+        with pytest.raises(
+            StorageError, match="No space left on device; make room and run the same command again"
+        ):
             train(tmp_path / "run")
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert kept(train(tmp_path / "run").folder) == whole
@@ -188,12 +190,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     whole = kept(train(tmp_path / "whole").folder)
     config = load_config(settings=SMALL | {"data.source": "ImageDataset"})  # as `kilnet.train` calls it
     session = TrainingSession(make_dataset(), config, tmp_path / "run")
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(InterruptedRunError, match=r"go on with: kilnet train .* --out") as stop:
         for num_records, _ in enumerate(session):
             if num_records == 1:
                 signal.raise_signal(signal.SIGINT)
     assert stop.value.exit_code == 130
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     assert kept(train(tmp_path / "run").folder) == whole
 
 

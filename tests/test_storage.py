@@ -39,7 +39,9 @@ def test_failing_write_keeps_the_old_file_and_leaves_nothing(failing, error, tmp
         write_bytes(path, b"new")
     monkeypatch.undo()
     if isinstance(error, OSError):
-        assert str(caught.value) == f"cannot write {path}: No space left on device"
+        assert str(caught.value) == (
+            f"cannot write {path}: No space left on device; make room and run the same command again"
+        )
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

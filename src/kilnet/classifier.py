@@ -116,9 +116,9 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise RunFolderError(f"{path}: not a file of weights that Kilnet wrote: {error}") from None
-    if description.get("format") != _FORMAT:
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
         raise RunFolderError(
-            f"{path}: written by another version of Kilnet (format {description.get('format')!r})"
+            f"{path}: its description is not of format {_FORMAT}, which this version of Kilnet reads"
         )
     try:
         parts = description["preprocessing"]
