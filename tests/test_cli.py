@@ -317,17 +317,27 @@ def test_doctor(kilnet, monkeypatch, tmp_path):
     assert len(one_object(out)["problems"]) == 1
 
 
-def test_wrong_words_exit_with_2(kilnet):
-    for words in (
-        [],
-        ["trian"],
-        ["train"],
-        ["train", "digits", "--bogus"],
-        ["train", "digits", "--epochs", "x"],
-    ):
-        code, _, err = kilnet(*words)
-        assert code == 2
-        assert "Traceback" not in err
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["trian"], "train"),
+        (["train"], "DATA"),
+        (["train", "digits", "--bogus"], "--bogus"),
+        (["train", "digits", "--epochs", "x"], "--epochs"),
+    ],
+)
+def test_wrong_words_are_one_line(refusal, words, says):
+    code, err = refusal(*words)
+    assert code == 2
+    assert says in err
+    assert "kilnet --help" in err
+
+
+def test_no_words_show_the_help(kilnet):
+    code, out, err = kilnet()
+    assert code == 2
+    assert "evaluate" in out
+    assert err == ""
 
 
 def test_every_command_and_option_has_help():

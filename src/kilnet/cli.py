@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
 # Everything that needs torch is imported inside the verbs: `kilnet --help` must not wait for it.
 from kilnet.errors import KilnetError
+
+# Of click, which typer brings along without naming it.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     help="Train, tune and understand small image classifiers.",
@@ -169,22 +172,23 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_guarded(app))
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
 
 
 def _guarded(command: Callable[[], Any]) -> int:
     try:
-        command()
+        result = command()
     except KilnetError as error:
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        message = error.format_message().rstrip(".")  # empty where the help has been printed instead
+        return _fail(f"{message}; see kilnet --help", 2) if message else 2
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of a pipe has left; nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else 0
-    return 0
+    return result if isinstance(result, int) else 0
 
 
 def _fail(message: str, exit_code: int) -> int:
