@@ -29,14 +29,14 @@ SETTINGS = {
 SCRIPT = """
 import json, sys, time
 import kilnet.api
-from kilnet.training import run_folder
+from kilnet import classifier
 
-write_bytes = run_folder.write_bytes
+write_bytes = classifier.write_bytes
 def slow_write(path, content):
     write_bytes(path, content)
     print("writing", flush=True)
     time.sleep(0.03)
-run_folder.write_bytes = slow_write
+classifier.write_bytes = slow_write
 
 kilnet.train("digits", settings=json.loads(sys.argv[2]), out=sys.argv[1], progress=False)
 print("done", flush=True)

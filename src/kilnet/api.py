@@ -196,7 +196,7 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
     display.say(f"{session.settings.device}: {session.settings.reason}")
     if session.finished:
         display.say(f"{session.folder.path}: finished already")
-    elif session.num_epochs_before or session.folder.exists:
+    elif session.folder.exists:
         display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
     else:
         display.say(f"run folder: {session.folder.path}")

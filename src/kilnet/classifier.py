@@ -1,6 +1,7 @@
 """A trained network with what it needs to be used: class names and preprocessing."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,7 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
         "preprocessing": asdict(classifier.preprocessing),
         **notes,
     }
-    # One entry: safetensors does not promise an order of several.
-    metadata = {"kilnet": json.dumps(description, sort_keys=True)}
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in classifier.model.state_dict().items()
-    }
-    write_bytes(path, save(tensors, metadata))
+    write_tensors(path, classifier.model.state_dict(), description)
 
 
 def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
@@ -109,9 +104,7 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         RunFolderError: the file is missing, damaged, or not Kilnet's.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})["kilnet"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
+        tensors, description = read_tensors(path)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
     except (SafetensorError, KeyError, ValueError, OSError) as error:
@@ -152,3 +145,26 @@ def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )
     return np.array([classifier.classes.index(name) for name in names], np.int64)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able description as one safetensors file; the same content gives the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is untouched.
+    """
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    # One entry: safetensors does not promise an order of several.
+    write_bytes(path, save(whole, {"kilnet": json.dumps(description, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    """Read what `write_tensors` wrote; nothing in the file is executed.
+
+    Raises:
+        SafetensorError, OSError, KeyError, ValueError: the file is missing, damaged, or not Kilnet's; the caller
+            knows what to tell the user.
+    """
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})["kilnet"])
+        return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118 not a dictionary

@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -309,4 +309,4 @@ def _explain(error: ValidationError, where: str) -> str:
 
 
 def _is_part(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and not get_args(annotation)
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -12,13 +12,13 @@ from typing import Any
 
 import filelock
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
 from torch import Tensor
 
+from kilnet.classifier import read_tensors, write_tensors
 from kilnet.config import RunConfig
 from kilnet.errors import BusyError, RunFolderError
-from kilnet.storage import remove_leftovers, write_bytes, write_json, write_text
+from kilnet.storage import remove_leftovers, write_json, write_text
 from kilnet.training.loop import EpochRecord
 
 
@@ -111,8 +111,7 @@ class RunFolder:
 
     def save_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Keep the state to go on from, in one file, so that its parts always belong together."""
-        contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        write_bytes(self.state_path, save(contiguous, {"kilnet": json.dumps(rest)}))
+        write_tensors(self.state_path, tensors, rest)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the state, or None before the first was saved.
@@ -123,9 +122,7 @@ class RunFolder:
         if not self.state_path.exists():
             return None
         try:
-            with safe_open(self.state_path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
-                return tensors, json.loads(file.metadata()["kilnet"])
+            return read_tensors(self.state_path)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{self.state_path}: damaged ({error}); delete it to begin again") from None
 
