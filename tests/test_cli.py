@@ -64,7 +64,7 @@ def refusal(kilnet):
 def no_pictures():
     """Drawing takes longer than these runs; one test looks at real pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.figures", Mock())
+        patch.setattr("kilnet.api.runs.figures", Mock())
         yield
 
 
@@ -169,7 +169,7 @@ def test_evaluate_agrees_with_its_own_files_and_with_training(kilnet, run):
 
 
 def test_evaluate_prints_a_report_and_draws(kilnet, run, monkeypatch):
-    monkeypatch.setattr("kilnet.api.figures", figures)
+    monkeypatch.setattr("kilnet.api.runs.figures", figures)
     code, out, _ = kilnet("evaluate", run)
     assert code == 0
     assert "accuracy" in out

@@ -40,7 +40,7 @@ def stripes(num_images, size=16, seed=0):
 def no_pictures():
     """Drawing takes longer than these runs; test_reporting.py and test_cli.py look at pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.figures", Mock())
+        patch.setattr("kilnet.api.runs.figures", Mock())
         yield
 
 

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kilnet.api import Run, evaluate, load, train
+    from kilnet.api.runs import Run, evaluate, load, train
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "kilnet.api": ("Run", "evaluate", "load", "train"),
+    "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),

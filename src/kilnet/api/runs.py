@@ -1,4 +1,4 @@
-"""The public verbs: train, evaluate, load. The command line parses, calls these and prints."""
+"""Training a run, evaluating it, loading it."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from kilnet import models
+from kilnet.api.data import Data, in_memory, located, warn
 from kilnet.classifier import Classifier
 from kilnet.config import DataConfig, RunConfig, load_config
-from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.dataset import ImageDataset, split_name
-from kilnet.data.sources import NAMES, load_dataset
+from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
 from kilnet.evaluation import data_of_run, evaluate_classifier, load_run
 from kilnet.metrics import Evaluation
@@ -42,9 +42,6 @@ class Run:
     best: EpochRecord
     num_validation: int
     finished: bool
-
-
-Data = str | Path | ImageDataset | PairDataset
 
 
 def train(
@@ -84,9 +81,9 @@ def train(
     }
     settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
     config = load_config(Path(recipe) if recipe is not None else None, settings)
-    config = config.model_copy(update={"model": models.complete(config.model), "data": _located(config.data)})
+    config = config.model_copy(update={"model": models.complete(config.model), "data": located(config.data)})
     with ProgressDisplay(enabled=progress) as display:
-        dataset = _in_memory(data, config.data, display)
+        dataset = in_memory(data, config.data, display)
         folder = Path(out) if out is not None else _default_folder(dataset, config)
         session = TrainingSession(dataset, config, folder)
         _introduce(session, dataset, display)
@@ -127,11 +124,11 @@ def evaluate(
     classifier.settings.apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None or isinstance(data, str | Path):
-            source = None if data is None else _located(DataConfig(source=str(data))).source
+            source = None if data is None else located(DataConfig(source=str(data))).source
             wanted = data_of_run(folder, classifier, source, data_dir)
             dataset = load_dataset(wanted, display.advance)
         else:
-            dataset = _in_memory(data, folder.config().data, display)
+            dataset = in_memory(data, folder.config().data, display)
         is_own = dataset.fingerprint == folder.environment().get("data", {}).get("fingerprint")
         if data is None and not is_own:
             raise DataError(
@@ -139,7 +136,7 @@ def evaluate(
                 "trained on. Name the data with --data to evaluate on all of it"
             )
         split = split_name(split or ("test" if is_own else "all"))
-        _warn(dataset, display)
+        warn(dataset, display)
         evaluated = evaluate_classifier(classifier, dataset, split)
     entry = split if is_own else f"{dataset.name} {split}"
     evaluation = replace(evaluated.evaluation, split=entry)
@@ -165,21 +162,6 @@ def load(run: Run | str | Path) -> Classifier:
     return load_run(run.folder if isinstance(run, Run) else Path(run))
 
 
-def _in_memory(data: Data, config: DataConfig, display: ProgressDisplay) -> ImageDataset:
-    if isinstance(data, ImageDataset):
-        return data
-    if isinstance(data, str | Path):
-        return load_dataset(config, display.advance)
-    return adopt_dataset(data, config=config)
-
-
-def _located(config: DataConfig) -> DataConfig:
-    """Write a folder's whole path down, so that the run can be repeated from anywhere."""
-    if Path(config.source).expanduser().is_dir() and config.source not in NAMES:
-        return config.model_copy(update={"source": str(Path(config.source).expanduser().resolve())})
-    return config
-
-
 def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:
     name = f"{dataset.name}-{config.model.name}"
     return free_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-."), config)
@@ -191,7 +173,7 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.validation):,} to validate, "
         f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
     )
-    _warn(dataset, display)
+    warn(dataset, display)
     display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
     display.say(f"{session.settings.device}: {session.settings.reason}")
     if session.finished:
@@ -200,11 +182,6 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
     else:
         display.say(f"run folder: {session.folder.path}")
-
-
-def _warn(dataset: ImageDataset, display: ProgressDisplay) -> None:
-    for warning in dataset.warnings:
-        display.say(f"warning: {warning}")
 
 
 def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:

@@ -1,0 +1,1 @@
+"""The public verbs. The command line parses, calls these and prints."""

@@ -1,0 +1,25 @@
+"""Arguments and options that several verbs share."""
+
+from typing import Annotated, Any
+
+import typer
+
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DataDirOption = Annotated[
+    str | None,
+    typer.Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched."),
+]
+ImageSizeOption = Annotated[
+    int | None, typer.Option("--image-size", help="Side of the square images, in pixels.")
+]
+BadImageOption = Annotated[
+    str | None, typer.Option("--on-bad-image", help="What a file that is no usable image does: fail or skip.")
+]
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given on the command line."""
+    return {key: value for key, value in settings.items() if value is not None}

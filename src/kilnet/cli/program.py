@@ -1,0 +1,63 @@
+"""The program: its verbs, and every error as one line and an exit code.
+
+Everything that needs torch is imported inside the verbs: `kilnet --help` must not wait for it.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, cast
+
+import typer
+
+from kilnet.cli import machine, runs
+from kilnet.errors import KilnetError
+
+# Of click, which typer brings along without naming it.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+app = typer.Typer(
+    help="Train, tune and understand small image classifiers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_VERBS: dict[str, Callable[..., None]] = {
+    "train": runs.train,
+    "evaluate": runs.evaluate,
+    "data": machine.show_data,
+    "doctor": machine.doctor,
+}
+for _name, _verb in _VERBS.items():
+    app.command(_name)(_verb)
+
+
+def main() -> NoReturn:
+    """Run the command line; every error a user can meet is one line on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    try:
+        result = command()
+    except KilnetError as error:
+        return _fail(str(error), error.exit_code)
+    except _UsageError as error:
+        message = error.format_message().rstrip(".")  # empty where the help has been printed instead
+        return _fail(f"{message}; see kilnet --help", 2) if message else 2
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of a pipe has left; nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, exit_code: int) -> int:
+    message = " ".join(message.splitlines())  # a path may hold line breaks
+    print(f"kilnet: {message}", file=sys.stderr)  # noqa: T201
+    return exit_code

@@ -1,0 +1,90 @@
+"""kilnet train, kilnet evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import BadImageOption, DataArgument, DataDirOption, ImageSizeOption, JsonOption, given
+from kilnet.cli.output import print_json, print_rich
+
+
+def train(
+    data: DataArgument,
+    model: Annotated[
+        str | None, typer.Option("--model", help="ConvNet, ConfigNet, ResNet, or package.module:builder.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="How often to go through the images.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    data_dir: DataDirOption = None,
+    image_size: ImageSizeOption = None,
+    on_bad_image: BadImageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network, or go on with a run that was interrupted."""
+    import kilnet
+    from kilnet.config import parse_settings
+    from kilnet.metrics import wilson_interval
+
+    options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
+    run = kilnet.train(
+        data,
+        model,
+        recipe=recipe,
+        settings={**parse_settings(settings or []), **options},
+        epochs=epochs,
+        seed=seed,
+        out=out,
+        device=device,
+        progress=not as_json,
+    )
+    low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "num_epochs": len(run.history),
+                "best_epoch": run.best.epoch,
+                "validation_loss": run.best.validation_loss,
+                "validation_accuracy": run.best.validation_accuracy,
+                "validation_accuracy_interval": [low, high],
+            }
+        )
+        return
+    typer.echo(
+        f"best epoch {run.best.epoch} of {len(run.history)}: validation accuracy "
+        f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
+    )
+    typer.echo(f"next: kilnet evaluate {run.folder}")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="test (default), val or train; for other data all (default)."),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Other data with the same class names.")] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a run's best weights; the test split is read here and nowhere else."""
+    import kilnet
+    from kilnet.reporting.tables import evaluation_report
+
+    evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, progress=not as_json)
+    if as_json:
+        print_json(evaluation.to_dict())
+    else:
+        print_rich(evaluation_report(evaluation))
+        typer.echo(f"numbers and pictures are in {run}")
