@@ -12,7 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet.api.finetuning import finetune
     from kilnet.api.runs import Run, evaluate, load, train
+    from kilnet.api.searches import HyperSearch, Search, promote, tune
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
@@ -26,17 +28,24 @@ __all__ = [
     "ConvNet",
     "EarlyStopping",
     "Evaluation",
+    "HyperSearch",
     "ImageDataset",
     "ResNet",
     "Run",
+    "Search",
     "Split",
     "adopt_dataset",
     "evaluate",
+    "finetune",
     "load",
+    "promote",
     "train",
+    "tune",
 ]
 
 _HOMES = {
+    "kilnet.api.finetuning": ("finetune",),
+    "kilnet.api.searches": ("HyperSearch", "Search", "promote", "tune"),
     "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),

@@ -124,6 +124,7 @@ class TrainingConfig(_Part):
     Attributes:
         patience: stop after so many epochs without a better validation loss; unset, never.
         min_delta: how much lower a validation loss must be to count as better.
+        initial_weights: "random", or "parent": the best weights of the run that `parent` names.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
             images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
@@ -134,6 +135,7 @@ class TrainingConfig(_Part):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: Count | None = None
     min_delta: NonNegative = 0.0
+    initial_weights: Literal["random", "parent"] = "random"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
@@ -155,7 +157,12 @@ class HardwareConfig(_Part):
 
 
 class RunConfig(_Part):
-    """Everything that decides what a run computes."""
+    """Everything that decides what a run computes.
+
+    Attributes:
+        seed: of weights, order, augmentation and dropout.
+        parent: folder of the run that this one was made from.
+    """
 
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataConfig = DataConfig()
@@ -164,6 +171,13 @@ class RunConfig(_Part):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     hardware: HardwareConfig = HardwareConfig()
+    parent: str | None = None
+
+    @model_validator(mode="after")
+    def _has_the_parent_it_starts_from(self) -> Self:
+        if self.training.initial_weights == "parent" and self.parent is None:
+            raise ValueError('training.initial_weights = "parent" needs parent, a run folder')
+        return self
 
     def to_toml(self) -> str:
         """Return the whole configuration as TOML that `load_config` reads back; keys without a value are left out."""
@@ -194,10 +208,23 @@ def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None =
     for key, value in (settings or {}).items():
         _put(tree, key, value)
         _expand_preset(tree, key)
-    try:
-        return RunConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, where if not settings else f"{where} or --set")) from None
+    return _validated(tree, where if not settings else f"{where} or --set")
+
+
+def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunConfig:
+    """Return the configuration with other values for some dotted keys, checked anew.
+
+    Args:
+        where: what the settings come from, for the message.
+
+    Raises:
+        ConfigError: as in `load_config`.
+    """
+    tree = config.model_dump(exclude_none=True)
+    for key, value in settings.items():
+        _put(tree, key, value)
+        _expand_preset(tree, where)
+    return _validated(tree, where)
 
 
 def parse_settings(assignments: list[str]) -> dict[str, Any]:
@@ -211,7 +238,7 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {assignment}: write it as key=value, for example optimizer.lr=0.001")
-        settings[key.strip()] = _parse_value(text.strip())
+        settings[key.strip()] = parse_value(text.strip())
     return settings
 
 
@@ -237,6 +264,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def _validated(tree: dict[str, Any], where: str) -> RunConfig:
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from None
+
+
 def _expand_preset(tree: dict[str, Any], where: str) -> None:
     name = tree.get("augment")
     if isinstance(name, str):
@@ -259,7 +293,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
-def _parse_value(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Read a word as a TOML value, else take it as text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (tomllib.TOMLDecodeError, KeyError):

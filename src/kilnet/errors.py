@@ -6,11 +6,12 @@
     │   ├── DataError                       a data set, folder or archive as a whole
     │   │   └── UnusableImageError          one image file, with the reason
     │   ├── ModelError                      a network that does not exist or does not fit the images
-    │   └── RunFolderError                  a run folder that is missing, foreign or differently configured
-    ├── BusyError                  exit 1   another process holds the run folder
+    │   └── RunFolderError                  a run or search folder that is missing, foreign or differently configured
+    ├── BusyError                  exit 1   another process holds the run or search folder
     ├── DownloadError              exit 1   no mirror delivered the file
     ├── StorageError               exit 1   a file could not be written
     ├── DivergedError              exit 1   the training loss became NaN or infinite
+    ├── WorkerError                exit 1   a search has no worker, or no trial that succeeds
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
 
 Messages are one line: what is wrong, where, and what to do.
@@ -52,7 +53,7 @@ class RunFolderError(InputError):
 
 
 class BusyError(KilnetError):
-    """Another process is writing this run folder."""
+    """Another process is writing this folder."""
 
 
 class DownloadError(KilnetError):
@@ -65,6 +66,10 @@ class StorageError(KilnetError):
 
 class DivergedError(KilnetError):
     """The training loss became NaN or infinite."""
+
+
+class WorkerError(KilnetError):
+    """No worker of a search can be started, or none of its trials succeeds."""
 
 
 class InterruptedRunError(KilnetError):

@@ -164,6 +164,21 @@ def choose(
     return chosen
 
 
+def measure_speed(
+    settings: Settings, model: nn.Module, images: Tensor, num_classes: int, seconds: float
+) -> float:
+    """Return images a second of training steps, the mean over `seconds` after a warm-up.
+
+    Unlike the best step, which `choose` goes by, the mean holds what other processes on the machine cost.
+    """
+    timer = _steps(settings, model, images, num_classes)
+    next(timer)
+    times = [next(timer)]
+    while sum(times) < seconds:
+        times.append(next(timer))
+    return len(images) * len(times) / sum(times)
+
+
 def machine(device: str = "cpu") -> str:
     """Return what the machine computes with, in words: the processor or GPU, and how many cores."""
     kind = torch.device(device).type

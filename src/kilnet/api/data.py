@@ -1,14 +1,42 @@
 """Whatever the caller calls data, as images in memory."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from kilnet.config import DataConfig
+from kilnet.config import DataConfig, RunConfig, load_config
 from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import NAMES, load_dataset
 from kilnet.reporting.progress import ProgressDisplay
 
 Data = str | Path | ImageDataset | PairDataset
+
+
+def requested(
+    data: Data,
+    model: str | None,
+    recipe: str | Path | None,
+    settings: Mapping[str, Any] | None,
+    epochs: int | None,
+    seed: int | None,
+    device: str | None,
+) -> RunConfig:
+    """Return the configuration that a verb was asked for: defaults < recipe < settings < named arguments.
+
+    Raises:
+        ConfigError: as in `load_config`.
+    """
+    named = {
+        "data.source": str(data) if isinstance(data, str | Path) else type(data).__name__,
+        "model.name": model,
+        "training.epochs": epochs,
+        "seed": seed,
+        "hardware.device": device,
+    }
+    settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    config = load_config(Path(recipe) if recipe is not None else None, settings)
+    return config.model_copy(update={"data": located(config.data)})
 
 
 def in_memory(data: Data, config: DataConfig, display: ProgressDisplay) -> ImageDataset:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kilnet import models
-from kilnet.api.data import Data, in_memory, located, warn
+from kilnet.api.data import Data, in_memory, located, requested, warn
 from kilnet.classifier import Classifier
-from kilnet.config import DataConfig, RunConfig, load_config
+from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, split_name
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
@@ -72,19 +72,23 @@ def train(
     Raises:
         KilnetError: see `kilnet.errors`; nothing is left half-written.
     """
-    named = {
-        "data.source": str(data) if isinstance(data, str | Path) else type(data).__name__,
-        "model.name": model,
-        "training.epochs": epochs,
-        "seed": seed,
-        "hardware.device": device,
-    }
-    settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
-    config = load_config(Path(recipe) if recipe is not None else None, settings)
-    config = config.model_copy(update={"model": models.complete(config.model), "data": located(config.data)})
+    config = requested(data, model, recipe, settings, epochs, seed, device)
+    return train_as(config, data, Path(out) if out is not None else None, progress)
+
+
+def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool) -> Run:
+    """Train what a configuration says, or go on with it; see `train`.
+
+    Args:
+        config: of the run.
+        data: for `config.data`, unless it is images in memory already.
+        out: run folder; None for a free one.
+        progress: whether to show progress on standard error.
+    """
+    config = config.model_copy(update={"model": models.complete(config.model)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display)
-        folder = Path(out) if out is not None else _default_folder(dataset, config)
+        folder = out or _default_folder(dataset, config)
         session = TrainingSession(dataset, config, folder)
         _introduce(session, dataset, display)
         display.follow(session, config.training.epochs)

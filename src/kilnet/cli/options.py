@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +9,16 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="ConvNet, ConfigNet, ResNet, or package.module:builder.")
+]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")]
+SettingsOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
+]
+EpochsOption = Annotated[int | None, typer.Option("--epochs", help="How often to go through the images.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 DataDirOption = Annotated[
     str | None,
     typer.Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched."),

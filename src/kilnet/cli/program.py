@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import machine, runs
+from kilnet.cli import machine, runs, searches
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -26,6 +26,10 @@ app = typer.Typer(
 _VERBS: dict[str, Callable[..., None]] = {
     "train": runs.train,
     "evaluate": runs.evaluate,
+    "tune": searches.tune,
+    "finetune": searches.finetune,
+    "promote": searches.promote,
+    "report": searches.report,
     "data": machine.show_data,
     "doctor": machine.doctor,
 }

@@ -1,31 +1,41 @@
 """kilnet train, kilnet evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kilnet.cli.options import BadImageOption, DataArgument, DataDirOption, ImageSizeOption, JsonOption, given
+from kilnet.cli.options import (
+    BadImageOption,
+    DataArgument,
+    DataDirOption,
+    DeviceOption,
+    EpochsOption,
+    ImageSizeOption,
+    JsonOption,
+    ModelOption,
+    RecipeOption,
+    SeedOption,
+    SettingsOption,
+    given,
+)
 from kilnet.cli.output import print_json, print_rich
+
+if TYPE_CHECKING:
+    from kilnet.api.runs import Run
 
 
 def train(
     data: DataArgument,
-    model: Annotated[
-        str | None, typer.Option("--model", help="ConvNet, ConfigNet, ResNet, or package.module:builder.")
-    ] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", help="How often to go through the images.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None,
+    model: ModelOption = None,
+    recipe: RecipeOption = None,
+    settings: SettingsOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: DeviceOption = None,
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
     on_bad_image: BadImageOption = None,
@@ -34,7 +44,6 @@ def train(
     """Train a network, or go on with a run that was interrupted."""
     import kilnet
     from kilnet.config import parse_settings
-    from kilnet.metrics import wilson_interval
 
     options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     run = kilnet.train(
@@ -48,24 +57,7 @@ def train(
         device=device,
         progress=not as_json,
     )
-    low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
-    if as_json:
-        print_json(
-            {
-                "run": str(run.folder),
-                "num_epochs": len(run.history),
-                "best_epoch": run.best.epoch,
-                "validation_loss": run.best.validation_loss,
-                "validation_accuracy": run.best.validation_accuracy,
-                "validation_accuracy_interval": [low, high],
-            }
-        )
-        return
-    typer.echo(
-        f"best epoch {run.best.epoch} of {len(run.history)}: validation accuracy "
-        f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
-    )
-    typer.echo(f"next: kilnet evaluate {run.folder}")
+    print_run(run, as_json)
 
 
 def evaluate(
@@ -88,3 +80,27 @@ def evaluate(
     else:
         print_rich(evaluation_report(evaluation))
         typer.echo(f"numbers and pictures are in {run}")
+
+
+def print_run(run: "Run", as_json: bool) -> None:
+    """Print how a training ended."""
+    from kilnet.metrics import wilson_interval
+
+    low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
+    if as_json:
+        print_json(
+            {
+                "run": str(run.folder),
+                "num_epochs": len(run.history),
+                "best_epoch": run.best.epoch,
+                "validation_loss": run.best.validation_loss,
+                "validation_accuracy": run.best.validation_accuracy,
+                "validation_accuracy_interval": [low, high],
+            }
+        )
+        return
+    typer.echo(
+        f"best epoch {run.best.epoch} of {len(run.history)}: validation accuracy "
+        f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
+    )
+    typer.echo(f"next: kilnet evaluate {run.folder}")

@@ -47,6 +47,11 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.config_path.is_file()
 
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a state to go on from."""
+        return self.state_path.is_file()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder, and hold it against other processes; the system lets go when the process dies.
@@ -129,6 +134,14 @@ class RunFolder:
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write history.csv; floats in full, so that reading gives the same numbers."""
         write_text(self.history_path, _csv([asdict(record) for record in history]))
+
+    def timings(self) -> list[dict[str, float]]:
+        """Read seconds and images a second of each epoch; empty where the file is missing or damaged."""
+        try:
+            with self.timing_path.open(encoding="utf-8", newline="") as file:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError):
+            return []
 
     def add_timing(self, row: dict[str, Any]) -> None:
         """Append a line to timing.csv, replacing an older one of the same epoch."""

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from kilnet import hardware, models
-from kilnet.classifier import Classifier, save_classifier
+from kilnet.classifier import Classifier, load_classifier, save_classifier
 from kilnet.config import RunConfig, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
@@ -62,6 +62,8 @@ class TrainingSession:
             config = config.model_copy(update={"hardware": kept.hardware})
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
+        if config.training.initial_weights == "parent" and not self.folder.has_state:
+            self._start_from(Path(config.parent or ""), model)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = self._choose(model, config)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
@@ -138,6 +140,17 @@ class TrainingSession:
             raise RunFolderError(
                 f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
             )
+
+    def _start_from(self, parent: Path, model: torch.nn.Module) -> None:
+        classifier = load_classifier(RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1))
+        if classifier.classes != self._dataset.classes:
+            raise RunFolderError(f"{parent}: its classes are not those of {self._dataset.name}")
+        try:
+            model.load_state_dict(classifier.model.state_dict())
+        except RuntimeError as error:
+            raise RunFolderError(
+                f"{parent}: its weights do not fit this network: {str(error).splitlines()[-1].strip()}"
+            ) from None
 
     def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
         batch = torch.from_numpy(self._dataset.train.images[: config.training.batch_size].copy())

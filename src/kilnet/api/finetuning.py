@@ -1,0 +1,76 @@
+"""Training a run, or the winner of a search, further at a lower learning rate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kilnet.api.data import Data
+from kilnet.api.runs import Run, train_as
+from kilnet.config import change
+from kilnet.errors import RunFolderError
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.summary import summarise
+
+# The tutorial's: 50 epochs at most, patience 6, and a learning rate of 0.0008 after one of 0.001.
+EPOCHS = 50
+PATIENCE = 6
+LR = 0.0008
+LR_FACTOR = 0.8
+
+
+def finetune(
+    run: Run | str | Path,
+    *,
+    epochs: int = EPOCHS,
+    lr: float | None = None,
+    patience: int = PATIENCE,
+    anew: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    data: Data | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a run, or the winner of a search, further at a lower learning rate, until patience is spent.
+
+    The result is a run of its own that names its parent; the same call again goes on with it.
+
+    Args:
+        run: what `train` or `tune` returned, or the folder of a run or of a search.
+        epochs: at most.
+        lr: by default 0.0008, or four fifths of the parent's if that is less. It falls to zero along a cosine.
+        patience: epochs without a lower validation loss.
+        anew: begin with random weights instead of the parent's.
+        settings: other values by dotted key; they win over the parent's.
+        data: if the parent was trained on images from memory.
+        out: run folder; by default beside the parent, or `finetuned` in the search.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`.
+    """
+    given = Path(run) if isinstance(run, str | Path) else run.folder
+    parent, folder = _parent(given)
+    parent_config = RunFolder(parent).config()
+    lr = lr if lr is not None else min(LR, LR_FACTOR * parent_config.optimizer.lr)
+    changes = {
+        "training.epochs": epochs,
+        "training.patience": patience,
+        "training.initial_weights": "random" if anew else "parent",
+        "optimizer.lr": lr,
+        "optimizer.schedule": "cosine",
+        "parent": str(parent.resolve()),
+        "hardware.threads": 0,  # a trial had to share the machine
+    }
+    config = change(parent_config, {**changes, **(settings or {})}, "the settings")
+    return train_as(config, data or config.data.source, Path(out) if out is not None else folder, progress)
+
+
+def _parent(given: Path) -> tuple[Path, Path]:
+    """Return the run to start from, and where the fine-tuned one belongs."""
+    if not SearchFolder(given).exists:
+        return given, given.with_name(f"{given.resolve().name}-finetuned")
+    winner = summarise(given)
+    if not winner.is_complete or winner.winner_folder is None:
+        raise RunFolderError(f"{given}: the search is not finished; the command that began it goes on")
+    return winner.winner_folder, given / "finetuned"

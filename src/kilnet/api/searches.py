@@ -1,0 +1,311 @@
+"""Searching for the best configuration, and what can be done with a search."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+from pydantic import ValidationError
+
+from kilnet import hardware, models
+from kilnet.api import finetuning
+from kilnet.api.data import Data, in_memory, requested, warn
+from kilnet.api.runs import evaluate
+from kilnet.config import DataConfig, RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.sources import load_dataset
+from kilnet.errors import ConfigError, RunFolderError, StorageError
+from kilnet.metrics import Evaluation
+from kilnet.reporting.files import read_evaluations
+from kilnet.reporting.progress import ProgressDisplay
+from kilnet.reporting.search_display import SearchDisplay
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.crew import Crew, choose_crew
+from kilnet.tuning.halving import MAX_DECISIONS, REDUCTION
+from kilnet.tuning.mirror import Mirror, sqlite_url
+from kilnet.tuning.opening import free_search_folder, open_search
+from kilnet.tuning.search import Notice, SearchLoop
+from kilnet.tuning.search_config import SearchConfig, StrategyName, check
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.space import TUTORIAL_GRID, Space, flatten, read_space
+from kilnet.tuning.summary import Summary, summarise
+from kilnet.tuning.workers import LocalWorkers, Report
+
+NUM_TRIALS = 30  # of random and tpe, where the user does not say
+_STUDY = "kilnet"
+
+
+class SearchOptions(TypedDict, total=False):
+    """How to search; all of it has defaults.
+
+    Attributes:
+        strategy: "grid" (the default for spaces of lists), "random" or "tpe" (the default otherwise).
+        halving: train in rungs, after each of which the best third goes on; on by default.
+        trials: for random and tpe, 30 by default.
+        finalists: how many of the best are trained again; 3 by default.
+        seeds: how often each; 3 by default, 0 takes the best trial as it is.
+        workers: processes that train at the same time; by default as measured.
+        model, recipe, settings, epochs, seed, device: what all trials have in common, as for `train`.
+        out: search folder; by default a free name in `searches/`, or the search of this configuration there.
+        storage: URL of an Optuna storage for the trials; by default study.sqlite3 in the folder.
+        disk_gb: for weights and states of trials, in 10^9 bytes, 10 by default; beyond it those of the worst are
+            deleted.
+        progress: whether to show progress on standard error; on by default.
+    """
+
+    strategy: StrategyName | None
+    halving: bool
+    trials: int | None
+    finalists: int
+    seeds: int
+    workers: int | None
+    model: str | None
+    recipe: str | Path | None
+    settings: Mapping[str, Any] | None
+    epochs: int | None
+    seed: int | None
+    device: str | None
+    out: str | Path | None
+    storage: str | None
+    disk_gb: float
+    progress: bool
+
+
+class HyperSearch:
+    """A search for the best configuration, ready to run: iterate for what happens, or let `tune` do everything.
+
+    Making one checks the whole space and begins the search's folder, or goes on with the one that is there. Everything
+    is written down before it is yielded, so that iteration may end at any moment, and the same search goes on later.
+
+    Args:
+        data: as for `train`.
+        space: dotted key to list or range, see `kilnet.tuning.space.Space.parse`; or words as on the command line.
+            By default ConfigNet's grid in the tutorial.
+        options: see `SearchOptions`.
+
+    Attributes:
+        folder: of the search.
+        config: what is searched, complete.
+        crew: workers and their threads, with what was measured.
+        dataset: what the trials train on.
+
+    Raises:
+        KilnetError: see `kilnet.errors`.
+    """
+
+    def __init__(
+        self,
+        data: Data = "cifar10",
+        space: Mapping[str, Any] | Sequence[str] | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> None:
+        names = ("model", "recipe", "settings", "epochs", "seed", "device")
+        base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
+        with ProgressDisplay(enabled=options.get("progress", True)) as display:
+            self.dataset = in_memory(data, base.data, display)
+            warn(self.dataset, display)
+            self._data = data
+            config = _search_config(base, space, options)
+            if not isinstance(data, str | Path) and any(key.startswith("data.") for key in config.space):
+                raise ConfigError(
+                    "the space: data.* needs the name of a data set or a folder, not images in memory"
+                )
+            check(config, self.dataset.image_shape, len(self.dataset.classes))
+            path = Path(
+                options.get("out") or free_search_folder(Path("searches"), self._name(config), config)
+            )
+            self.crew, config = self._equip(config, path, options.get("workers"))
+            self._folder = open_search(path, config, self.dataset)
+            display.say(
+                f"{path}: {config.num_trials} trials of {config.strategy} search, {self.crew.num_workers} workers "
+                f"with {self.crew.num_threads} threads each ({self.crew.reason})"
+            )
+        self.config = self._folder.config()
+        url = options.get("storage") or sqlite_url(path / "study.sqlite3")
+        mirror = Mirror(url, path.resolve().name, self.config.parsed_space())
+        workers = LocalWorkers(self.crew.num_workers, self.crew.num_threads, self._folder.logs_path)
+        budget_bytes = round(options.get("disk_gb", 10.0) * 1e9)
+        self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the search."""
+        return self._folder.path
+
+    def __iter__(self) -> Iterator[Report | Notice]:
+        return iter(self.loop)
+
+    def summary(self) -> Summary:
+        """Return what has been found so far."""
+        return summarise(self.folder)
+
+    def _load(self, config: DataConfig) -> ImageDataset:
+        if config == self.config.run.data or not isinstance(self._data, str | Path):
+            return self.dataset
+        return load_dataset(config)
+
+    def _name(self, config: SearchConfig) -> str:
+        name = f"{self.dataset.name}-{config.run.model.name}"
+        return re.sub(r"[^\w.-]+", "-", name).strip("-.")
+
+    def _equip(self, config: SearchConfig, path: Path, num_workers: int | None) -> tuple[Crew, SearchConfig]:
+        """Decide precision, layout and threads for all trials at once, so that they can be compared and repeated."""
+        shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
+        begun = SearchFolder(path)
+        if begun.exists:
+            decided = begun.config().run.hardware
+        else:
+            first = config.run_of(config.parsed_space().corners()[0])
+            network = models.build(first.model, shape, num_classes)
+            images = torch.rand(first.training.batch_size, *shape)
+            decided = hardware.choose(first.hardware, network, first.model, images, num_classes).record()
+            decided = decided.model_copy(update={"threads": config.run.hardware.threads})
+        config = config.model_copy(update={"run": config.run.model_copy(update={"hardware": decided})})
+        trial = config.run_of(config.parsed_space().corners()[0])
+        crew = choose_crew(num_workers, trial, shape, num_classes)
+        decided = decided.model_copy(update={"threads": crew.num_threads})
+        cohort = config.cohort
+        if config.strategy == "tpe":
+            cohort = REDUCTION**MAX_DECISIONS if config.halving else crew.num_workers
+        run = config.run.model_copy(update={"hardware": decided})
+        return crew, config.model_copy(update={"run": run, "cohort": cohort})
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A finished search.
+
+    Attributes:
+        folder: of the search.
+        summary: its trials, finalists and winner.
+        winner: the run that stands for the best configuration, fine-tuned if that was asked for.
+        evaluation: of that run on the test split.
+    """
+
+    folder: Path
+    summary: Summary
+    winner: Path
+    evaluation: Evaluation
+
+
+def tune(
+    data: Data = "cifar10",
+    space: Mapping[str, Any] | Sequence[str] | None = None,
+    *,
+    finetune: bool = False,
+    **options: Unpack[SearchOptions],
+) -> Search:
+    """Search for the best configuration, or go on with a search that was interrupted; the same call again goes on.
+
+    Trials are chosen on the validation split. The best are trained again with other seeds, the winner of those is
+    fine-tuned if wanted, and evaluated on the test split, once.
+
+    Args:
+        data, space, options: as for `HyperSearch`.
+        finetune: whether to fine-tune the winner before the test, see `kilnet.finetune`.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; nothing that was trained is lost.
+    """
+    progress = options.get("progress", True)
+    search = HyperSearch(data, space, **options)
+    with SearchDisplay(search.loop, enabled=progress) as display:
+        display.follow()
+    summary = search.summary()
+    winner = summary.winner_folder
+    if finetune:
+        winner = finetuning.finetune(search.folder, data=search.dataset, progress=progress).folder
+    if winner is None:
+        raise RunFolderError(f"{search.folder}: the search has no winner")
+    read = read_evaluations(winner).get("test")  # by the same call before
+    evaluation = (
+        Evaluation.from_dict(read)
+        if read
+        else evaluate(winner, "test", data=search.dataset, progress=progress)
+    )
+    return Search(search.folder, summary, winner, evaluation)
+
+
+def search_summary(folder: str | Path) -> tuple[Summary, Evaluation | None]:
+    """Return what a search has found so far, and its winner's test if that has been read."""
+    summary = summarise(Path(folder))
+    for run in (Path(folder) / "finetuned", summary.winner_folder):
+        if run is not None and (read := read_evaluations(run).get("test")):
+            return summary, Evaluation.from_dict(read)
+    return summary, None
+
+
+def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Path:
+    """Copy a trial out of a search as a run of its own; returns where to.
+
+    Args:
+        search: its folder.
+        trial: its number.
+        out: by default a free name in `runs/`.
+
+    Raises:
+        RunFolderError: there is no such trial, its weights were deleted, or `out` is there already.
+    """
+    folder = SearchFolder(Path(search))
+    folder.config()
+    source = folder.trial_folder(trial)
+    run = RunFolder(source)
+    if not run.exists:
+        raise RunFolderError(f"{search}: no trial {trial} was begun")
+    if not run.weights_path.exists():
+        raise RunFolderError(
+            f"{search}: the weights of trial {trial} are gone (--disk-gb, or it never ended an epoch); "
+            f"train again: kilnet train --recipe {run.config_path}"
+        )
+    target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
+    if target.exists():
+        raise RunFolderError(f"{target}: there already; name another folder with --out")
+    copying = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(copying, ignore_errors=True)
+    try:
+        shutil.copytree(source, copying, ignore=shutil.ignore_patterns(".*", "attempts.json"))
+        copying.rename(target)
+    except OSError as error:
+        shutil.rmtree(copying, ignore_errors=True)
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
+    return target
+
+
+def _search_config(
+    base: RunConfig, space: Mapping[str, Any] | Sequence[str] | None, options: SearchOptions
+) -> SearchConfig:
+    if space is None and base.model.name.lower() != "confignet":
+        raise ConfigError(
+            f"there is no space for {base.model.name}; for example --space optimizer.lr=1e-4..1e-2:log"
+        )
+    tree = TUTORIAL_GRID if space is None else space
+    tree = dict(tree) if isinstance(tree, Mapping) else read_space(tree)
+    parsed = Space.parse(tree)
+    trials, strategy = options.get("trials"), options.get("strategy")
+    if strategy is None:
+        strategy = "grid" if parsed.endless is None and trials is None else "tpe"
+    if strategy == "grid":
+        if trials is not None:
+            raise ConfigError("--trials goes with --strategy random or tpe; a grid tries every combination")
+        num_trials = len(parsed.cells())
+    else:
+        num_trials = trials or NUM_TRIALS
+        if parsed.endless is None:
+            num_trials = min(num_trials, len(parsed.cells()))
+    try:
+        return SearchConfig(
+            strategy=strategy,
+            halving=options.get("halving", True),
+            num_trials=num_trials,
+            cohort=num_trials,
+            num_finalists=options.get("finalists", 3),
+            num_seeds=options.get("seeds", 3),
+            space=dict(flatten(tree)),
+            run=base,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}") from None

@@ -1,0 +1,88 @@
+"""Beginning a search in a folder, or going on with the one that is there."""
+
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from kilnet import hardware
+from kilnet.config import differences
+from kilnet.data.dataset import ImageDataset
+from kilnet.errors import RunFolderError
+from kilnet.tuning.search_config import SearchConfig
+from kilnet.tuning.search_folder import SearchFolder
+
+# Decided when the search begins, by measurement or by the number of workers; no part of what the user asked for.
+_DECIDED = {"cohort", "run", "space"}
+
+
+def open_search(path: Path, config: SearchConfig, dataset: ImageDataset) -> SearchFolder:
+    """Return the folder of a search, begun here if there is none.
+
+    Args:
+        path: of the folder.
+        config: of the search; what an older one decided for itself is taken over.
+        dataset: what its trials train on.
+
+    Raises:
+        RunFolderError: the folder holds another search, or this one on other data.
+    """
+    folder = SearchFolder(path)
+    with folder.locked():
+        if not folder.exists:
+            folder.begin(config, _environment(dataset))
+            return folder
+        if lines := differing(folder.config(), config):
+            raise RunFolderError(
+                f"{path} holds another search ({'; '.join(lines)}); choose another --out, or search as it was begun"
+            )
+        if folder.environment().get("data", {}).get("fingerprint") != dataset.fingerprint:
+            raise RunFolderError(
+                f"{path}: the data is not what this search was begun with; choose another --out"
+            )
+    return folder
+
+
+def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
+    """Return a line a key in which two searches differ: `key: old -> new`."""
+    was, now = old.model_dump(exclude=_DECIDED), new.model_dump(exclude=_DECIDED)
+    lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
+    keys = [*old.space, *(key for key in new.space if key not in old.space)]
+    lines += [
+        f"space {key}: {old.space.get(key)} -> {new.space.get(key)}"
+        for key in keys
+        if old.space.get(key) != new.space.get(key)
+    ]
+    if not lines and list(old.space) != list(new.space):
+        lines = [f"order of the space: {', '.join(old.space)} -> {', '.join(new.space)}"]
+    return lines + differences(old.run, new.run)
+
+
+def free_search_folder(parent: Path, name: str, config: SearchConfig) -> Path:
+    """Return where this search belongs: the folder that holds it already, else the first free name."""
+    number = 1
+    while True:
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        folder = SearchFolder(path)
+        if not folder.exists or not differing(folder.config(), config):
+            return path
+        number += 1
+
+
+def _environment(dataset: ImageDataset) -> dict[str, object]:
+    return {
+        "kilnet": version("kilnet"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "numpy", "optuna")},
+        "machine": hardware.machine(),
+        "data": {
+            "name": dataset.name,
+            "classes": dataset.classes,
+            "image_shape": dataset.image_shape,
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+            "fingerprint": dataset.fingerprint,
+        },
+        "command": shlex.join(sys.argv),
+    }

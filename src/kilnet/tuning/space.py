@@ -1,0 +1,296 @@
+"""What a search may vary: a list or a range for any key of the run configuration."""
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial as OptunaTrial
+
+from kilnet.config import parse_value
+from kilnet.errors import ConfigError
+
+Values = dict[str, Any]
+Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
+
+# ConfigNet's grid in the tutorial.
+TUTORIAL_GRID: dict[str, Any] = {"model.c1": [48, 96], "model.c2": [96, 192], "model.l1": [256, 512]}
+
+_SAME_IMAGES = "every trial has to be judged on the same images; use --set"
+_REFUSED = {
+    "seed": "a seed is no choice but luck; --seeds repeats the finalists with several",
+    "data.source": _SAME_IMAGES,
+    "data.dir": _SAME_IMAGES,
+    "data.split_seed": _SAME_IMAGES,
+    "data.validation_fraction": _SAME_IMAGES,
+    "data.test_fraction": _SAME_IMAGES,
+    "data.on_bad_image": _SAME_IMAGES,
+    "training.epochs": "trials are compared after the same epochs; use --epochs",
+    "training.initial_weights": "use kilnet finetune",
+    "parent": "use kilnet finetune",
+    "hardware.device": "use --device",
+    "hardware.threads": "threads are divided among --workers; use --set",
+}
+_RANGE_KEYS = {"low", "high", "step", "log", "when"}
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key and what it may be.
+
+    Attributes:
+        key: dotted name in the run configuration.
+        distribution: its values.
+        when: it is only there while each of these keys has one of the values.
+    """
+
+    key: str
+    distribution: Distribution
+    when: Mapping[str, tuple[Any, ...]]
+
+    def is_active(self, values: Values) -> bool:
+        """Whether the conditions hold for the keys chosen so far."""
+        return all(values.get(key) in allowed for key, allowed in self.when.items())
+
+    def listed(self) -> tuple[Any, ...] | None:
+        """Return all values in order, or None where there is no end of them."""
+        match self.distribution:
+            case CategoricalDistribution(choices=choices):
+                return tuple(choices)
+            case IntDistribution(low=low, high=high, step=step, log=False):
+                return tuple(range(low, high + 1, step))
+            case FloatDistribution(low=low, high=high, step=float(step)):
+                return tuple(low + i * step for i in range(math.floor((high - low) / step + 1e-9) + 1))
+        return None
+
+    def extremes(self) -> tuple[Any, ...]:
+        """Return every value of a list, the ends of a range."""
+        if isinstance(self.distribution, CategoricalDistribution):
+            return tuple(self.distribution.choices)
+        return tuple(dict.fromkeys((self.distribution.low, self.distribution.high)))
+
+
+@dataclass(frozen=True)
+class Space:
+    """The dimensions of a search, in the order in which they were given.
+
+    A dimension with conditions comes after those that it depends on.
+    """
+
+    dimensions: tuple[Dimension, ...]
+
+    @classmethod
+    def parse(cls, tree: Mapping[str, Any]) -> "Space":
+        """Read a space from nested or dotted keys.
+
+        A list holds the values themselves. A table `{low, high}` is a range, of integers if both ends are;
+        `step` makes it countable, `log` spreads it evenly over orders of magnitude. `when`, a table from keys
+        to values or lists of values, in a range or beside `values`, makes the key depend on others.
+
+        Raises:
+            ConfigError: a list is empty or repeats a value, a range is none, a condition names no earlier key,
+                or the key cannot be searched over.
+        """
+        dimensions: list[Dimension] = []
+        for key, leaf in flatten(tree):
+            if key in _REFUSED:
+                raise ConfigError(f"the space: {key}: {_REFUSED[key]}")
+            earlier = {dimension.key for dimension in dimensions}
+            dimensions.append(_dimension(key, leaf, earlier))
+        if not dimensions:
+            raise ConfigError("the space is empty; for example --space model.c1=48,96")
+        return cls(tuple(dimensions))
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that are searched."""
+        return tuple(dimension.key for dimension in self.dimensions)
+
+    @property
+    def endless(self) -> str | None:
+        """The first key with no end of values, or None where the space is a grid."""
+        return next((d.key for d in self.dimensions if d.listed() is None), None)
+
+    def cells(self) -> list[Values]:
+        """Return every combination once, the last key changing fastest.
+
+        Raises:
+            ConfigError: a range without a step has no end of values.
+        """
+        if self.endless is not None:
+            raise ConfigError(
+                f"the space: {self.endless}: a range without a step has no end of values; "
+                "give a step or a list, or --strategy random or tpe"
+            )
+        return list(self._combinations([dimension.listed() or () for dimension in self.dimensions]))
+
+    def corners(self, limit: int = 512) -> list[Values]:
+        """Return combinations of every listed value and the ends of ranges; at most `limit`, spread evenly."""
+        corners = list(
+            itertools.islice(self._combinations([d.extremes() for d in self.dimensions]), 100 * limit)
+        )
+        return corners[:: max(1, math.ceil(len(corners) / limit))]
+
+    def suggest(self, trial: OptunaTrial) -> Values:
+        """Let an Optuna sampler choose."""
+        values: Values = {}
+        for dimension in self.dimensions:
+            if dimension.is_active(values):
+                values[dimension.key] = _suggest(trial, dimension)
+        return values
+
+    def distributions(self, values: Values) -> dict[str, BaseDistribution]:
+        """Return the distribution behind each of a trial's values, as Optuna keeps it."""
+        return {d.key: d.distribution for d in self.dimensions if d.key in values}
+
+    def _combinations(self, columns: Sequence[Sequence[Any]]) -> Iterator[Values]:
+        def grow(values: Values, index: int) -> Iterator[Values]:
+            if index == len(self.dimensions):
+                yield values
+                return
+            dimension = self.dimensions[index]
+            if not dimension.is_active(values):
+                yield from grow(values, index + 1)
+                return
+            for value in columns[index]:
+                yield from grow({**values, dimension.key: value}, index + 1)
+
+        yield from grow({}, 0)
+
+
+def read_space(words: Sequence[str]) -> dict[str, Any]:
+    """Read the words of `--space`: TOML files and `key=values`, later ones winning.
+
+    Values are `48,96`, a range `16..64`, with a step `16..64:16`, or on a logarithmic scale `1e-4..1e-2:log`.
+
+    Returns:
+        Dotted key to list or range, as `Space.parse` takes it.
+
+    Raises:
+        ConfigError: a file cannot be read, or a word is neither.
+    """
+    tree: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if equals:
+            tree[key.strip()] = _parse_values(key.strip(), text.strip())
+        else:
+            tree |= dict(flatten(_read(Path(word))))
+    return tree
+
+
+def _suggest(trial: OptunaTrial, dimension: Dimension) -> Any:
+    key, domain = dimension.key, dimension.distribution
+    if isinstance(domain, CategoricalDistribution):
+        return trial.suggest_categorical(key, domain.choices)
+    if isinstance(domain, IntDistribution):
+        return trial.suggest_int(key, domain.low, domain.high, step=domain.step, log=domain.log)
+    return trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"--space {path}: no such file, and no key=value1,value2") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"--space {path}: not a TOML file that can be read: {error}") from None
+
+
+def _parse_values(key: str, text: str) -> Any:
+    low, dots, rest = text.partition("..")
+    if dots:
+        high, _, scale = rest.partition(":")
+        leaf = {"low": parse_value(low), "high": parse_value(high)}
+        if scale == "log":
+            leaf["log"] = True
+        elif scale:
+            leaf["step"] = parse_value(scale)
+        return leaf
+    try:
+        return tomllib.loads(f"values = [{text}]")["values"]
+    except tomllib.TOMLDecodeError:
+        words = [word.strip() for word in text.split(",")]
+        if not all(words):
+            raise ConfigError(f"--space {key}={text}: a value is missing") from None
+        return [parse_value(word) for word in words]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each dotted key with its list or range."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and not value.keys() & {"low", "high", "values"}:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dimension(key: str, leaf: Any, earlier: set[str]) -> Dimension:
+    if isinstance(leaf, Mapping):
+        when = _conditions(key, leaf.get("when", {}), earlier)
+        if "values" in leaf:
+            if unknown := leaf.keys() - {"values", "when"}:
+                raise ConfigError(f"the space: {key}: {', '.join(sorted(unknown))} do not go with values")
+            return Dimension(key, _choices(key, leaf["values"]), when)
+        return Dimension(key, _range(key, leaf), when)
+    return Dimension(key, _choices(key, leaf), {})
+
+
+def _choices(key: str, values: Any) -> CategoricalDistribution:
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise ConfigError(
+            f"the space: {key} = {values!r}: give a list or a range; one value belongs to --set"
+        )
+    if not values:
+        raise ConfigError(f"the space: {key}: the list is empty")
+    for index, value in enumerate(values):
+        if not isinstance(value, bool | int | float | str):
+            raise ConfigError(f"the space: {key}: {value!r} is not a number, a word or true or false")
+        if any(value == other and type(value) is type(other) for other in values[:index]):
+            raise ConfigError(f"the space: {key}: {value!r} is listed twice")
+    return CategoricalDistribution(tuple(values))
+
+
+def _range(key: str, leaf: Mapping[str, Any]) -> IntDistribution | FloatDistribution:
+    if unknown := leaf.keys() - _RANGE_KEYS:
+        raise ConfigError(
+            f"the space: {key}: unknown {', '.join(sorted(unknown))}; a range has low, high, step, log"
+        )
+    low, high, step, log = leaf.get("low"), leaf.get("high"), leaf.get("step"), leaf.get("log", False)
+    numbers = [number for number in (low, high, step) if number is not None]
+    is_number = all(
+        isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
+    )
+    if low is None or high is None or not is_number or not isinstance(log, bool):
+        raise ConfigError(f"the space: {key} = {dict(leaf)}: a range needs two numbers, low and high")
+    if low >= high:
+        raise ConfigError(f"the space: {key}: low {low} is not below high {high}")
+    if log and (low <= 0 or step is not None):
+        raise ConfigError(f"the space: {key}: a logarithmic range starts above 0 and has no step")
+    if step is not None and step <= 0:
+        raise ConfigError(f"the space: {key}: step {step} is not above 0")
+    if all(isinstance(number, int) for number in numbers):
+        return IntDistribution(low, high, log=log, step=step or 1)
+    # Optuna would shorten a range that is no multiple of the step with a warning of its own.
+    top = low + math.floor((high - low) / step + 1e-9) * step if step else high
+    return FloatDistribution(float(low), float(top), log=log, step=float(step) if step else None)
+
+
+def _conditions(key: str, when: Any, earlier: set[str]) -> dict[str, tuple[Any, ...]]:
+    if not isinstance(when, Mapping):
+        raise ConfigError(f"the space: {key}: when = {when!r}: give a table from keys to values")
+    conditions = {}
+    for parent, allowed in flatten(when):
+        if parent not in earlier:
+            raise ConfigError(f"the space: {key}: when names {parent}, which is no earlier key of the space")
+        conditions[parent] = tuple(allowed) if isinstance(allowed, list) else (allowed,)
+    return conditions

@@ -1,0 +1,84 @@
+"""Which trials to try next: every cell of a grid, random ones, or what TPE makes of the trials before."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from kilnet.seeding import derive
+from kilnet.tuning.search_config import SearchConfig
+from kilnet.tuning.space import Space, Values
+from kilnet.tuning.trial import Trial
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+# A sampler that keeps proposing what was tried already is asked so often before the space counts as used up.
+_MAX_REPEATS = 200
+
+
+def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
+    """Return the values of the next cohort; empty when there are no more.
+
+    A function of the configuration and of the trials before alone: asked again after a crash, it proposes the same.
+    No values are proposed twice.
+
+    Args:
+        config: the search.
+        trials: all trials so far, in order; each has ended.
+    """
+    num_wanted = min(config.cohort, config.num_trials - len(trials))
+    if num_wanted <= 0:
+        return []
+    space = config.parsed_space()
+    if config.strategy == "grid":
+        return space.cells()[len(trials) : len(trials) + num_wanted]
+    seed = derive(config.run.seed, "propose", len(trials)) % 2**32
+    study = optuna.create_study(sampler=_sampler(config, seed), direction="maximize")
+    for trial in trials:
+        study.add_trial(as_optuna(trial, space))
+    return _unseen(study, space, [trial.values for trial in trials], num_wanted)
+
+
+def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> FrozenTrial:
+    """Return a trial as Optuna keeps it; the value is the validation accuracy of the kept weights.
+
+    Args:
+        state: by default complete, pruned or failed, as for a trial that has ended.
+    """
+    best = trial.best()
+    if state is None:
+        state = TrialState.COMPLETE if trial.finished else TrialState.PRUNED
+        if trial.failed or best is None:
+            state = TrialState.FAIL
+    return create_trial(
+        state=state,
+        value=best.validation_accuracy if best and state == TrialState.COMPLETE else None,
+        params=trial.values,
+        distributions=space.distributions(trial.values),
+        intermediate_values={record.epoch: record.validation_accuracy for record in trial.history},
+        user_attrs={"kilnet_trial": trial.number},
+    )
+
+
+def _sampler(config: SearchConfig, seed: int) -> BaseSampler:
+    if config.strategy == "random":
+        return RandomSampler(seed)
+    # Together (multivariate, group), since the widths of a network and its learning rate depend on each other.
+    return TPESampler(
+        seed=seed, multivariate=True, group=True, constant_liar=True, warn_independent_sampling=False
+    )
+
+
+def _unseen(study: optuna.Study, space: Space, seen: list[Values], num_wanted: int) -> list[Values]:
+    proposed: list[Values] = []
+    num_repeats = 0
+    while len(proposed) < num_wanted and num_repeats < _MAX_REPEATS:
+        trial = study.ask()
+        values = space.suggest(trial)
+        if values in seen or values in proposed:
+            study.tell(trial, state=TrialState.FAIL)
+            num_repeats += 1
+        else:
+            proposed.append(values)  # stays open: the next proposals keep away from it
+    return proposed

@@ -1,0 +1,249 @@
+"""What a search has found so far, read from its folder alone: also while it runs."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import create_trial
+
+from kilnet.metrics import wilson_interval
+from kilnet.storage import write_json, write_text
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.finalists import Correct, Final, choose_finalists, judge
+from kilnet.tuning.halving import rungs, standings
+from kilnet.tuning.search_config import SearchConfig
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.space import Values
+from kilnet.tuning.trial import Trial
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial in the report.
+
+    Attributes:
+        number: of the trial.
+        values: of the searched keys.
+        status: "waiting", "finished" (trained to its end), "stopped" (by a rung), or "failed".
+        accuracy, accuracy_interval, loss: on validation, of the weights that were kept; None before the first epoch.
+        num_epochs: it was trained for.
+        seconds: that took.
+        reason: why it failed, or was tried again; the latest.
+    """
+
+    number: int
+    values: Values
+    status: str
+    accuracy: float | None
+    accuracy_interval: tuple[float, float] | None
+    loss: float | None
+    num_epochs: int
+    seconds: float
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A search, as its report shows it.
+
+    Attributes:
+        folder: of the search.
+        config: what was searched.
+        trials: best first.
+        finals: the finalists trained again, best first; empty before that.
+        is_complete: whether all of it has been done.
+        winner: number of the best configuration so far; None before the first epoch.
+        winner_folder: the run that stands for it.
+        num_image_passes: images that went forward and backward, the finalists' apart.
+        num_finalist_image_passes: of these.
+        seconds: of training, added up over the workers.
+    """
+
+    folder: Path
+    config: SearchConfig
+    trials: tuple[TrialRow, ...]
+    finals: tuple[Final, ...]
+    is_complete: bool
+    winner: int | None
+    winner_folder: Path | None
+    num_image_passes: int
+    num_finalist_image_passes: int
+    seconds: float
+    _trials: tuple[Trial, ...] = field(repr=False)
+
+    @cached_property
+    def importance(self) -> dict[str, float]:
+        """Each key's part in the variance of accuracy, most important first, adding up to 1.
+
+        Empty for fewer than four trials. A forest is fitted to the trials and taken apart (fANOVA: Hutter, Hoos and
+        Leyton-Brown, 2014, "An Efficient Approach for Assessing Hyperparameter Importance"). All are compared after
+        the first rung, which each has reached. Keys with conditions are left out.
+        """
+        return _importance(self._trials, self.config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON-able values."""
+        return {
+            "folder": str(self.folder),
+            "is_complete": self.is_complete,
+            "strategy": self.config.strategy,
+            "halving": self.config.halving,
+            "seed": self.config.run.seed,
+            "space": self.config.space,
+            "winner": self.winner,
+            "winner_folder": str(self.winner_folder) if self.winner_folder else None,
+            "finalists": [asdict(final) | {"is_tied": final.is_tied} for final in self.finals],
+            "trials": [asdict(row) for row in self.trials],
+            "importance": self.importance,
+            "num_image_passes": self.num_image_passes,
+            "num_finalist_image_passes": self.num_finalist_image_passes,
+            "seconds": self.seconds,
+        }
+
+
+def summarise(path: Path) -> Summary:
+    """Read a search, finished or not, running or not.
+
+    Raises:
+        RunFolderError: there is none, or a file is damaged.
+    """
+    folder = SearchFolder(path)
+    config = folder.config()
+    trials = folder.trials(config)
+    marks = rungs(config.run.training.epochs, config.halving)
+    ranked = choose_finalists(trials, marks, len(trials))
+    ranked += [trial for trial in trials if trial not in ranked]
+    places = standings(trials, config)
+    stopped = {number for place in places for number in place.stopped}
+    through = len(trials) >= config.num_trials and not any(place.due for place in places)
+    finals, num_missing = _finals(folder, config, ranked[: config.num_finalists]) if through else ([], 1)
+    winner = finals[0].number if finals else next((t.number for t in ranked if t.best() is not None), None)
+    data = folder.environment().get("data", {})
+    num_train, num_validation = data.get("num_train", 0), data.get("num_validation", 0)
+    rows = tuple(_row(folder, trial, stopped, num_validation) for trial in ranked)
+    final_folders = folder.finalist_folders()
+    return Summary(
+        path,
+        config,
+        rows,
+        tuple(finals),
+        through and num_missing == 0,
+        winner,
+        _winner_folder(folder, config, winner),
+        num_train * sum(row.num_epochs for row in rows),
+        num_train * sum(len(folder.history(run)) for run in final_folders),
+        sum(row.seconds for row in rows) + sum(map(_seconds, final_folders)),
+        tuple(trials),
+    )
+
+
+def write_report(summary: Summary) -> None:
+    """Write search.json and search.csv into the search's folder."""
+    write_json(summary.folder / "search.json", summary.to_dict())
+    text = io.StringIO()
+    keys = summary.config.parsed_space().keys
+    head = [
+        "trial",
+        "status",
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "loss",
+        *keys,
+        "epochs",
+        "seconds",
+        "reason",
+    ]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    for row in summary.trials:
+        interval = row.accuracy_interval or (None, None)
+        values = [row.values.get(key) for key in keys]
+        numbers = [row.accuracy, *interval, row.loss, *values, row.num_epochs, row.seconds]
+        writer.writerow([row.number, row.status, *numbers, row.reason])
+    write_text(summary.folder / "search.csv", text.getvalue())
+
+
+def _importance(trials: Sequence[Trial], config: SearchConfig) -> dict[str, float]:
+    first = rungs(config.run.training.epochs, config.halving)[0]
+    space = config.parsed_space()
+    study = optuna.create_study()
+    for trial in trials:
+        best = trial.best(first)
+        if best is not None and trial.reached(first):
+            told = create_trial(
+                params=trial.values,
+                distributions=dict(space.distributions(trial.values)),
+                value=best.validation_accuracy,
+            )
+            study.add_trial(told)
+    if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
+        return {}
+    keys = [d.key for d in space.dimensions if not d.when]
+    evaluator = FanovaImportanceEvaluator(seed=0)
+    return dict(get_param_importances(study, evaluator=evaluator, params=keys))
+
+
+def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:
+    best = trial.best()
+    status = "waiting"
+    if trial.failed:
+        status = "failed"
+    elif trial.finished:
+        status = "finished"
+    elif trial.number in stopped:
+        status = "stopped"
+    return TrialRow(
+        trial.number,
+        trial.values,
+        status,
+        best.validation_accuracy if best else None,
+        wilson_interval(best.num_validation_correct, num_validation) if best else None,
+        best.validation_loss if best else None,
+        len(trial.history),
+        _seconds(folder.trial_folder(trial.number)),
+        trial.reasons[-1] if trial.reasons else None,
+    )
+
+
+def _finals(
+    folder: SearchFolder, config: SearchConfig, finalists: Sequence[Trial]
+) -> tuple[list[Final], int]:
+    """Return the verdict on what has been judged, and how many trainings are still missing."""
+    correct: dict[int, dict[int, Correct]] = {}
+    num_missing = 0
+    for trial in finalists:
+        if trial.failed or trial.best() is None:
+            continue
+        correct[trial.number] = {}
+        for seed in config.seeds:
+            run = folder.finalist_folder(trial.number, seed)
+            right = folder.correct(run)
+            if right is not None:
+                correct[trial.number][seed] = right
+            elif not folder.attempts(run).failed:
+                num_missing += 1
+    return (judge(correct) if num_missing == 0 else []), num_missing
+
+
+def _winner_folder(folder: SearchFolder, config: SearchConfig, winner: int | None) -> Path | None:
+    """Return the winner's training with the lowest validation loss; before the finals, its trial."""
+    if winner is None:
+        return None
+    found = []
+    for seed in config.seeds:
+        run = folder.finalist_folder(winner, seed)
+        kept = [record.validation_loss for record in folder.history(run) if record.is_best]
+        if kept and folder.correct(run) is not None:
+            found.append((kept[-1], run))
+    return min(found)[1] if found else folder.trial_folder(winner)
+
+
+def _seconds(folder: Path) -> float:
+    return sum(row["seconds"] for row in RunFolder(folder).timings())

@@ -1,0 +1,59 @@
+"""One trial of a search: what it tries, how far it came, how good it is."""
+
+from dataclasses import dataclass
+
+from kilnet.training.early_stopping import EarlyStopping
+from kilnet.training.loop import EpochRecord
+from kilnet.tuning.space import Values
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is known of a trial.
+
+    Attributes:
+        number: from 0, in the order of proposal.
+        values: of the searched keys.
+        history: the epochs that it has been trained for.
+        reasons: why it was interrupted against its will, oldest first; empty for most.
+        failed: it has been given up.
+        num_epochs: how long it may become.
+        patience: epochs without a lower validation loss after which it ends; None for never.
+        min_delta: how much lower counts.
+    """
+
+    number: int
+    values: Values
+    history: tuple[EpochRecord, ...]
+    reasons: tuple[str, ...]
+    failed: bool
+    num_epochs: int
+    patience: int | None
+    min_delta: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train: all epochs are done, or patience is spent."""
+        stopping = EarlyStopping(self.patience, self.min_delta)
+        for record in self.history:
+            stopping.step(record.validation_loss)
+        return len(self.history) >= self.num_epochs or stopping.should_stop
+
+    def reached(self, epoch: int) -> bool:
+        """Whether it can be judged after `epoch` epochs."""
+        return len(self.history) >= epoch or self.finished
+
+    def best(self, epoch: int | None = None) -> EpochRecord | None:
+        """Return the record whose weights were kept within the first `epoch` epochs, or within all."""
+        kept = [record for record in self.history[:epoch] if record.is_best]
+        return kept[-1] if kept else None
+
+    def rank(self, epoch: int | None = None) -> tuple[float, float, int]:
+        """Return what trials are sorted by, best first.
+
+        Validation accuracy of the weights kept within `epoch` epochs, then their loss, then the order of proposal.
+        """
+        best = self.best(epoch)
+        if best is None:
+            return (1.0, 0.0, self.number)
+        return (-best.validation_accuracy, best.validation_loss, self.number)
