@@ -4,10 +4,10 @@ RUN := .venv/bin
 
 .PHONY: demo test test-slow check format docs
 
-demo: .venv/.installed  ## train a small network on handwritten digits, then test it
-	rm -rf runs/demo
-	$(RUN)/kilnet train digits --recipe recipes/digits.toml --out runs/demo
-	$(RUN)/kilnet evaluate runs/demo
+demo: .venv/.installed  ## search for a small network for handwritten digits, fine-tune the winner, test it
+	rm -rf searches/demo
+	$(RUN)/kilnet tune digits --recipe recipes/digits.toml --space recipes/spaces/digits.toml --epochs 15 \
+	  --finalists 2 --seeds 2 --finetune --out searches/demo
 
 test: .venv/.installed  ## all tests but the slow ones
 	$(RUN)/pytest

@@ -27,7 +27,7 @@ from kilnet.storage import cache_folder, write_json
 # a training step on a CPU (docs/experiments.md, 2026-11-23).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-_AVAILABLE_THREADS = torch.get_num_threads()
+AVAILABLE_THREADS = torch.get_num_threads()
 _PROBE_SECONDS = 1.5  # for each of two comparisons
 _PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
@@ -138,7 +138,7 @@ def choose(
     """
     device = resolve_device(config.device)
     is_open = config.threads == 0 and device == "cpu"
-    threads = sorted({1, _AVAILABLE_THREADS}) if is_open else [config.threads or _AVAILABLE_THREADS]
+    threads = sorted({1, AVAILABLE_THREADS}) if is_open else [config.threads or AVAILABLE_THREADS]
     candidates = [
         Settings(device, precision, layout, num_threads, "as configured")
         for precision, layout, num_threads in product(
@@ -184,7 +184,7 @@ def machine(device: str = "cpu") -> str:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {_AVAILABLE_THREADS} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{_processor()}, {AVAILABLE_THREADS} threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:

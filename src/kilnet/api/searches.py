@@ -120,8 +120,8 @@ class HyperSearch:
             self.crew, config = self._equip(config, path, options.get("workers"))
             self._folder = open_search(path, config, self.dataset)
             display.say(
-                f"{path}: {config.num_trials} trials of {config.strategy} search, {self.crew.num_workers} workers "
-                f"with {self.crew.num_threads} threads each ({self.crew.reason})"
+                f"{path}: {config.strategy} search, {config.num_trials} trials{', halving' if config.halving else ''}; "
+                f"{self.crew}"
             )
         self.config = self._folder.config()
         url = options.get("storage") or sqlite_url(path / "study.sqlite3")

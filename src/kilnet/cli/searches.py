@@ -80,6 +80,7 @@ def tune(
     import kilnet
     from kilnet.config import parse_settings
     from kilnet.reporting.search_tables import search_report
+    from kilnet.reporting.tables import evaluation_report
 
     options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     search = kilnet.tune(
@@ -109,7 +110,8 @@ def tune(
         )
         return
     print_rich(search_report(search.summary, search.evaluation))
-    typer.echo(f"next: kilnet evaluate {search.winner} --split val")
+    print_rich(evaluation_report(search.evaluation))
+    typer.echo(f"the winner's run: {search.winner}")
 
 
 def finetune(

@@ -36,6 +36,10 @@ class Crew:
     num_threads: int
     reason: str
 
+    def __str__(self) -> str:
+        workers = f"{self.num_workers} worker{'s' if self.num_workers > 1 else ''}"
+        return f"{workers} with {_threads(self.num_threads)} each ({self.reason})"
+
 
 def choose_crew(
     num_workers: int | None, config: RunConfig, image_shape: tuple[int, int, int], num_classes: int
@@ -48,7 +52,7 @@ def choose_crew(
         image_shape: (channels, height, width).
         num_classes: of the images.
     """
-    cores = torch.get_num_threads()
+    cores = hardware.AVAILABLE_THREADS
     if num_workers is not None:
         threads = config.hardware.threads or max(1, cores // num_workers)
         return Crew(num_workers, threads, "as asked for")
