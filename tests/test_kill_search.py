@@ -1,4 +1,4 @@
-"""SIGKILL of a search, its workers, or all of them, at random moments: the same command again ends with the same table."""
+"""SIGKILL of a search, its workers, or all, at random moments: the same command again ends with the same table."""
 
 import csv
 import os
@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest

@@ -68,7 +68,11 @@ class SearchDisplay:
             return
         if self._summary is None:
             self._summary = summarise(self._search.folder.path)
-        frame = Group(trials_table(self._summary, _MAX_ROWS), self._workers(), Text(self._progress()))
+        trials = self._search.trials
+        folders = {job.folder for job, _ in self._search.running.values()}
+        training = {t.number for t in trials if self._search.folder.trial_folder(t.number) in folders}
+        table = trials_table(self._summary, _MAX_ROWS, training)
+        frame = Group(table, self._workers(), Text(self._progress()))
         self._live.update(frame, refresh=True)
         self._last_frame = monotonic()
 

@@ -1,6 +1,6 @@
 """A search as tables for a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -55,8 +55,14 @@ def head_table(summary: Summary) -> Table:
     return table
 
 
-def trials_table(summary: Summary, max_rows: int = _MAX_ROWS) -> Group:
-    """Return the trials, best first, with every key that was searched; the winner and its equals are marked."""
+def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int] = frozenset()) -> Group:
+    """Return the trials, best first, with every key that was searched; the winner and its equals are marked.
+
+    Args:
+        summary: of the search.
+        max_rows: beyond which trials are only counted.
+        training: numbers of the trials that are being trained.
+    """
     keys = summary.config.parsed_space().keys
     names = short_names(keys)
     table = empty_table("Trials", ["", "run"], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
@@ -64,7 +70,8 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS) -> Group:
     tied = {final.number for final in summary.finals if final.is_tied}
     for row in summary.trials[:max_rows]:
         mark = "*" if row.number == summary.winner else "=" if row.number in tied else ""
-        table.add_row(*trial_cells(row, keys, mark), style="bold" if mark == "*" else "")
+        status = "training" if row.number in training else row.status
+        table.add_row(mark, *_cells(row, keys), status, style="bold" if mark == "*" else "")
     notes = []
     if len(summary.trials) > max_rows:
         notes.append(Text(f"{len(summary.trials) - max_rows} more in search.csv", style="dim"))
@@ -73,23 +80,6 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS) -> Group:
     failed = [row for row in summary.trials[:max_rows] if row.status == "failed"]
     notes += [Text(f"run {row.number}: {row.reason}") for row in failed]
     return Group(table, *notes)
-
-
-def trial_cells(row: TrialRow, keys: Sequence[str], mark: str) -> list[Text | str]:
-    """Return the cells of one row of the table of trials."""
-    interval = (
-        f"{row.accuracy_interval[0]:.1%}–{row.accuracy_interval[1]:.1%}" if row.accuracy_interval else "–"
-    )
-    return [
-        mark,
-        str(row.number),
-        f"{row.accuracy:.2%}" if row.accuracy is not None else "–",
-        interval,
-        f"{row.loss:.4f}" if row.loss is not None else "–",
-        *(shown(row.values[key]) if key in row.values else "" for key in keys),
-        str(row.num_epochs),
-        row.status,
-    ]
 
 
 def finals_table(summary: Summary) -> Table:
@@ -156,3 +146,17 @@ def points(difference: float) -> str:
 
 def _range_of_points(behind: Estimate) -> str:
     return f"{points(behind.low)} to {points(behind.high)} points"
+
+
+def _cells(row: TrialRow, keys: Sequence[str]) -> list[str]:
+    interval = (
+        f"{row.accuracy_interval[0]:.1%}–{row.accuracy_interval[1]:.1%}" if row.accuracy_interval else "–"
+    )
+    return [
+        str(row.number),
+        f"{row.accuracy:.2%}" if row.accuracy is not None else "–",
+        interval,
+        f"{row.loss:.4f}" if row.loss is not None else "–",
+        *(shown(row.values[key]) if key in row.values else "" for key in keys),
+        str(row.num_epochs),
+    ]
