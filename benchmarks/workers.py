@@ -3,8 +3,8 @@
     python benchmarks/workers.py [--rounds N] [--num-train N] [--workers N] [--data-dir DIR]
 
 Four networks (c1 48/96, c2 96/192) train for two epochs each on the first training images of CIFAR-10, without halving
-or finalists. Each search is a process of its own with a folder of its own; the time is that of the whole command, from its
-start to its end. Prints seconds, and the ratio of many workers to one: the median over the rounds' pairs.
+or finalists. Each search is a process of its own with a folder of its own; the time is that of the whole command, from
+its start to its end. Prints seconds, and the ratio of many workers to one: the median over the rounds' pairs.
 """
 
 import argparse

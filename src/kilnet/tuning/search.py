@@ -102,20 +102,26 @@ class SearchLoop:
         return left + max(0, config.num_finalists * config.num_seeds * epochs - done)
 
     def _run_trials(self) -> Iterator[Report | Notice]:
-        while True:
+        while self._propose() or self._due_trials():
             yield from self._work(self._due_trials)
-            proposed = propose(self.config, self.trials)
-            if not proposed:
-                return
-            for values in proposed:
-                self.folder.add_trial(len(self.trials), values)
-                self.trials = self.folder.trials(self.config)
+        yield from self._update_mirror()
 
     def _run_finalists(self) -> Iterator[Report | Notice]:
         if all(trial.failed for trial in self.trials):
             reason = self.trials[0].reasons[-1]
             raise WorkerError(f"{self.folder.path}: every trial failed, the first with: {reason}")
         yield from self._work(self._due_finalists)
+
+    def _propose(self) -> bool:
+        """Write the next cohort down, or what is missing of the newest; returns whether there was any."""
+        is_whole = len(self.trials) % self.config.cohort == 0
+        if is_whole and any(standing.due for standing in self.standings()):
+            return False
+        proposed = propose(self.config, self.trials)
+        for number, values in enumerate(proposed, len(self.trials)):
+            self.folder.add_trial(number, values)
+        self.trials = self.folder.trials(self.config)
+        return bool(proposed)
 
     def _due_trials(self) -> list[Job]:
         return [

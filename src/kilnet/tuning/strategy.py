@@ -18,26 +18,28 @@ _MAX_REPEATS = 200
 
 
 def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
-    """Return the values of the next cohort; empty when there are no more.
+    """Return the values of the next cohort, or of what is missing of the newest; empty when there are no more.
 
-    A function of the configuration and of the trials before alone: asked again after a crash, it proposes the same.
+    A function of the configuration and of the cohorts before alone: asked again after a crash, it proposes the same.
     No values are proposed twice.
 
     Args:
         config: the search.
-        trials: all trials so far, in order; each has ended.
+        trials: all trials so far, in order; those of whole cohorts have ended.
     """
-    num_wanted = min(config.cohort, config.num_trials - len(trials))
-    if num_wanted <= 0:
+    num_begun = len(trials) % config.cohort
+    before = trials[: len(trials) - num_begun]
+    num_wanted = min(config.cohort, config.num_trials - len(before))
+    if num_wanted <= num_begun:
         return []
     space = config.parsed_space()
     if config.strategy == "grid":
-        return space.cells()[len(trials) : len(trials) + num_wanted]
-    seed = derive(config.run.seed, "propose", len(trials)) % 2**32
+        return space.cells()[len(trials) : len(before) + num_wanted]
+    seed = derive(config.run.seed, "propose", len(before)) % 2**32
     study = optuna.create_study(sampler=_sampler(config, seed), direction="maximize")
-    for trial in trials:
+    for trial in before:
         study.add_trial(as_optuna(trial, space))
-    return _unseen(study, space, [trial.values for trial in trials], num_wanted)
+    return _unseen(study, space, [trial.values for trial in before], num_wanted)[num_begun:]
 
 
 def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> FrozenTrial:
