@@ -198,6 +198,9 @@ class SearchLoop:
             else trial
             for trial in self.trials
         ]
+        yield from self._update_mirror()
+
+    def _update_mirror(self) -> Iterator[Notice]:
         stopped = {number for standing in self.standings() for number in standing.stopped}
         try:
             self._mirror.update(self.trials, stopped)
