@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet.api.report import report
     from kilnet.api.runs import Run, evaluate, load, train
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
@@ -33,10 +34,12 @@ __all__ = [
     "adopt_dataset",
     "evaluate",
     "load",
+    "report",
     "train",
 ]
 
 _HOMES = {
+    "kilnet.api.report": ("report",),
     "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),

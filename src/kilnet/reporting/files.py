@@ -82,6 +82,25 @@ def read_evaluations(folder: Path) -> dict[str, dict[str, Any]]:
         raise RunFolderError(f"{path}: damaged ({error}); delete it to evaluate again") from None
 
 
+def read_predictions(folder: Path, split: str) -> list[PredictionRow]:
+    """Return the rows of an evaluated split's predictions.csv, an image each, in the order of the split.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+    """
+    path = folder / f"evaluation-{_file_name(split)}" / "predictions.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                PredictionRow(
+                    row["name"], row["truth"], row["predicted"], float(row["confidence"]), float(row["loss"])
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
+
+
 def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
