@@ -48,18 +48,18 @@ def write_evaluation(
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
 
     counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
-    _write_csv(
+    write_csv(
         target / "confusion.csv",
         ["truth \\ predicted", *evaluation.classes],
         ([name, *row] for name, row in counts),
     )
     columns = ("class", "support", "num_correct", "recall", "precision", "f1")
-    _write_csv(
+    write_csv(
         target / "per_class.csv",
         columns,
         ([row[column] for column in columns] for row in evaluation.per_class()),
     )
-    _write_csv(target / "predictions.csv", PredictionRow._fields, predictions)
+    write_csv(target / "predictions.csv", PredictionRow._fields, predictions)
     kept = read_evaluations(folder)
     num_reads = kept.get(evaluation.split, {}).get("num_reads", 0) + 1
     entry = {**evaluation.to_dict(), "num_reads": num_reads}
@@ -101,7 +101,12 @@ def read_predictions(folder: Path, split: str) -> list[PredictionRow]:
         raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
 
 
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as RFC 4180.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(header)

@@ -27,7 +27,7 @@ class Album:
     """What a page's scripts need to show images.
 
     Attributes:
-        sheets: data URIs; "images", and "heat" where there are heat maps; none where there are no pictures.
+        sheets: data URIs: "images", and the heat maps "predicted" and "truth"; none where there are no pictures.
         data: classes, and for each image name, truth, prediction and confidence; side and columns of the sheets.
     """
 
@@ -45,7 +45,7 @@ def make_album(
     predictions: Predictions,
     selection: Selection,
     images: npt.NDArray[np.uint8] | None = None,
-    heat: npt.NDArray[np.float32] | None = None,
+    heat: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Album:
     """Put the selected images together.
 
@@ -54,16 +54,17 @@ def make_album(
         predictions: of the whole split.
         selection: which of them.
         images: uint8 (num_selected, channels, height, width), square; None where they cannot be had.
-        heat: float32 (num_selected, height, width), 0 to 1; None where the network gives none.
+        heat: what speaks for the "predicted" class and for the "truth", each float32 (num_selected, height, width),
+            0 to 1.
     """
     chosen = selection.indices
     sheets, side, columns = {}, SIDE_PX, max(1, round(len(chosen) ** 0.5))
     if images is not None:
         side = min(images.shape[-1], SIDE_PX)
         sheets["images"] = _sheet(resized(images, side), columns)
-        if heat is not None:
-            shades = np.round(np.round(heat * (_SHADES - 1)) * (255 / (_SHADES - 1))).astype(np.uint8)
-            sheets["heat"] = _sheet(resized(shades[:, None], side), columns)
+        for kind, maps in (heat or {}).items():
+            shades = np.round(np.round(maps * (_SHADES - 1)) * (255 / (_SHADES - 1))).astype(np.uint8)
+            sheets[kind] = _sheet(resized(shades[:, None], side), columns)
     data = {
         "side": side,
         "columns": columns,
@@ -77,10 +78,11 @@ def make_album(
 
 
 def picture_uri(pixels: npt.NDArray[np.uint8]) -> str:
-    """Return uint8 (height, width, 1 or 3) as a data URI of a WebP that keeps every pixel."""
+    """Return uint8 (height, width, channels: 1, 3, or 4 with opacity) as a data URI, WebP without loss."""
     content = io.BytesIO()
-    picture = Image.fromarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy())
-    picture.save(content, "WEBP", lossless=True, quality=100, method=4)
+    if pixels.shape[2] == 1:
+        pixels = pixels.repeat(3, 2)
+    Image.fromarray(pixels).save(content, "WEBP", lossless=True, quality=100, method=4)
     return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
 
 

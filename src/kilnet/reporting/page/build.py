@@ -84,6 +84,7 @@ def _environment() -> Environment:
     # Compact; NaN would be no JSON. `tojson` itself escapes <, >, & and ', and everything beyond ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters["name"] = _name
+    environment.filters["one_line"] = one_line
     environment.filters["percent"] = lambda ratio: "–" if ratio is None else f"{ratio:.1%}"
     return environment
 

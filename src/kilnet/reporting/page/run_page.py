@@ -9,17 +9,21 @@ import numpy.typing as npt
 from kilnet.classifier import Classifier
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.progress import Progress
+from kilnet.errors import InputError, ModelError
+from kilnet.inspection.attribution import grad_cams
 from kilnet.metrics import Evaluation
 from kilnet.reporting.files import read_evaluations, read_predictions
 from kilnet.reporting.page import evaluation_sections, run_sections
 from kilnet.reporting.page.album import Album, make_album, num_images_that_fit
 from kilnet.reporting.page.build import Section, render
+from kilnet.reporting.page.network_sections import network
 from kilnet.reporting.page.selection import Predictions, Selection, select
 from kilnet.training.loop import EpochRecord
 from kilnet.training.run_folder import RunFolder
 
 Entries = Mapping[str, Mapping[str, Any]]
 
+_CHUNK = 128  # heat maps between two signs of progress
 _CHOSEN_ON_IT = (
     "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower. "
     "The test split is for kilnet evaluate."
@@ -64,7 +68,7 @@ def run_page(
         result,
         run_sections.curves(history),
         *parts,
-        *run_sections.network(classifier),
+        *network(classifier),
         run_sections.repeat(config, environment),
     ]
     name = folder.path.resolve().name
@@ -134,17 +138,32 @@ def _album(
     # A few near ties may fall otherwise in another batch; more are other weights.
     if np.mean(predicted != predictions.predicted[selection.indices]) > 0.02:
         notes.append("The weights have changed since this evaluation: evaluate again.")
-    heat = _heat(classifier, chosen, predictions.predicted[selection.indices], progress)
+    heat = _heat(classifier, chosen, predictions, selection.indices, notes, progress)
     return selection, make_album(evaluation.classes, predictions, selection, chosen, heat)
 
 
 def _heat(
     classifier: Classifier,
     images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.int64],
+    predictions: Predictions,
+    indices: npt.NDArray[np.int64],
+    notes: list[str],
     progress: Progress,
-) -> npt.NDArray[np.float32] | None:
-    return None
+) -> dict[str, npt.NDArray[np.float32]] | None:
+    """Return what speaks for each prediction, and for the truth where that is another class."""
+    predicted, truth = predictions.predicted[indices], predictions.truth[indices]
+    maps = {kind: np.zeros((len(images), *images.shape[2:]), np.float32) for kind in ("predicted", "truth")}
+    try:
+        for start in range(0, len(images), _CHUNK):
+            part = np.arange(start, min(start + _CHUNK, len(images)))
+            wrong = part[predicted[part] != truth[part]]
+            maps["predicted"][part] = grad_cams(classifier, images[part], predicted[part])
+            maps["truth"][wrong] = grad_cams(classifier, images[wrong], truth[wrong])
+            progress("heat maps", int(part[-1]) + 1, len(images))
+    except (ModelError, InputError) as error:
+        notes.append(f"No heat maps: {error}.")
+        return None
+    return maps
 
 
 def _evaluation_parts(evaluation: Evaluation, selection: Selection) -> list[Section]:

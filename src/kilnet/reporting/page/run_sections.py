@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from kilnet.classifier import Classifier
 from kilnet.config import RunConfig
 from kilnet.reporting.page.build import Section
 from kilnet.reporting.page.svg import Axis, Line, line_chart
@@ -78,7 +77,3 @@ def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
         ],
     }
     return Section("repeat", "Configuration and environment", "repeat", content)
-
-
-def network(classifier: Classifier) -> list[Section]:
-    return []

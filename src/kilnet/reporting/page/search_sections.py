@@ -11,6 +11,7 @@ A trial is a mapping with
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from kilnet.errors import InputError
@@ -94,7 +95,7 @@ def _history(scored: Sequence[Trial], indistinguishable: Collection[int]) -> Sec
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return a curve that stays level until the next point."""
-    corners = [(later[0], earlier[1]) for earlier, later in zip(points, points[1:], strict=False)]
+    corners = [(later[0], earlier[1]) for earlier, later in pairwise(points)]
     return sorted([*points, *corners])
 
 

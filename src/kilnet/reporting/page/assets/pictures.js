@@ -1,7 +1,7 @@
 // The album: every embedded image once, in one sheet; names and numbers beside it. Names are user text: only ever
 // written as text, never as markup.
 const album = JSON.parse(document.getElementById("album")?.textContent ?? "null");
-const sheets = { images: document.getElementById("sheet-images"), heat: document.getElementById("sheet-heat") };
+const sheets = Object.fromEntries([...document.querySelectorAll("[data-sheet]")].map((image) => [image.dataset.sheet, image]));
 const percent = (ratio) => (ratio >= 0.9995 && ratio < 1 ? ">99.9%" : (100 * ratio).toFixed(1) + "%");
 
 function element(name, className, text) {
@@ -67,7 +67,7 @@ function fillThumbs(list, indices) {
 }
 
 // Sheets are data inside the file, but decoded in the background.
-const sheetsReady = Promise.all(Object.values(sheets).filter(Boolean).map((sheet) => sheet.decode()));
+const sheetsReady = Promise.all(Object.values(sheets).map((sheet) => sheet.decode()));
 sheetsReady.then(() => {
   for (const list of document.querySelectorAll("ul[data-images]")) {
     fillThumbs(list, list.dataset.images.split(" ").filter(Boolean).map(Number));

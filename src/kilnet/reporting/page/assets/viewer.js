@@ -14,7 +14,7 @@ function inferno(value) {
 // The image in grey, so that all colour is the heat map's.
 function drawOverlay(canvas, index) {
   const { width, height } = canvas;
-  const heat = drawSquare(canvas, sheets.heat, index, true).getImageData(0, 0, width, height).data;
+  const heat = drawSquare(canvas, sheets[canvas.dataset.kind], index, true).getImageData(0, 0, width, height).data;
   const context = drawSquare(canvas, sheets.images, index, false);
   const picture = context.getImageData(0, 0, width, height);
   const pixels = picture.data;
@@ -42,19 +42,21 @@ function showImage(index) {
   title.className = isRight ? "right" : "wrong";
   write("viewer-truth", truth);
   write("viewer-predicted", predicted);
-  write("viewer-found", predicted);
   write("viewer-name", name);
   document.getElementById("viewer-confidence").textContent = confidence;
-  const [image, heat] = ["viewer-image", "viewer-heat"].map((id) => document.getElementById(id));
+  const image = document.getElementById("viewer-image");
   image.closest(".pictures").hidden = !sheets.images;
-  heat.closest("figure").hidden = !sheets.heat;
   if (sheets.images) {
     drawSquare(image, sheets.images, index, false);
     image.setAttribute("aria-label", `image ${name}`);
   }
-  if (sheets.heat) {
-    drawOverlay(heat, index);
-    heat.setAttribute("aria-label", `heat map over image ${name}: where the network found ${predicted}`);
+  for (const canvas of document.querySelectorAll("#viewer .heat-map")) {
+    const figure = canvas.closest("figure");
+    const label = canvas.dataset.kind === "truth" ? truth : predicted;
+    figure.hidden = canvas.dataset.kind === "truth" && isRight; // it would be the same map twice
+    figure.querySelector("bdi").textContent = label;
+    canvas.setAttribute("aria-label", `heat map over image ${name}: what speaks for ${label}`);
+    if (!figure.hidden) drawOverlay(canvas, index);
   }
   const place = shown.siblings.indexOf(index);
   document.getElementById("viewer-previous").disabled = place <= 0;
@@ -73,7 +75,8 @@ function openViewer(index, siblings) {
 }
 
 if (viewer) {
-  drawScale(document.getElementById("viewer-scale"));
+  const scale = document.getElementById("viewer-scale");
+  if (scale) drawScale(scale);
   document.getElementById("viewer-previous").addEventListener("click", () => step(-1));
   document.getElementById("viewer-next").addEventListener("click", () => step(1));
   document.getElementById("viewer-close").addEventListener("click", () => viewer.close());
