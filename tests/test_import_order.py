@@ -20,6 +20,7 @@ FLOORS = (
     ("inspection",),
     ("reporting",),
     ("api", "doctor"),
+    ("plots",),
     ("kilnet",),  # __init__.py, which opens the public names
     ("cli",),
     ("__main__",),

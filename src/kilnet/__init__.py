@@ -12,6 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet import plots
+    from kilnet.api.compare import RunComparison, compare
+    from kilnet.api.inspect import Inspection, inspect
     from kilnet.api.report import report
     from kilnet.api.runs import Run, evaluate, load, train
     from kilnet.classifier import Classifier
@@ -28,17 +31,24 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "ImageDataset",
+    "Inspection",
     "ResNet",
     "Run",
+    "RunComparison",
     "Split",
     "adopt_dataset",
+    "compare",
     "evaluate",
+    "inspect",
     "load",
+    "plots",
     "report",
     "train",
 ]
 
 _HOMES = {
+    "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.inspect": ("Inspection", "inspect"),
     "kilnet.api.report": ("report",),
     "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
@@ -51,6 +61,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("kilnet.plots")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

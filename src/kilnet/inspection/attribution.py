@@ -1,5 +1,6 @@
 """Which parts of an image speak for a class: Grad-CAM and integrated gradients."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,42 @@ Target = str | int | None
 
 _BATCH_SIZE = 64  # images in one backward pass
 DEFAULT_STEPS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which parts of an image speak for one class.
+
+    Attributes:
+        target: the class.
+        probability: what the network gives it, computed in fp32.
+        grad_cam: float32 (height, width), 0 to 1; None where the network has no convolution.
+        integrated_gradients: float32 (height, width), in logits.
+    """
+
+    target: str
+    probability: float
+    grad_cam: npt.NDArray[np.float32] | None
+    integrated_gradients: npt.NDArray[np.float32]
+
+
+def explain(
+    classifier: Classifier, image: npt.NDArray[np.uint8], target: Target = None, steps: int = DEFAULT_STEPS
+) -> Explanation:
+    """Attribute one class's logit to the parts of an image in both ways; see `grad_cam` and `integrated_gradients`."""
+    with untouched(classifier.model) as model, torch.no_grad():
+        probabilities = model(network_input(classifier, one_image(image)))[0].softmax(0)
+    label = int(probabilities.argmax()) if target is None else class_index(classifier, target)
+    try:
+        heat = grad_cam(classifier, image, label)
+    except ModelError:  # no convolution
+        heat = None
+    return Explanation(
+        classifier.classes[label],
+        float(probabilities[label]),
+        heat,
+        integrated_gradients(classifier, image, label, steps),
+    )
 
 
 def grad_cam(

@@ -1,10 +1,12 @@
 """Labels that are probably wrong, from predictions of images that the network was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.dataset import Split
 from kilnet.errors import InputError
 
 Probabilities = npt.NDArray[np.float64]
@@ -27,6 +29,56 @@ class LabelErrors:
     num_suspected: int
     score: Probabilities
     suggested: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class SuspectedLabel:
+    """One image whose label is suspected.
+
+    Attributes:
+        image: uint8 (channels, height, width).
+        split, name: where it is.
+        label: the class it is labelled with.
+        suggested: the class that the network would give instead.
+        probability_of_label, probability_of_suggested: by a network that was not trained on the image.
+    """
+
+    image: npt.NDArray[np.uint8]
+    split: str
+    name: str
+    label: str
+    suggested: str
+    probability_of_label: float
+    probability_of_suggested: float
+
+
+def suspected_labels(
+    split: str, images: Split, classes: Sequence[str], probabilities: Probabilities
+) -> tuple[SuspectedLabel, ...]:
+    """Return the images of a split whose labels are suspected, the worst first; see `label_errors`.
+
+    Args:
+        split: its name.
+        images: the split; labels are indices into `classes`.
+        classes: class names.
+        probabilities: floating point (num_images, num_classes), of networks that were not trained on the images.
+
+    Raises:
+        InputError: the shapes do not fit.
+    """
+    found = label_errors(probabilities, images.labels)
+    return tuple(
+        SuspectedLabel(
+            images.images[i],
+            split,
+            images.names[i],
+            classes[images.labels[i]],
+            classes[found.suggested[i]],
+            float(probabilities[i, images.labels[i]]),
+            float(probabilities[i, found.suggested[i]]),
+        )
+        for i in found.ranking[: found.num_suspected]
+    )
 
 
 def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:

@@ -30,6 +30,23 @@ class Sample:
     confidence: float
 
 
+@dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Images of one class that the network took for another.
+
+    Attributes:
+        truth, predicted: class names.
+        num_images: so many images of class `truth`, which has `num_of_class`, were taken for `predicted`.
+        samples: the most confident of them, the most confident first.
+    """
+
+    truth: str
+    predicted: str
+    num_images: int
+    num_of_class: int
+    samples: tuple[Sample, ...]
+
+
 def sample_predictions(evaluated: EvaluatedSplit, count: int = 30, seed: int = 0) -> tuple[Sample, ...]:
     """Return images at random; more of them with the same seed begin with the same ones."""
     order = generator(seed, "samples").permutation(len(evaluated.images))
@@ -60,6 +77,18 @@ def confused_examples(
     found = [i for i, row in enumerate(rows) if (row.truth, row.predicted) == (truth, predicted)]
     found.sort(key=lambda i: -rows[i].confidence)
     return samples_at(evaluated, np.array(found[:count], np.int64))
+
+
+def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6) -> tuple[ConfusedPair, ...]:
+    """Return the commonest confusions, the commonest first, with up to `count` images each."""
+    evaluation = evaluated.evaluation
+    support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
+    return tuple(
+        ConfusedPair(
+            truth, predicted, number, support[truth], confused_examples(evaluated, truth, predicted, count)
+        )
+        for truth, predicted, number in evaluation.most_confused(num_pairs)
+    )
 
 
 def samples_at(evaluated: EvaluatedSplit, indices: npt.NDArray[np.int64]) -> tuple[Sample, ...]:

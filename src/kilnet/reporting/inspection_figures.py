@@ -42,7 +42,9 @@ def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
     num_filters = len(set(grid.filters))
     title = f"{shorten(grid.layer, 40)}: {num_filters} filters, {tiles.shape[1]}×{side}, {shown}"
     black, white = ("none of a colour", "most of it") if colour else ("black", "white")
-    subtitle = f"{black}: weight {grid.low:.3g}; {white}: {grid.high:.3g}; filter 0 at the top left, row by row"
+    subtitle = (
+        f"{black}: weight {grid.low:.3g}; {white}: {grid.high:.3g}; filter 0 at the top left, row by row"
+    )
     return mosaic([Band(title, subtitle, tiles, columns, fitting_scale(side, _FILTER_PX))])
 
 
@@ -71,7 +73,7 @@ def attribution(
     for row, explained in zip(panels, explanations, strict=True):
         label = shorten(explained.target, 20)
         row[0].imshow(picture, interpolation="nearest")
-        row[0].set_title(f"{label}: {explained.probability:.1%}", fontsize=10, parse_math=False)
+        row[0].set_title(f"class {label}: {explained.probability:.1%}", fontsize=10, parse_math=False)
         _draw_grad_cam(figure, row[1], picture, explained)
         _draw_gradients(figure, row[2], picture, explained)
         for axes in row:
@@ -91,7 +93,7 @@ def contact_sheet(samples: Sequence[Sample], title: str, columns: int | None = N
     captions = [_caption(sample, room) for sample in samples]
     tiles = np.stack([as_colour(sample.image) for sample in samples])
     num_right = sum(sample.truth == sample.predicted for sample in samples)
-    subtitle = f"{len(samples)} images, {num_right} right; below each: its label, then the prediction with its confidence"
+    subtitle = f"{len(samples)} images, {num_right} right; below each: its label, then the prediction, its confidence"
     return mosaic([Band(title, subtitle, tiles, columns or min(6, len(tiles)), scale, captions)])
 
 
@@ -155,11 +157,15 @@ def _map_band(found: FeatureMap, columns: int | None, shortened: bool) -> Band:
 
 def _draw_grad_cam(figure: Figure, axes: Axes, picture: Pixels, explained: Explanation) -> None:
     if explained.grad_cam is None:
-        axes.text(0.5, 0.5, "no convolution:\nno Grad-CAM", ha="center", va="center", transform=axes.transAxes)
+        axes.text(
+            0.5, 0.5, "no convolution:\nno Grad-CAM", ha="center", va="center", transform=axes.transAxes
+        )
         return
     axes.set_title("Grad-CAM", fontsize=10)
     axes.imshow(_faded(picture), interpolation="nearest")
-    drawn = axes.imshow(explained.grad_cam, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest")
+    drawn = axes.imshow(
+        explained.grad_cam, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest"
+    )
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="part of the largest value")
 
 
@@ -179,7 +185,7 @@ def _draw_gradients(figure: Figure, axes: Axes, picture: Pixels, explained: Expl
 def _faded(picture: Pixels) -> Pixels:
     """Return the picture in grey and paler, as a ground for colours."""
     grey = picture.mean(2, keepdims=True)
-    return np.repeat(np.rint(128 + 0.5 * grey), 3, axis=2).astype(np.uint8)
+    return np.repeat(np.rint(127 + 0.5 * grey), 3, axis=2).astype(np.uint8)
 
 
 def _caption(sample: Sample, room: int) -> list[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What is inside a network as files: each picture with the numbers behind it beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ class InspectionFiles:
             for place, value in np.ndenumerate(found.integrated_gradients)
         )
         self._picture("attribution", figure)
-        self._table("attribution", ("class", "row", "column", "grad_cam", "integrated_gradients_logits"), lines)
+        self._table(
+            "attribution", ("class", "row", "column", "grad_cam", "integrated_gradients_logits"), lines
+        )
 
     def samples(self, name: str, title: str, samples: Sequence[Sample], columns: int | None) -> None:
         """NAME: a line an image."""
@@ -95,7 +97,7 @@ class InspectionFiles:
         columns = [column for column in SuspectedLabel.__dataclass_fields__ if column != "image"]
         self._table(name, columns, ([getattr(found, column) for column in columns] for found in suspects))
 
-    def duplicates(self, kinds: dict[str, Sequence[Sequence[str]]]) -> None:
+    def duplicates(self, kinds: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """duplicates.csv: a line a picture, equal ones with the same number."""
         groups = [(kind, group) for kind, found in kinds.items() for group in found]
         lines = ((kind, number, name) for number, (kind, group) in enumerate(groups, 1) for name in group)

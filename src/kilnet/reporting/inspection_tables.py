@@ -1,6 +1,6 @@
 """What is inside a network, in the terminal; 80 columns are enough."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +13,21 @@ from kilnet.reporting.tables import empty_table
 
 MAX_LINES = 15
 """So many suspected labels are listed; the CSV file and `--json` have all."""
+
+
+def inspection_report(
+    layers: Sequence[LayerRow],
+    suspects: Sequence[SuspectedLabel],
+    num_checked: int,
+    duplicates: Mapping[str, Sequence[Sequence[str]]],
+) -> Group:
+    """Return the layers, the suspected labels and the duplicates."""
+    parts: list[RenderableType] = [
+        layers_table(layers),
+        suspects_report(suspects, num_checked),
+        duplicates_report(duplicates),
+    ]
+    return Group(*(line for part in parts for line in (part, Text())))
 
 
 def layers_table(rows: Sequence[LayerRow]) -> Table:
@@ -50,7 +65,9 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
     heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
     if not suspects:
         return Group(heading)
-    table = empty_table("", ["image", "split", "label", "network says"], ["label's", "other's"], name_width=22)
+    table = empty_table(
+        "", ["image", "split", "label", "network says"], ["label's", "other's"], name_width=22
+    )
     table.title = None
     for found in suspects[:MAX_LINES]:
         table.add_row(
@@ -64,11 +81,13 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
-    parts.append(Text("Look at them: a hard image is suspected too. Probabilities are those of the two classes."))
+    parts.append(
+        Text("Look at them: a hard image is suspected too. Probabilities are those of the two classes.")
+    )
     return Group(*parts)
 
 
-def duplicates_report(kinds: dict[str, Sequence[Sequence[str]]]) -> Group:
+def duplicates_report(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
     """Return how many pictures stand more than once, and the first of them."""
     lines = []
     for kind, groups in kinds.items():

@@ -71,7 +71,13 @@ def mosaic(bands: Sequence[Band]) -> Figure:
             below += band.tiles.shape[1] * band.scale + 2
             for line, (text, colour) in enumerate(lines):
                 axes.text(
-                    left, below + line * _LINE, text, va="top", fontsize=_CAPTION_POINTS, color=colour, parse_math=False
+                    left,
+                    below + line * _LINE,
+                    text,
+                    va="top",
+                    fontsize=_CAPTION_POINTS,
+                    color=colour,
+                    parse_math=False,
                 )
         top += rows + _MARGIN
     return figure
