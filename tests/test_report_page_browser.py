@@ -426,7 +426,8 @@ def test_text_has_contrast(open_page, run, scheme):
 def test_a_screen_reader_finds_its_way(page):
     """Tables have names and headings with a scope, charts and buttons names, levels go down by one."""
     nameless = page.evaluate("""[...document.querySelectorAll('th:not([scope]), svg:not([aria-label]),' +
-        'img:not([alt]), [role=img]:not([aria-label]):not(#viewer *), html:not([lang])')].map((one) => one.outerHTML)""")
+        'img:not([alt]), [role=img]:not([aria-label]):not(#viewer *), html:not([lang])')]
+        .map((one) => one.outerHTML)""")
     assert nameless == []
     assert page.evaluate(
         "[...document.querySelectorAll('table')].every((table) => table.caption || table.ariaLabel)"
