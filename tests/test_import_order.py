@@ -17,9 +17,10 @@ FLOORS = (
     ("classifier",),
     ("training",),
     ("evaluation",),
-    ("tuning",),
+    ("inspection", "tuning"),
     ("reporting",),
     ("api", "doctor"),
+    ("plots",),
     ("kilnet",),  # __init__.py, which opens the public names
     ("cli",),
     ("__main__",),

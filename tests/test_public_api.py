@@ -71,6 +71,7 @@ def test_public_names():
         "adopt_dataset",
         "evaluate",
         "load",
+        "report",
         "train",
     ]
     for name in kilnet.__all__:

@@ -12,7 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet import plots
+    from kilnet.api.compare import RunComparison, compare
     from kilnet.api.finetuning import finetune
+    from kilnet.api.inspect import Inspection, inspect
+    from kilnet.api.report import report
     from kilnet.api.runs import Run, evaluate, load, train
     from kilnet.api.searches import HyperSearch, Search, promote, tune
     from kilnet.classifier import Classifier
@@ -30,15 +34,21 @@ __all__ = [
     "Evaluation",
     "HyperSearch",
     "ImageDataset",
+    "Inspection",
     "ResNet",
     "Run",
+    "RunComparison",
     "Search",
     "Split",
     "adopt_dataset",
+    "compare",
     "evaluate",
     "finetune",
+    "inspect",
     "load",
+    "plots",
     "promote",
+    "report",
     "train",
     "tune",
 ]
@@ -46,6 +56,9 @@ __all__ = [
 _HOMES = {
     "kilnet.api.finetuning": ("finetune",),
     "kilnet.api.searches": ("HyperSearch", "Search", "promote", "tune"),
+    "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.inspect": ("Inspection", "inspect"),
+    "kilnet.api.report": ("report",),
     "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),
@@ -57,6 +70,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("kilnet.plots")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

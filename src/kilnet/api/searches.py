@@ -229,15 +229,6 @@ def tune(
     return Search(search.folder, summary, winner, evaluation)
 
 
-def search_summary(folder: str | Path) -> tuple[Summary, Evaluation | None]:
-    """Return what a search has found so far, and its winner's test if that has been read."""
-    summary = summarise(Path(folder))
-    for run in (Path(folder) / "finetuned", summary.winner_folder):
-        if run is not None and (read := read_evaluations(run).get("test")):
-            return summary, Evaluation.from_dict(read)
-    return summary, None
-
-
 def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Path:
     """Copy a trial out of a search as a run of its own; returns where to.
 

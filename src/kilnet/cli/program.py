@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import machine, runs, searches
+from kilnet.cli import inspect, machine, report, runs, searches
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -29,7 +29,9 @@ _VERBS: dict[str, Callable[..., None]] = {
     "tune": searches.tune,
     "finetune": searches.finetune,
     "promote": searches.promote,
-    "report": searches.report,
+    "inspect": inspect.inspect,
+    "compare": inspect.compare,
+    "report": report.report,
     "data": machine.show_data,
     "doctor": machine.doctor,
 }

@@ -1,4 +1,4 @@
-"""kilnet tune, finetune, promote, report."""
+"""kilnet tune, finetune, promote."""
 
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -164,15 +164,3 @@ def promote(
         print_json({"run": str(folder)})
     else:
         typer.echo(f"next: kilnet evaluate {folder} --split val")
-
-
-def report(search: SearchArgument, as_json: JsonOption = False) -> None:
-    """Print what a search has found, also while it runs."""
-    from kilnet.api.searches import search_summary
-    from kilnet.reporting.search_tables import search_report
-
-    summary, evaluation = search_summary(search)
-    if as_json:
-        print_json(summary.to_dict() | {"test": evaluation.to_dict() if evaluation else None})
-    else:
-        print_rich(search_report(summary, evaluation))

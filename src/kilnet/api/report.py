@@ -1,0 +1,86 @@
+"""A run or a search as one HTML page."""
+
+from pathlib import Path
+
+from kilnet.api.data import Data
+from kilnet.api.opened import folder_of, open_run
+from kilnet.api.runs import Run, evaluate
+from kilnet.api.searches import Search
+from kilnet.errors import DataError, DownloadError
+from kilnet.evaluation import load_run
+from kilnet.metrics import Evaluation
+from kilnet.reporting.files import read_evaluations
+from kilnet.reporting.page.run_page import run_page
+from kilnet.reporting.page.search_page import search_page
+from kilnet.reporting.progress import ProgressDisplay
+from kilnet.storage import write_text
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.summary import Summary, summarise
+
+
+def report(
+    run: Run | Search | str | Path,
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write `report.html` of a run or a search, one file that opens without a network, and return its path.
+
+    A run's page shows the test split if it has been evaluated, else the validation split, which is evaluated first
+    where it has not been. Where the run's data cannot be had, the page is without pictures and says why. A search's
+    page may be written while the search runs.
+
+    Args:
+        run: what `train` or `tune` returned, or the folder of a run or a search.
+        data: the data that the run was trained on, if it cannot be loaded by its name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; an older page is untouched.
+    """
+    path = Path(run) if isinstance(run, str | Path) else run.folder
+    if SearchFolder(path).exists:
+        return _report_search(path)
+    return _report_run(path, data, data_dir, progress)
+
+
+def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
+    """Return what a search has found so far, and its winner's test if that has been read.
+
+    Raises:
+        RunFolderError: there is no search, or a file is damaged.
+    """
+    summary = summarise(path)
+    for folder in (path / "finetuned", summary.winner_folder):
+        if folder is not None and (read := read_evaluations(folder).get("test")):
+            return summary, Evaluation.from_dict(read)
+    return summary, None
+
+
+def _report_search(path: Path) -> Path:
+    summary, evaluation = read_search(path)
+    page = search_page(summary, SearchFolder(path).environment(), evaluation)
+    write_text(path / "report.html", page)
+    return path / "report.html"
+
+
+def _report_run(path: Path, data: Data | None, data_dir: str | None, progress: bool) -> Path:
+    folder = folder_of(path)
+    classifier = load_run(path)
+    classifier.settings.apply()
+    dataset, reason = None, ""
+    with ProgressDisplay(enabled=progress) as display:
+        try:
+            dataset = open_run(path, data, data_dir, display).dataset
+        except (DataError, DownloadError) as error:
+            reason = str(error)
+            display.say(f"no pictures: {reason}")
+    if dataset is not None and not read_evaluations(path).keys() & {"test", "validation"}:
+        evaluate(path, "validation", data=dataset, progress=progress)
+    with ProgressDisplay(enabled=progress) as display:
+        page = run_page(folder, classifier, dataset, reason, display.advance)
+    with folder.locked():
+        write_text(path / "report.html", page)
+    return path / "report.html"

@@ -1,0 +1,44 @@
+"""kilnet report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import DataDirOption, JsonOption
+from kilnet.cli.output import print_json, print_rich
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, or a search, also while it runs.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write report.html, one page in one file that opens without a network; a search is printed as well."""
+    import kilnet
+    from kilnet.api.report import read_search
+    from kilnet.reporting.search_tables import search_report
+    from kilnet.tuning.search_folder import SearchFolder
+
+    summary, evaluation = read_search(run) if SearchFolder(run).exists else (None, None)
+    if summary is not None and not as_json:
+        print_rich(search_report(summary, evaluation))
+    if summary is not None and summary.winner is None:  # no epoch has ended yet: there is nothing to draw
+        if as_json:
+            print_json(summary.to_dict() | {"test": None, "report": None})
+        return
+    path = kilnet.report(run, data=data, data_dir=data_dir, progress=not as_json)
+    num_bytes = path.stat().st_size
+    if as_json:
+        told = {"report": str(path), "num_bytes": num_bytes}
+        if summary is not None:
+            told = summary.to_dict() | {"test": evaluation.to_dict() if evaluation else None} | told
+        print_json(told)
+    else:
+        typer.echo(f"{path}, {num_bytes / 1e6:.1f} MB: open it in a browser")
