@@ -41,4 +41,5 @@ def report(
             told = summary.to_dict() | {"test": evaluation.to_dict() if evaluation else None} | told
         print_json(told)
     else:
-        typer.echo(f"{path}, {num_bytes / 1e6:.1f} MB: open it in a browser")
+        size = f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
+        typer.echo(f"{path}, {size}: open it in a browser")
