@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kilnet.api.data import Data
+from kilnet.api.data import Data, located
 from kilnet.api.runs import Run, train_as
 from kilnet.config import change
 from kilnet.errors import RunFolderError
 from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import free_folder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
 
@@ -42,7 +43,7 @@ def finetune(
         patience: epochs without a lower validation loss.
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
-        data: if the parent was trained on images from memory.
+        data: if the parent's data cannot be loaded by its name.
         out: run folder; by default beside the parent, or `finetuned` in the search.
         progress: whether to show progress on standard error.
 
@@ -50,7 +51,7 @@ def finetune(
         KilnetError: see `kilnet.errors`.
     """
     given = Path(run) if isinstance(run, str | Path) else run.folder
-    parent, folder = _parent(given)
+    parent, parent_folder, name = _parent(given)
     parent_config = RunFolder(parent).config()
     lr = lr if lr is not None else min(LR, LR_FACTOR * parent_config.optimizer.lr)
     changes = {
@@ -61,16 +62,19 @@ def finetune(
         "optimizer.schedule": "cosine",
         "parent": str(parent.resolve()),
         "hardware.threads": 0,  # a trial had to share the machine
+        **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
     }
     config = change(parent_config, {**changes, **(settings or {})}, "the settings")
-    return train_as(config, data or config.data.source, Path(out) if out is not None else folder, progress)
+    config = config.model_copy(update={"data": located(config.data)})
+    folder = Path(out) if out is not None else free_folder(parent_folder, name, config)
+    return train_as(config, config.data.source if data is None else data, folder, progress)
 
 
-def _parent(given: Path) -> tuple[Path, Path]:
-    """Return the run to start from, and where the fine-tuned one belongs."""
+def _parent(given: Path) -> tuple[Path, Path, str]:
+    """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
     if not SearchFolder(given).exists:
-        return given, given.with_name(f"{given.resolve().name}-finetuned")
+        return given, given.resolve().parent, f"{given.resolve().name}-finetuned"
     winner = summarise(given)
     if not winner.is_complete or winner.winner_folder is None:
         raise RunFolderError(f"{given}: the search is not finished; the command that began it goes on")
-    return winner.winner_folder, given / "finetuned"
+    return winner.winner_folder, given, "finetuned"

@@ -53,7 +53,7 @@ def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
         RunFolderError: there is no search, or a file is damaged.
     """
     summary = summarise(path)
-    for folder in (path / "finetuned", summary.winner_folder):
+    for folder in (*sorted(path.glob("finetuned*"), reverse=True), summary.winner_folder):
         if folder is not None and (read := read_evaluations(folder).get("test")):
             return summary, Evaluation.from_dict(read)
     return summary, None

@@ -23,19 +23,18 @@ from kilnet.reporting.files import read_evaluations
 from kilnet.reporting.progress import ProgressDisplay
 from kilnet.reporting.search_display import SearchDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.crew import Crew, choose_crew
+from kilnet.tuning.crew import choose_crew
 from kilnet.tuning.halving import MAX_DECISIONS, REDUCTION
-from kilnet.tuning.mirror import Mirror, sqlite_url
+from kilnet.tuning.mirror import STUDY_FILE, Mirror, sqlite_url
 from kilnet.tuning.opening import free_search_folder, open_search
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check
 from kilnet.tuning.search_folder import SearchFolder
-from kilnet.tuning.space import TUTORIAL_GRID, Space, flatten, read_space
+from kilnet.tuning.space import TUTORIAL_GRID, Space, Values, flatten, read_space
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.tuning.workers import LocalWorkers, Report
 
 NUM_TRIALS = 30  # of random and tpe, where the user does not say
-_STUDY = "kilnet"
 
 
 class SearchOptions(TypedDict, total=False):
@@ -104,30 +103,35 @@ class HyperSearch:
     ) -> None:
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
         base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
+        asked = _search_config(base, space, options)
+        num_workers = options.get("workers")
+        if num_workers is not None and num_workers < 1:
+            raise ConfigError(f"--workers {num_workers}: at least 1 is needed")
+        if not isinstance(data, str | Path) and any(key.startswith("data.") for key in asked.space):
+            raise ConfigError(
+                "the space: data.* needs the name of a data set or a folder, not images in memory"
+            )
         with ProgressDisplay(enabled=options.get("progress", True)) as display:
             self.dataset = in_memory(data, base.data, display)
             warn(self.dataset, display)
-            self._data = data
-            config = _search_config(base, space, options)
-            if not isinstance(data, str | Path) and any(key.startswith("data.") for key in config.space):
-                raise ConfigError(
-                    "the space: data.* needs the name of a data set or a folder, not images in memory"
-                )
-            check(config, self.dataset.image_shape, len(self.dataset.classes))
-            path = Path(
-                options.get("out") or free_search_folder(Path("searches"), self._name(config), config)
-            )
-            self.crew, config = self._equip(config, path, options.get("workers"))
-            self._folder = open_search(path, config, self.dataset)
+            shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
+            check(asked, shape, num_classes)
+            path = Path(options.get("out") or free_search_folder(Path("searches"), self._name(asked), asked))
+            storage = options.get("storage")
+            mirror = (
+                Mirror(storage, path, asked.parsed_space()) if storage else None
+            )  # before anything is written
+            self._folder = open_search(path, asked, self.dataset, lambda new: self._decide(new, num_workers))
+            self.config = config = self._folder.config()
+            self.crew = choose_crew(num_workers, config.run_of(_first(config)), shape, num_classes)
             display.say(
                 f"{path}: {config.strategy} search, {config.num_trials} trials{', halving' if config.halving else ''}; "
                 f"{self.crew}"
             )
-        self.config = self._folder.config()
-        url = options.get("storage") or sqlite_url(path / "study.sqlite3")
-        mirror = Mirror(url, path.resolve().name, self.config.parsed_space())
+        mirror = mirror or Mirror(sqlite_url(path / STUDY_FILE), path, config.parsed_space())
         workers = LocalWorkers(self.crew.num_workers, self.crew.num_threads, self._folder.logs_path)
         budget_bytes = round(options.get("disk_gb", 10.0) * 1e9)
+        self._named = isinstance(data, str | Path)
         self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes)
 
     @property
@@ -142,8 +146,13 @@ class HyperSearch:
         """Return what has been found so far."""
         return summarise(self.folder)
 
+    @property
+    def data(self) -> ImageDataset | None:
+        """The images, where they cannot be loaded by their name."""
+        return None if self._named else self.dataset
+
     def _load(self, config: DataConfig) -> ImageDataset:
-        if config == self.config.run.data or not isinstance(self._data, str | Path):
+        if config == self.config.run.data or not self._named:
             return self.dataset
         return load_dataset(config)
 
@@ -151,27 +160,22 @@ class HyperSearch:
         name = f"{self.dataset.name}-{config.run.model.name}"
         return re.sub(r"[^\w.-]+", "-", name).strip("-.")
 
-    def _equip(self, config: SearchConfig, path: Path, num_workers: int | None) -> tuple[Crew, SearchConfig]:
-        """Decide precision, layout and threads for all trials at once, so that they can be compared and repeated."""
+    def _decide(self, config: SearchConfig, num_workers: int | None) -> SearchConfig:
+        """Settle precision, layout and threads for all trials at once, so that they can be compared and repeated."""
         shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
-        begun = SearchFolder(path)
-        if begun.exists:
-            decided = begun.config().run.hardware
-        else:
-            first = config.run_of(config.parsed_space().corners()[0])
-            network = models.build(first.model, shape, num_classes)
-            images = torch.rand(first.training.batch_size, *shape)
-            decided = hardware.choose(first.hardware, network, first.model, images, num_classes).record()
-            decided = decided.model_copy(update={"threads": config.run.hardware.threads})
-        config = config.model_copy(update={"run": config.run.model_copy(update={"hardware": decided})})
-        trial = config.run_of(config.parsed_space().corners()[0])
+        first = config.run_of(_first(config))
+        network = models.build(first.model, shape, num_classes)
+        images = torch.rand(first.training.batch_size, *shape)
+        decided = hardware.choose(first.hardware, network, first.model, images, num_classes).record()
+        decided = decided.model_copy(update={"threads": first.hardware.threads})
+        trial = first.model_copy(update={"hardware": decided})
         crew = choose_crew(num_workers, trial, shape, num_classes)
         decided = decided.model_copy(update={"threads": crew.num_threads})
         cohort = config.cohort
         if config.strategy == "tpe":
             cohort = REDUCTION**MAX_DECISIONS if config.halving else crew.num_workers
         run = config.run.model_copy(update={"hardware": decided})
-        return crew, config.model_copy(update={"run": run, "cohort": cohort})
+        return config.model_copy(update={"run": run, "cohort": cohort})
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +221,7 @@ def tune(
     summary = search.summary()
     winner = summary.winner_folder
     if finetune:
-        winner = finetuning.finetune(search.folder, data=search.dataset, progress=progress).folder
+        winner = finetuning.finetune(search.folder, data=search.data, progress=progress).folder
     if winner is None:
         raise RunFolderError(f"{search.folder}: the search has no winner")
     read = read_evaluations(winner).get("test")  # by the same call before
@@ -283,7 +287,7 @@ def _search_config(
             raise ConfigError("--trials goes with --strategy random or tpe; a grid tries every combination")
         num_trials = len(parsed.cells())
     else:
-        num_trials = trials or NUM_TRIALS
+        num_trials = NUM_TRIALS if trials is None else trials
         if parsed.endless is None:
             num_trials = min(num_trials, len(parsed.cells()))
     try:
@@ -294,9 +298,24 @@ def _search_config(
             cohort=num_trials,
             num_finalists=options.get("finalists", 3),
             num_seeds=options.get("seeds", 3),
-            space=dict(flatten(tree)),
+            space={key: _plain(leaf) for key, leaf in flatten(tree)},
             run=base,
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}") from None
+        option = str(first["loc"][0]).removeprefix("num_")
+        raise ConfigError(
+            f"--{option} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+        ) from None
+
+
+def _first(config: SearchConfig) -> Values:
+    """Return the values that stand for all where something is measured."""
+    return config.parsed_space().corners()[0]
+
+
+def _plain(leaf: Any) -> Any:
+    """Return tuples as the lists that TOML makes of them, so that a search equals its own file."""
+    if isinstance(leaf, Mapping):
+        return {key: _plain(value) for key, value in leaf.items()}
+    return [_plain(value) for value in leaf] if isinstance(leaf, list | tuple) else leaf

@@ -12,7 +12,7 @@ from kilnet.metrics import CONFIDENCE_LEVEL
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and images with its 95% interval.
+    """A mean over seeds and images, between -1 and 1, with its 95% interval.
 
     With one seed the interval covers other images, but not other seeds.
     """
@@ -33,8 +33,8 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
     analysis", for the same table of readers and cases.
 
     Args:
-        table: numbers or bool (num_seeds, num_images), for example whether each image was classified rightly; or,
-            for a comparison paired by seed and image, the difference of two such tables.
+        table: bool (num_seeds, num_images), whether each image was classified rightly; or, for a comparison paired by
+            seed and image, the difference of two such tables.
 
     Raises:
         ValueError: there is nothing in the table.
@@ -45,7 +45,7 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
     num_seeds, num_images = table.shape
     mean = float(table.mean())
     if num_images == 1:
-        return Estimate(mean, -math.inf, math.inf, num_seeds)
+        return Estimate(mean, -1.0, 1.0, num_seeds)
     by_seed, by_image = table.mean(axis=1), table.mean(axis=0)
     square_image = num_seeds * by_image.var(ddof=1)
     if num_seeds == 1:
@@ -58,4 +58,4 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
         variance = total / table.size
         freedom = (num_seeds - 1) * (total / square_seed) ** 2 if square_seed > 0 else math.inf
     reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom)) * math.sqrt(variance)
-    return Estimate(mean, mean - reach, mean + reach, num_seeds)
+    return Estimate(mean, max(-1.0, mean - reach), min(1.0, mean + reach), num_seeds)

@@ -13,6 +13,9 @@ from kilnet.tuning.space import Space
 from kilnet.tuning.strategy import as_optuna
 from kilnet.tuning.trial import Trial
 
+STUDY_FILE = "study.sqlite3"
+_OWNER = "kilnet_folder"
+
 
 class Mirror:
     """Writes trials into an Optuna study; the search's own process alone does, and nothing is read back.
@@ -22,24 +25,34 @@ class Mirror:
 
     Args:
         url: of any Optuna storage, such as sqlite:///study.sqlite3.
-        name: of the study, made if it is not there.
+        folder: of the search; the study, made if it is not there, has its name.
         space: the search's.
 
     Raises:
-        StorageError: the storage does not answer, or its drivers are not installed.
+        StorageError: the storage does not answer, its drivers are not installed, or the study is another search's.
     """
 
-    def __init__(self, url: str, name: str, space: Space) -> None:
+    def __init__(self, url: str, folder: Path, space: Space) -> None:
         self._url = url
         self._space = space
         try:
             self._storage: BaseStorage = get_storage(url)
             study = optuna.create_study(
-                study_name=name, storage=self._storage, direction=StudyDirection.MAXIMIZE, load_if_exists=True
+                study_name=folder.resolve().name,
+                storage=self._storage,
+                direction=StudyDirection.MAXIMIZE,
+                load_if_exists=True,
             )
             self._study_id = self._storage.get_study_id_from_name(study.study_name)
+            owner = study.user_attrs.get(_OWNER)
+            if owner is None:
+                study.set_user_attr(_OWNER, str(folder.resolve()))
         except Exception as error:  # whatever driver is behind the URL
             raise StorageError(f"{self._shown}: {_first_line(error)}; check --storage") from None
+        if owner not in (None, str(folder.resolve())) and url != sqlite_url(folder / STUDY_FILE):
+            raise StorageError(
+                f"{self._shown}: its study {study.study_name} is of {owner}; name another folder with --out"
+            )
 
     def update(self, trials: Sequence[Trial], stopped: set[int]) -> None:
         """Bring the study up to date.

@@ -3,6 +3,7 @@
 import platform
 import shlex
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from kilnet.errors import RunFolderError
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder
 
-# Decided when the search begins, by measurement or by the number of workers; no part of what the user asked for.
-_DECIDED = {"cohort", "run", "space"}
+# The cohort may follow from the number of workers, which is free; the others are compared key by key.
+_APART = {"cohort", "run", "space"}
 
 
-def open_search(path: Path, config: SearchConfig, dataset: ImageDataset) -> SearchFolder:
+def open_search(
+    path: Path, config: SearchConfig, dataset: ImageDataset, decide: Callable[[SearchConfig], SearchConfig]
+) -> SearchFolder:
     """Return the folder of a search, begun here if there is none.
 
     Args:
         path: of the folder.
-        config: of the search; what an older one decided for itself is taken over.
+        config: what is asked for.
         dataset: what its trials train on.
+        decide: settles what is open in the configuration of a new search; an older one keeps what was decided then.
 
     Raises:
         RunFolderError: the folder holds another search, or this one on other data.
@@ -31,7 +35,7 @@ def open_search(path: Path, config: SearchConfig, dataset: ImageDataset) -> Sear
     folder = SearchFolder(path)
     with folder.locked():
         if not folder.exists:
-            folder.begin(config, _environment(dataset))
+            folder.begin(decide(config), _environment(dataset))
             return folder
         if lines := differing(folder.config(), config):
             raise RunFolderError(
@@ -46,7 +50,7 @@ def open_search(path: Path, config: SearchConfig, dataset: ImageDataset) -> Sear
 
 def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
     """Return a line a key in which two searches differ: `key: old -> new`."""
-    was, now = old.model_dump(exclude=_DECIDED), new.model_dump(exclude=_DECIDED)
+    was, now = old.model_dump(exclude=_APART), new.model_dump(exclude=_APART)
     lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
     keys = [*old.space, *(key for key in new.space if key not in old.space)]
     lines += [

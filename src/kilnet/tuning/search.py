@@ -98,8 +98,9 @@ class SearchLoop:
         left = sum(standing.num_epochs_left(self._marks) for standing in self.standings())
         for start in range(len(self.trials), config.num_trials, config.cohort):
             left += cohort_epochs(min(config.cohort, config.num_trials - start), self._marks)
-        done = sum(len(self.folder.history(folder)) for folder in self.folder.finalist_folders())
-        return left + max(0, config.num_finalists * config.num_seeds * epochs - done)
+        if left:
+            return left + min(config.num_finalists, config.num_trials) * config.num_seeds * epochs
+        return sum(job.until - len(self.folder.history(job.folder)) for job in self._due_finalists())
 
     def _run_trials(self) -> Iterator[Report | Notice]:
         while self._propose() or self._due_trials():
@@ -201,7 +202,8 @@ class SearchLoop:
         yield from self._update_mirror()
 
     def _update_mirror(self) -> Iterator[Notice]:
-        stopped = {number for standing in self.standings() for number in standing.stopped}
+        # Of whole cohorts alone: until then a trial may come back for one that fails.
+        stopped = {n for standing in self.standings() if not standing.due for n in standing.stopped}
         try:
             self._mirror.update(self.trials, stopped)
             self._mirror_answers = True
@@ -212,7 +214,9 @@ class SearchLoop:
 
     def _free_up(self) -> None:
         busy = {job.folder for job, _ in self.running.values()}
-        busy |= {job.folder for job in self._due_trials()}
+        for standing in self.standings():
+            if standing.due:  # the others of the rung may go on after it
+                busy |= {self.folder.trial_folder(number) for number in standing.alive}
         ranked = choose_finalists(self.trials, self._marks, len(self.trials))
         folders = [self.folder.trial_folder(trial.number) for trial in ranked]
         free_up([folder for folder in folders if folder not in busy], self._disk_budget_bytes)

@@ -2,9 +2,11 @@
 
 import itertools
 import math
+import random
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +68,10 @@ class Dimension:
         match self.distribution:
             case CategoricalDistribution(choices=choices):
                 return tuple(choices)
-            case IntDistribution(low=low, high=high, step=step, log=False):
+            case IntDistribution(low=low, high=high, step=step):
                 return tuple(range(low, high + 1, step))
             case FloatDistribution(low=low, high=high, step=float(step)):
-                return tuple(low + i * step for i in range(math.floor((high - low) / step + 1e-9) + 1))
+                return _steps(low, high, step)
         return None
 
     def extremes(self) -> tuple[Any, ...]:
@@ -100,15 +102,16 @@ class Space:
             ConfigError: a list is empty or repeats a value, a range is none, a condition names no earlier key,
                 or the key cannot be searched over.
         """
-        dimensions: list[Dimension] = []
+        dimensions: dict[str, Dimension] = {}
         for key, leaf in flatten(tree):
             if key in _REFUSED:
                 raise ConfigError(f"the space: {key}: {_REFUSED[key]}")
-            earlier = {dimension.key for dimension in dimensions}
-            dimensions.append(_dimension(key, leaf, earlier))
+            if key in dimensions:
+                raise ConfigError(f"the space: {key} is there twice")
+            dimensions[key] = _dimension(key, leaf, dimensions)
         if not dimensions:
             raise ConfigError("the space is empty; for example --space model.c1=48,96")
-        return cls(tuple(dimensions))
+        return cls(tuple(dimensions.values()))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -134,11 +137,23 @@ class Space:
         return list(self._combinations([dimension.listed() or () for dimension in self.dimensions]))
 
     def corners(self, limit: int = 512) -> list[Values]:
-        """Return combinations of every listed value and the ends of ranges; at most `limit`, spread evenly."""
-        corners = list(
-            itertools.islice(self._combinations([d.extremes() for d in self.dimensions]), 100 * limit)
-        )
-        return corners[:: max(1, math.ceil(len(corners) / limit))]
+        """Return combinations of every listed value and the ends of ranges.
+
+        All of them, or, where there are more than `limit`, so many at random in which every value comes as often as
+        every other of its key.
+        """
+        columns = [dimension.extremes() for dimension in self.dimensions]
+        corners = list(itertools.islice(self._combinations(columns), limit + 1))
+        if len(corners) <= limit:
+            return corners
+        chance = random.Random(0)  # noqa: S311 no secret
+        shuffled = []
+        for column in columns:
+            values = [column[index % len(column)] for index in range(limit)]
+            chance.shuffle(values)
+            shuffled.append(values)
+        rows = zip(*shuffled, strict=True)
+        return [next(self._combinations([(value,) for value in row])) for row in rows]
 
     def suggest(self, trial: OptunaTrial) -> Values:
         """Let an Optuna sampler choose."""
@@ -194,7 +209,9 @@ def _suggest(trial: OptunaTrial, dimension: Dimension) -> Any:
         return trial.suggest_categorical(key, domain.choices)
     if isinstance(domain, IntDistribution):
         return trial.suggest_int(key, domain.low, domain.high, step=domain.step, log=domain.log)
-    return trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
+    value = trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
+    # A multiple of the step, as it is listed, without the rounding error of the sum.
+    return min(dimension.listed() or (value,), key=lambda listed: abs(listed - value))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -228,13 +245,13 @@ def _parse_values(key: str, text: str) -> Any:
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield each dotted key with its list or range."""
     for key, value in tree.items():
-        if isinstance(value, Mapping) and not value.keys() & {"low", "high", "values"}:
+        if isinstance(value, Mapping) and value and not value.keys() & {"low", "high", "values"}:
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _dimension(key: str, leaf: Any, earlier: set[str]) -> Dimension:
+def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimension:
     if isinstance(leaf, Mapping):
         when = _conditions(key, leaf.get("when", {}), earlier)
         if "values" in leaf:
@@ -278,19 +295,30 @@ def _range(key: str, leaf: Mapping[str, Any]) -> IntDistribution | FloatDistribu
         raise ConfigError(f"the space: {key}: a logarithmic range starts above 0 and has no step")
     if step is not None and step <= 0:
         raise ConfigError(f"the space: {key}: step {step} is not above 0")
+    # The end is moved to the last step, which Optuna would do with a warning of its own.
     if all(isinstance(number, int) for number in numbers):
-        return IntDistribution(low, high, log=log, step=step or 1)
-    # Optuna would shorten a range that is no multiple of the step with a warning of its own.
-    top = low + math.floor((high - low) / step + 1e-9) * step if step else high
-    return FloatDistribution(float(low), float(top), log=log, step=float(step) if step else None)
+        step = step or 1
+        return IntDistribution(low, high - (high - low) % step, log=log, step=step)
+    top = _steps(low, high, step)[-1] if step else float(high)
+    return FloatDistribution(float(low), top, log=log, step=float(step) if step else None)
 
 
-def _conditions(key: str, when: Any, earlier: set[str]) -> dict[str, tuple[Any, ...]]:
+def _steps(low: float, high: float, step: float) -> tuple[float, ...]:
+    """Return low, low + step, ... up to high, as decimals: 0.1 + 0.2 is 0.3."""
+    start, end, stride = (Decimal(str(number)) for number in (low, high, step))
+    return tuple(float(start + index * stride) for index in range(int((end - start) / stride) + 1))
+
+
+def _conditions(key: str, when: Any, earlier: Mapping[str, Dimension]) -> dict[str, tuple[Any, ...]]:
     if not isinstance(when, Mapping):
         raise ConfigError(f"the space: {key}: when = {when!r}: give a table from keys to values")
     conditions = {}
     for parent, allowed in flatten(when):
         if parent not in earlier:
             raise ConfigError(f"the space: {key}: when names {parent}, which is no earlier key of the space")
-        conditions[parent] = tuple(allowed) if isinstance(allowed, list) else (allowed,)
+        conditions[parent] = tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
+        known = earlier[parent].listed()
+        for value in conditions[parent]:
+            if known is not None and value not in known:
+                raise ConfigError(f"the space: {key}: when names {parent} = {value!r}, which it never is")
     return conditions

@@ -1,8 +1,11 @@
 """Which trials to try next: every cell of a grid, random ones, or what TPE makes of the trials before."""
 
+import itertools
+import warnings
 from collections.abc import Sequence
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -11,10 +14,10 @@ from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Space, Values
 from kilnet.tuning.trial import Trial
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-# A sampler that keeps proposing what was tried already is asked so often before the space counts as used up.
-_MAX_REPEATS = 200
+# A sampler that keeps proposing what was tried already is asked so often before the cells that are left are taken.
+_MAX_REPEATS = 50
 
 
 def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
@@ -39,7 +42,12 @@ def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
     study = optuna.create_study(sampler=_sampler(config, seed), direction="maximize")
     for trial in before:
         study.add_trial(as_optuna(trial, space))
-    return _unseen(study, space, [trial.values for trial in before], num_wanted)[num_begun:]
+    seen = [trial.values for trial in before]
+    proposed = _unseen(study, space, seen, num_wanted)
+    if len(proposed) < num_wanted and space.endless is None:
+        left = (cell for cell in space.cells() if cell not in seen and cell not in proposed)
+        proposed += itertools.islice(left, num_wanted - len(proposed))
+    return proposed[num_begun:]
 
 
 def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> FrozenTrial:
@@ -66,10 +74,10 @@ def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> Fr
 def _sampler(config: SearchConfig, seed: int) -> BaseSampler:
     if config.strategy == "random":
         return RandomSampler(seed)
-    # Together (multivariate, group), since the widths of a network and its learning rate depend on each other.
-    return TPESampler(
-        seed=seed, multivariate=True, group=True, constant_liar=True, warn_independent_sampling=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        # Together (multivariate, group), since the widths of a network and its learning rate depend on each other.
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
 def _unseen(study: optuna.Study, space: Space, seen: list[Values], num_wanted: int) -> list[Values]:

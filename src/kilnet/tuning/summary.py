@@ -12,6 +12,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
+from kilnet.config import RunConfig
 from kilnet.metrics import wilson_interval
 from kilnet.storage import write_json, write_text
 from kilnet.training.run_folder import RunFolder
@@ -136,8 +137,12 @@ def summarise(path: Path) -> Summary:
         through and num_missing == 0,
         winner,
         _winner_folder(folder, config, winner),
-        num_train * sum(row.num_epochs for row in rows),
-        num_train * sum(len(folder.history(run)) for run in final_folders),
+        sum(row.num_epochs * _num_train(config.run_of(row.values), num_train) for row in rows),
+        sum(
+            len(folder.history(run)) * _num_train(RunFolder(run).config(), num_train)
+            for run in final_folders
+            if RunFolder(run).exists
+        ),
         sum(row.seconds for row in rows) + sum(map(_seconds, final_folders)),
         tuple(trials),
     )
@@ -188,6 +193,10 @@ def _importance(trials: Sequence[Trial], config: SearchConfig) -> dict[str, floa
     keys = [d.key for d in space.dimensions if not d.when]
     evaluator = FanovaImportanceEvaluator(seed=0)
     return dict(get_param_importances(study, evaluator=evaluator, params=keys))
+
+
+def _num_train(config: RunConfig, num_there: int) -> int:
+    return min(config.data.num_train or num_there, num_there)
 
 
 def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:

@@ -62,8 +62,7 @@ def main() -> None:
             channel.send("failed", reason=str(error))
         except Exception as error:  # a network or a library may raise anything
             if _is_out_of_memory(error):
-                channel.send("crashed", reason=f"out of memory: {_first_line(error)}")
-                sys.exit(1)  # what is left of the memory may be in pieces
+                sys.exit(f"out of memory: {_first_line(error)}")  # what is left of it may be in pieces
             channel.send("crashed", reason=f"{type(error).__name__}: {_first_line(error)}")
         else:
             channel.send("done")

@@ -137,6 +137,8 @@ class LocalWorkers:
             worker, message = self._messages.get(timeout=timeout_seconds)
         except queue.Empty:
             return None
+        if worker not in self._processes:  # closed since
+            return None
         if message is None:
             return self._bury(worker)
         if message["kind"] == "ready":
@@ -211,5 +213,7 @@ def _cause_of_death(worker: _Process) -> str:
     if code == -9:
         return "the worker was killed (signal 9), by the system if memory ran out"
     lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if lines and lines[-1].startswith("out of memory"):
+        return lines[-1]
     last = f": {lines[-1]}" if lines else ""
     return f"the worker ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}{last}"

@@ -1,0 +1,450 @@
+"""`kilnet.tune`, `finetune`, `promote` and `report` as a user calls them, on the digits and on images in memory."""
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import kilnet
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.errors import ConfigError, RunFolderError, StorageError
+from kilnet.metrics import Evaluation
+from kilnet.reporting.search_tables import search_report
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.compare import Estimate
+from kilnet.tuning.finalists import Final
+from kilnet.tuning.search_config import SearchConfig
+from kilnet.tuning.space import TUTORIAL_GRID
+from kilnet.tuning.summary import Summary, TrialRow
+
+SETTINGS = {
+    "model.c2": 8,
+    "model.l1": 16,
+    "optimizer.lr": 0.003,
+    "training.batch_size": 64,
+    "data.num_train": 600,
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+    "hardware.threads": 1,
+}
+SPACE = {"model.c1": [4, 8], "model.d1": [0.0, 0.1]}
+
+
+def tune(out, data="digits", space=SPACE, **options):
+    standard = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    settings = SETTINGS | options.pop("settings", {})
+    return kilnet.tune(data, space, settings=settings, out=out, **(standard | options))
+
+
+def never(*_, **__):
+    raise AssertionError("nobody needs this")
+
+
+def number_of_reads(run):
+    return json.loads((run / "evaluation.json").read_text())["test"]["num_reads"]
+
+
+def contents(folder):
+    """Every file of the runs in a search, apart from what the clock and the process have written."""
+    clocks = {"timing.csv", "environment.json", ".lock"}
+    files = [*folder.glob("trials/**/*"), *folder.glob("finalists/**/*")]
+    return {
+        f.relative_to(folder): f.read_bytes()
+        for f in files
+        if f.is_file() and f.name not in clocks and "plots" not in f.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """A search by one worker, to its end."""
+    return tune(tmp_path_factory.mktemp("search") / "one")
+
+
+def make_dataset(num_train=60):
+    random = np.random.default_rng(0)
+
+    def split(num_images):
+        labels = np.arange(num_images) % 2
+        images = random.integers(0, 150, (num_images, 1, 12, 12)) + 90 * labels[:, None, None, None]
+        return Split(images.astype(np.uint8), labels, tuple(map(str, range(num_images))))
+
+    return ImageDataset("made", ("dark", "light"), split(num_train), split(20), split(20))
+
+
+def test_the_search_is_complete_and_its_winner_tested_once(search):
+    summary = search.summary
+    assert summary.is_complete
+    assert [row.number for row in sorted(summary.trials, key=lambda row: row.number)] == [0, 1, 2, 3]
+    assert sorted(row.num_epochs for row in summary.trials) == [1, 1, 2, 2]
+    assert summary.num_image_passes == 6 * 600
+    assert summary.num_finalist_image_passes == 2 * 600
+    assert search.winner == summary.winner_folder == search.folder / f"finalists/{summary.winner:04}-seed-1"
+    assert number_of_reads(search.winner) == 1
+    assert list(json.loads((search.winner / "evaluation.json").read_text())) == ["test"]
+    assert not list(search.folder.glob("trials/*/evaluation.json"))
+    assert search.evaluation.accuracy > 0.3
+    assert search.summary.seconds > 0
+    assert not (search.folder / "images").exists()
+
+
+def test_a_trial_is_a_run_like_any_other(search, tmp_path):
+    """Training from its config.toml gives the same bytes."""
+    finished = next(row for row in search.summary.trials if row.status == "finished")
+    trial = RunFolder(search.folder / "trials" / f"{finished.number:04}")
+    again = kilnet.train("digits", recipe=trial.config_path, out=tmp_path / "run", progress=False)
+    for name in ("history.csv", "weights.safetensors"):
+        assert (again.folder / name).read_bytes() == (trial.path / name).read_bytes()
+    assert again.best.validation_accuracy == finished.accuracy
+
+
+def test_the_same_call_again_trains_nothing_and_reads_no_test(search, monkeypatch):
+    before = contents(search.folder)
+    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
+    monkeypatch.setattr("kilnet.api.searches.evaluate", never)
+    again = tune(search.folder)
+    assert contents(search.folder) == before
+    assert again.evaluation.to_dict() == search.evaluation.to_dict()
+    assert again.summary.to_dict() == search.summary.to_dict()
+    assert number_of_reads(again.winner) == 1
+
+
+def test_two_workers_find_the_same(search, tmp_path):
+    two = tune(tmp_path / "two", workers=2)
+    assert contents(two.folder) == contents(search.folder)
+    rows = [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in (*two.summary.to_dict()["trials"], *search.summary.to_dict()["trials"])
+    ]
+    assert rows[:4] == rows[4:]
+
+
+def test_left_in_the_middle_and_gone_on_with(search, tmp_path):
+    """The same object, or the same call in another process: no matter."""
+    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    half = kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=tmp_path / "half", **options)
+    for event in half:
+        if event.kind == "epoch":
+            break
+    assert not half.summary().is_complete
+    for event in half:
+        if event.kind == "done":
+            break
+    tune(tmp_path / "half")
+    assert contents(tmp_path / "half") == contents(search.folder)
+
+
+def test_another_space_is_refused_with_the_difference(search):
+    before = contents(search.folder)
+    for options, told in [
+        ({"space": {"model.c1": [4, 16], "model.d1": [0.0, 0.1]}}, r"space model.c1: \[4, 8\] -> \[4, 16\]"),
+        ({"space": {"model.c1": [4, 8]}}, r"space model.d1: \[0.0, 0.1\] -> None"),
+        (
+            {"space": dict(reversed(SPACE.items()))},
+            "order of the space: model.c1, model.d1 -> model.d1, model.c1",
+        ),
+        ({"epochs": 3}, "training.epochs: 2 -> 3"),
+        ({"seed": 5}, "seed: 0 -> 5"),
+        ({"halving": False}, "halving: True -> False"),
+        ({"strategy": "random"}, "strategy: grid -> random"),
+    ]:
+        with pytest.raises(RunFolderError, match=rf"holds another search \(.*{told}") as error:
+            tune(search.folder, **options)
+        assert "\n" not in str(error.value)
+    assert contents(search.folder) == before
+
+
+def test_a_space_of_tuples_is_the_same_search(search, monkeypatch):
+    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
+    again = tune(search.folder, space={key: tuple(values) for key, values in SPACE.items()})
+    assert again.summary.is_complete
+
+
+def test_words_are_the_same_search(search, monkeypatch):
+    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
+    assert tune(search.folder, space=["model.c1=4,8", "model.d1=0.0,0.1"]).summary.is_complete
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"space": {"model.c3": [1]}}, "unknown key model.c3"),
+        ({"space": {"model.c1": []}}, "the list is empty"),
+        ({"space": {"model.kernel_size": [3, 5]}}, "needs images of at least 17x17"),
+        ({"strategy": "clever"}, "--strategy"),
+        ({"trials": 3, "strategy": "grid"}, "--trials goes with --strategy random or tpe"),
+        ({"space": {"model.d1": {"low": 0.0, "high": 0.5}}, "strategy": "grid"}, "a range without a step"),
+        ({"trials": 0, "strategy": "random"}, "--trials"),
+        pytest.param({"workers": 0}, "--workers", marks=pytest.mark.timeout(60)),
+        ({"finalists": 0}, "--finalists"),
+        ({"seeds": -1}, "--seeds"),
+        (
+            {"space": None, "settings": {"model.name": "ResNet", "model.c2": None, "model.l1": None}},
+            "no space for ResNet",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_written(tmp_path, options, told):
+    with pytest.raises(ConfigError, match=told) as error:
+        tune(tmp_path / "search", **options)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "search").exists()
+
+
+def test_a_storage_that_does_not_answer_leaves_nothing_behind(tmp_path):
+    for url in (f"sqlite:///{tmp_path}/no/folder.sqlite3", "nonsense://x"):
+        with pytest.raises(StorageError, match="check --storage"):
+            tune(tmp_path / "search", storage=url)
+        assert not list(tmp_path.glob("search/trials/*"))
+        assert not list(tmp_path.glob("**/*.tmp"))
+
+
+def test_images_in_memory(tmp_path):
+    dataset = make_dataset()
+    settings = {"data.num_train": None, "training.batch_size": 20}
+    options = {"space": {"model.c1": [2, 4]}, "settings": settings, "epochs": 1}
+    search = tune(tmp_path / "search", dataset, **options)
+    assert len(search.evaluation.classes) == 2
+    assert number_of_reads(search.winner) == 1
+    assert tune(tmp_path / "search", dataset, **options).summary.is_complete
+    assert number_of_reads(search.winner) == 1
+    with pytest.raises(RunFolderError, match="the data is not what this search was begun with"):
+        tune(tmp_path / "search", make_dataset(80), **options)
+    with pytest.raises(ConfigError, match="not images in memory"):
+        tune(tmp_path / "other", dataset, space={"data.num_train": [20, 40]})
+    assert not (tmp_path / "other").exists()
+    tuned = kilnet.finetune(search.folder, epochs=1, data=dataset, progress=False)
+    assert tuned.folder == search.folder / "finetuned"
+
+
+def test_sizes_of_images_and_of_the_data_are_searched_too(tmp_path):
+    """Each trial has its own images; the winner's test is read once, at the winner's size."""
+    space = {"data.image_size": [16, 20], "data.num_train": [100, 200]}
+    settings = {"data.num_train": None}
+    search = tune(tmp_path / "search", space=space, settings=settings, epochs=1)
+    values = {row.number: row.values for row in search.summary.trials}
+    assert search.summary.num_image_passes == sum(v["data.num_train"] for v in values.values())
+    config = RunFolder(search.winner).config()
+    assert config.data.image_size == values[search.summary.winner]["data.image_size"]
+    assert number_of_reads(search.winner) == 1
+    tune(tmp_path / "search", space=space, settings=settings, epochs=1)
+    assert number_of_reads(search.winner) == 1
+
+
+# --- afterwards
+
+
+def test_a_search_is_fine_tuned(search):
+    tuned = kilnet.finetune(search.folder, epochs=2, progress=False)
+    config = tomllib.loads((tuned.folder / "config.toml").read_text())
+    assert tuned.folder == search.folder / "finetuned"
+    assert config["parent"] == str(search.winner.resolve())
+    assert config["training"]["initial_weights"] == "parent"
+    assert (config["training"]["epochs"], config["training"]["patience"]) == (2, 6)
+    assert config["optimizer"]["lr"] == 0.0008
+    parent_best = [record for record in RunFolder(search.winner).history() if record.is_best][-1]
+    assert tuned.history[0].validation_accuracy > 0.8 * parent_best.validation_accuracy
+    again = kilnet.finetune(search.folder, epochs=2, progress=False)
+    assert again.history == tuned.history
+
+
+def test_a_run_is_fine_tuned_from_its_weights_or_anew(search, tmp_path):
+    parent = kilnet.train(
+        "digits",
+        settings=SETTINGS | {"model.c1": 16, "data.num_train": None},
+        epochs=3,
+        out=tmp_path / "run",
+        device="cpu",
+        progress=False,
+    )
+    options = {"epochs": 1, "lr": 1e-5, "progress": False}
+    tuned = kilnet.finetune(parent, **options)
+    anew = kilnet.finetune(parent.folder, anew=True, out=tmp_path / "anew", **options)
+    assert tuned.folder == tmp_path / "run-finetuned"
+    assert tuned.config.parent == anew.config.parent == str(parent.folder.resolve())
+    assert parent.best.validation_accuracy > 0.6
+    assert tuned.history[0].validation_accuracy > parent.best.validation_accuracy - 0.1
+    assert anew.history[0].validation_accuracy < 0.4
+    assert anew.config.training.initial_weights == "random"
+
+
+def test_tuned_and_fine_tuned_in_one_call(search, tmp_path):
+    copy = shutil.copytree(
+        search.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("finetuned", ".lock")
+    )
+    tuned = tune(copy, finetune=True)
+    assert tuned.winner == copy / "finetuned"
+    assert number_of_reads(tuned.winner) == 1
+    assert tune(copy, finetune=True).evaluation.to_dict() == tuned.evaluation.to_dict()
+    assert number_of_reads(tuned.winner) == 1
+
+
+def test_a_trial_is_promoted(search, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    best = search.summary.trials[0]
+    run = kilnet.promote(search.folder, best.number)
+    assert run.as_posix() == f"runs/one-{best.number:04}"
+    evaluation = kilnet.evaluate(run, "val", progress=False)
+    assert evaluation.accuracy == best.accuracy
+    source = search.folder / "trials" / f"{best.number:04}"
+    for name in ("weights.safetensors", "history.csv", "config.toml"):
+        assert (run / name).read_bytes() == (source / name).read_bytes()
+    for arguments, told in [
+        ((search.folder, best.number), "there already; name another folder with --out"),
+        ((search.folder, 99), "no trial 99 was begun"),
+        ((search.folder, -1), "no trial -1"),
+        ((tmp_path, 0), "no search here"),
+    ]:
+        with pytest.raises(RunFolderError, match=told):
+            kilnet.promote(*arguments)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [run.name]
+
+
+def test_a_trial_whose_weights_are_gone_says_how_to_get_them_back(search, tmp_path):
+    folder = tmp_path / "tight"
+    tight = tune(folder, disk_gb=0.0, seeds=1)
+    row = tight.summary.trials[-1]
+    with pytest.raises(
+        RunFolderError, match=r"weights of trial .* are gone .*; train again: kilnet train --recipe"
+    ):
+        kilnet.promote(folder, row.number, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_search_is_not_fine_tuned(tmp_path):
+    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=tmp_path / "search", **options)
+    with pytest.raises(RunFolderError, match="the search is not finished"):
+        kilnet.finetune(tmp_path / "search", progress=False)
+
+
+# --- the command line
+
+
+def kilnet_command(*words):
+    return subprocess.run([sys.executable, "-m", "kilnet", *map(str, words)], capture_output=True, text=True)
+
+
+def test_json_is_one_object_and_nothing_else(search, tmp_path):
+    words = ["tune", "digits", "--out", search.folder, "--workers", 1, "--finalists", 1, "--seeds", 1]
+    words += ["--epochs", 2, "--device", "cpu", "--json"]
+    words += [
+        word for key, values in SPACE.items() for word in ("--space", f"{key}={','.join(map(str, values))}")
+    ]
+    words += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    tuned = kilnet_command(*words)
+    assert tuned.returncode == 0, tuned.stderr
+    content = json.loads(tuned.stdout)
+    assert (content["winner"], content["is_complete"]) == (search.summary.winner, True)
+    assert content["run"] == str(search.winner)
+    assert content["test"]["accuracy"] == search.evaluation.accuracy
+    assert tuned.stderr == ""
+
+
+def test_the_report_as_json_and_as_tables(search):
+    told = kilnet_command("report", search.folder, "--json")
+    assert told.returncode == 0, told.stderr
+    content = json.loads(told.stdout)
+    expected = json.loads(json.dumps(search.summary.to_dict()))
+    assert {key: content[key] for key in expected} == expected
+    told = kilnet_command("report", search.folder)
+    assert told.returncode == 0
+    for part in (
+        "Trials",
+        "accuracy",
+        "c1",
+        "d1",
+        "epochs",
+        "Finalists",
+        "What matters",
+        "test accuracy",
+        "best: run",
+    ):
+        assert part in told.stdout
+    refused = kilnet_command("report", search.folder.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no search here" in refused.stderr
+
+
+# --- tables
+
+
+def render(summary, evaluation=None, width=80):
+    stream = io.StringIO()
+    Console(file=stream, width=width, highlight=False, legacy_windows=False).print(
+        search_report(summary, evaluation)
+    )
+    return stream.getvalue()
+
+
+def summary_of(rows, finals, folder, space=TUTORIAL_GRID):
+    config = SearchConfig(
+        strategy="grid",
+        halving=True,
+        num_trials=8,
+        cohort=8,
+        num_finalists=3,
+        num_seeds=3,
+        space=space,
+        run=RunConfig(),
+    )
+    winner = finals[0].number if finals else next((r.number for r in rows if r.accuracy is not None), None)
+    run = folder / "finalists" / "0003-seed-1"
+    return Summary(
+        folder, config, tuple(rows), tuple(finals), True, winner, run, 1_234_567_890, 98_765_432, 86_400.0, ()
+    )
+
+
+def row_of(number, c1, c2, l1, status="stopped"):
+    if status == "waiting":
+        return TrialRow(
+            number, {"model.c1": c1, "model.c2": c2, "model.l1": l1}, status, None, None, None, 0, 0.0, None
+        )
+    reason = "the training loss became nan in epoch 3" if status == "failed" else None
+    values = {"model.c1": c1, "model.c2": c2, "model.l1": l1}
+    return TrialRow(number, values, status, 0.61234, (0.59871, 0.62597), 1.23456, 10, 360.0, reason)
+
+
+def test_nothing_is_cut_on_eighty_columns(tmp_path):
+    cells = [(c1, c2, l1) for c1 in (48, 96) for c2 in (96, 192) for l1 in (256, 512)]
+    states = ["finished", "stopped", "stopped", "finished", "stopped", "stopped", "failed", "waiting"]
+    rows = [row_of(n, *cell, status) for n, (cell, status) in enumerate(zip(cells, states, strict=True))]
+    finals = [
+        Final(3, Estimate(0.61234, 0.60111, 0.62357, 3), None),
+        Final(0, Estimate(0.60234, 0.59111, 0.61357, 3), Estimate(0.01, -0.0123, 0.0323, 3)),
+        Final(5, Estimate(0.50234, 0.49111, 0.51357, 3), Estimate(0.11, 0.0877, 0.1323, 3)),
+    ]
+    summary = summary_of(rows, finals, tmp_path)
+    summary.__dict__["importance"] = {"model.c1": 0.5, "model.c2": 0.3, "model.l1": 0.2}
+    confusion = np.diag([900] * 10) + 10
+    labels = np.repeat(np.arange(10), confusion.sum(1))
+    logits = np.eye(10)[np.concatenate([np.repeat(np.arange(10), row) for row in confusion])]
+    evaluation = Evaluation.from_logits("test", tuple(map(str, range(10))), logits.astype(np.float32), labels)
+    text = render(summary, evaluation)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for row in rows:
+        (line,) = [line for line in text.splitlines() if re.match(rf"\W*{row.number}\s.*{row.status}", line)]
+        cells = [*map(str, row.values.values()), str(row.num_epochs), row.status]
+        cells += ["61.23%", "59.9%–62.6%", "1.2346"] if row.accuracy is not None else []
+        assert all(cell in line for cell in cells), text
+    for part in ("c1", "c2", "l1", "accuracy", "95%", "loss", "epochs", "status", "1,234,567,890 images"):
+        assert part in text
+    for part in ("c1 48, c2 192, l1 512", "61.23%", "60.1%–62.4%", "1.00", "-1.23 to 3.23", "8.77 to 13.23"):
+        assert part in text, text
+    assert "cannot be told from it: run 0" in text
+    assert "run 6: the training loss became nan in epoch 3" in text
+
+
+def test_a_search_that_has_just_begun_can_be_shown(tmp_path):
+    assert "not finished" not in render(summary_of([], [], tmp_path))
+    text = render(summary_of([row_of(0, 48, 96, 256, "waiting")], [], tmp_path))
+    assert "waiting" in text
