@@ -7,6 +7,7 @@ import json
 import os
 import random
 import zlib
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -301,7 +302,7 @@ def test_tpe_in_cohorts(tmp_path):
 @pytest.mark.parametrize("strategy", ["random", "tpe"])
 def test_a_space_that_is_used_up_is_a_complete_search(tmp_path, strategy):
     space = {"model.c1": {"low": 4, "high": 6, "log": True}}
-    config = config_of(space, strategy, num_trials=12, cohort=9 if strategy == "tpe" else 12)
+    config = config_of(space, strategy, num_trials=3, cohort=9 if strategy == "tpe" else 3)
     loop = loop_of(tmp_path, config)
     list(loop)
     summary = summarise(tmp_path)
@@ -596,7 +597,7 @@ def load_study(path, name="study"):
 
 def make_mirror(path, config, name="study"):
     path.mkdir(parents=True, exist_ok=True)
-    return Mirror(sqlite_url(path / "study.sqlite3"), name, config.parsed_space())
+    return Mirror(sqlite_url(path / "study.sqlite3"), path / name, config.parsed_space())
 
 
 def assert_mirrored(path, loop):
@@ -723,10 +724,20 @@ def test_a_study_killed_before_the_last_word_is_told_by_the_same_command(tmp_pat
 def test_two_searches_in_one_storage_do_not_mix(tmp_path):
     for name, space in (("first", THREE), ("second", GRID)):
         config = config_of(space, epochs=2)
-        mirror = Mirror(sqlite_url(tmp_path / "study.sqlite3"), name, config.parsed_space())
+        mirror = Mirror(sqlite_url(tmp_path / "study.sqlite3"), Path(name), config.parsed_space())
         run(tmp_path / name, config, mirror=mirror)
     assert len(load_study(tmp_path, "first").trials) == 3
     assert len(load_study(tmp_path, "second").trials) == 9
+
+
+def test_folders_of_one_name_do_not_share_a_study(tmp_path):
+    space, url = config_of(THREE).parsed_space(), sqlite_url(tmp_path / "study.sqlite3")
+    Mirror(url, tmp_path / "here" / "name", space)
+    Mirror(url, tmp_path / "here" / "name", space)
+    with pytest.raises(
+        StorageError, match=r"its study name is of .*here/name; name another folder with --out"
+    ):
+        Mirror(url, tmp_path / "there" / "name", space)
 
 
 def test_a_storage_that_does_not_answer_is_one_line_without_the_password(tmp_path):
@@ -737,7 +748,7 @@ def test_a_storage_that_does_not_answer_is_one_line_without_the_password(tmp_pat
         "mysql+pymysql://me:secret@nowhere/db",
     ):
         with pytest.raises(StorageError, match="check --storage") as error:
-            Mirror(url, "study", space)
+            Mirror(url, Path("study"), space)
         assert "\n" not in str(error.value)
         assert "secret" not in str(error.value)
 

@@ -12,7 +12,6 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
-from kilnet.config import RunConfig
 from kilnet.metrics import wilson_interval
 from kilnet.storage import write_json, write_text
 from kilnet.training.run_folder import RunFolder
@@ -128,7 +127,6 @@ def summarise(path: Path) -> Summary:
     data = folder.environment().get("data", {})
     num_train, num_validation = data.get("num_train", 0), data.get("num_validation", 0)
     rows = tuple(_row(folder, trial, stopped, num_validation) for trial in ranked)
-    final_folders = folder.finalist_folders()
     return Summary(
         path,
         config,
@@ -137,13 +135,14 @@ def summarise(path: Path) -> Summary:
         through and num_missing == 0,
         winner,
         _winner_folder(folder, config, winner),
-        sum(row.num_epochs * _num_train(config.run_of(row.values), num_train) for row in rows),
+        sum(row.num_epochs * _num_train(config, row.values, num_train) for row in rows),
         sum(
-            len(folder.history(run)) * _num_train(RunFolder(run).config(), num_train)
-            for run in final_folders
-            if RunFolder(run).exists
+            len(folder.history(folder.finalist_folder(trial.number, seed)))
+            * _num_train(config, trial.values, num_train)
+            for trial in trials
+            for seed in config.seeds
         ),
-        sum(row.seconds for row in rows) + sum(map(_seconds, final_folders)),
+        sum(row.seconds for row in rows) + sum(map(_seconds, folder.finalist_folders())),
         tuple(trials),
     )
 
@@ -195,8 +194,8 @@ def _importance(trials: Sequence[Trial], config: SearchConfig) -> dict[str, floa
     return dict(get_param_importances(study, evaluator=evaluator, params=keys))
 
 
-def _num_train(config: RunConfig, num_there: int) -> int:
-    return min(config.data.num_train or num_there, num_there)
+def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:
+    return min(values.get("data.num_train", config.run.data.num_train) or num_there, num_there)
 
 
 def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:
