@@ -371,7 +371,7 @@ def test_the_report_as_json_and_as_tables(search):
         assert part in told.stdout
     refused = kilnet_command("report", search.folder.parent)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "no search here" in refused.stderr
+    assert "no run here" in refused.stderr
 
 
 # --- tables

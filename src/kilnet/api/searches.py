@@ -228,7 +228,7 @@ def tune(
     evaluation = (
         Evaluation.from_dict(read)
         if read
-        else evaluate(winner, "test", data=search.dataset, progress=progress)
+        else evaluate(winner, "test", data=search.data, progress=progress)
     )
     return Search(search.folder, summary, winner, evaluation)
 
