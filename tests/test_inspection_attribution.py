@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from inspected import backwards, built, classifier_of, config_net, pictures, res_net, without_convolution
 from torch import nn
 from torch.nn import functional as F
 
+from inspected import backwards, built, classifier_of, config_net, pictures, res_net, without_convolution
 from kilnet.errors import DataError, InputError, ModelError
 from kilnet.inspection.attribution import explain, grad_cam, grad_cams, integrated_gradients
 from kilnet.inspection.passes import network_input
