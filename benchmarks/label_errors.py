@@ -59,12 +59,7 @@ def held_out_probabilities(
 def rankings(probabilities: Probabilities, labels: Labels) -> Iterator[tuple[str, Labels]]:
     """Yield a name and all images, the most suspicious first, for each way of ranking."""
     found = label_errors(probabilities, labels)
-    rows = np.arange(len(labels))
-    margin = probabilities[rows, labels] - probabilities[rows, found.suggested]
-    yield f"Kilnet (suspects {len(found.suspects):,} labels)", found.ranking
-    rest = found.ranking[~found.suspected[found.ranking]]
-    yield "its suspects first", np.concatenate([found.suspects, rest])
-    yield "by normalised margin", np.argsort(margin, kind="stable")
+    yield f"Kilnet (suspects {len(found.suspects):,}, estimates {found.num_wrong:,.0f})", found.ranking
     if find_spec("cleanlab") is None:
         print("cleanlab is not installed: no comparison")
         return

@@ -82,7 +82,7 @@ def test_inspect_writes_every_picture_with_its_numbers_and_reads_no_test_image(r
     code, out, _ = command("inspect", run, "--count", 12)
     assert code == 0
     assert "conv4" in out
-    assert "labels are suspected" in out
+    assert "more likely wrong than right" in out
     plots = run / "plots"
     pictures = {path.stem for path in plots.glob("*.png")} - {"learning-curves"}
     assert pictures == {
