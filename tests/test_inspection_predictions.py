@@ -95,9 +95,9 @@ def test_planted_label_errors_are_counted_and_rank_first(noise, temperature):
     assert sorted(found.ranking) == list(range(8000))
     if noise:
         assert wrong[found.suspects].mean() > 0.7
-        for low, high in ((0.2, 0.5), (0.5, 0.8)):  # the probabilities are what they say
-            those = (found.probability_wrong > low) & (found.probability_wrong < high)
-            assert wrong[those].mean() == pytest.approx(found.probability_wrong[those].mean(), abs=0.12)
+        for low, high in ((0.2, 0.5), (0.5, 0.8)):  # a suspicion is a probability, if what it supposes holds
+            those = (found.suspicion > low) & (found.suspicion < high)
+            assert wrong[those].mean() == pytest.approx(found.suspicion[those].mean(), abs=0.12)
 
 
 def test_a_perfect_network_suspects_what_contradicts_it():
@@ -142,7 +142,7 @@ def test_suspected_labels_say_where_and_what_instead():
     assert (found.split, found.name, found.label, found.suggested) == ("validation", "5.png", "cat", "frog")
     np.testing.assert_array_equal(found.image, split.images.images[5])
     assert found.confidence == pytest.approx(softmax(logits)[5, 2])
-    assert found.probability_wrong > 0.5
+    assert found.suspicion > 0.5
 
 
 def dataset(num_images=90, copies=30):

@@ -22,39 +22,39 @@ class LabelErrors:
     """How suspicious each label of a split is.
 
     Attributes:
-        probability_wrong: float64 (num_images,).
+        suspicion: float64 (num_images,), 0 to 1.
         suggested: int64 (num_images,), the most probable class but the label.
     """
 
-    probability_wrong: Probabilities
+    suspicion: Probabilities
     suggested: Labels
 
     @property
     def ranking(self) -> Labels:
         """int64 (num_images,), all images, the most suspicious first."""
-        return np.argsort(-self.probability_wrong, kind="stable")
+        return np.argsort(-self.suspicion, kind="stable")
 
     @property
     def suspects(self) -> Labels:
-        """int64 (num_suspects,), the images whose label is more likely wrong than right, the most suspicious first."""
-        return self.ranking[: int((self.probability_wrong > 0.5).sum())]
+        """int64 (num_suspects,), the images with a suspicion above one half, the most suspicious first."""
+        return self.ranking[: int((self.suspicion > 0.5).sum())]
 
     @property
     def num_wrong(self) -> float:
         """Estimated number of wrong labels; more than the suspects, since many wrong ones do not stand out."""
-        return float(self.probability_wrong.sum())
+        return float(self.suspicion.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class SuspectedLabel:
-    """One image whose label is more likely wrong than right.
+    """One image whose label is suspected.
 
     Attributes:
         image: uint8 (channels, height, width).
         split, name: where it is.
         label: the class it is labelled with.
         suggested: the class that the network would give instead.
-        probability_wrong: that the label is wrong.
+        suspicion: 0 to 1; see `label_errors`.
         confidence: what the network gives the suggested class.
     """
 
@@ -63,7 +63,7 @@ class SuspectedLabel:
     name: str
     label: str
     suggested: str
-    probability_wrong: float
+    suspicion: float
     confidence: float
 
 
@@ -89,7 +89,7 @@ def suspected_labels(
             images.names[i],
             classes[images.labels[i]],
             classes[found.suggested[i]],
-            float(found.probability_wrong[i]),
+            float(found.suspicion[i]),
             float(probabilities[i, found.suggested[i]]),
         )
         for i in found.suspects
@@ -97,14 +97,16 @@ def suspected_labels(
 
 
 def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
-    """Return the probability that each label is wrong.
+    """Return how suspicious each label is.
 
-    Supposes that a part of the labels has been replaced by one of the other classes at random, and that the network's
-    logits, divided by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), give
-    the true class. Part and temperature are those under which the labels are the most likely; Bayes' rule gives the
-    rest. It follows that the probability of the label alone ranks the images. The confident learning of Northcutt et
-    al. 2021 ranks as well by "self-confidence" and far worse by "normalised margin", and suspects most mistakes of a
-    weak network (benchmarks/label_errors.py).
+    Supposes that a part of the labels has been replaced by one of the other classes at random, and that the
+    network's logits, divided by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section
+    4.2), give the true class. Part and temperature are those under which the labels are the most likely; the
+    suspicion of a label is by Bayes' rule the probability that it is wrong. It follows that the probability of the
+    label alone ranks the images. The confident learning of Northcutt et al. 2021 ranks as well by "self-confidence"
+    and far worse by "normalised margin", and suspects most mistakes of a weak network (benchmarks/label_errors.py).
+    What the network gets confidently wrong for reasons of its own is suspected too: the weaker it is, the more of
+    the suspects are only its mistakes.
 
     Args:
         probabilities: floating point (num_images, num_classes), of images that the network was not trained on.
@@ -119,8 +121,8 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     others = probabilities.astype(np.float64)
     others[np.arange(len(labels)), labels] = -1
     fits = [_fit(logits / temperature, labels) for temperature in _TEMPERATURES]
-    _, probability_wrong = max(fits, key=lambda fit: fit[0])
-    return LabelErrors(probability_wrong, others.argmax(1))
+    _, suspicion = max(fits, key=lambda fit: fit[0])
+    return LabelErrors(suspicion, others.argmax(1))
 
 
 def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:

@@ -81,8 +81,10 @@ def attribution(
     return figure
 
 
-def contact_sheet(samples: Sequence[Sample], title: str, columns: int | None = None) -> Figure:
-    """Draw images in their own colours, with truth, prediction and confidence below each."""
+def contact_sheet(
+    samples: Sequence[Sample], title: str, columns: int | None = None, note: str | None = None
+) -> Figure:
+    """Draw images in their own colours, with truth, prediction and confidence below each; `note` explains that."""
     if not samples:
         return _empty(title)
     side = samples[0].image.shape[2]
@@ -91,7 +93,8 @@ def contact_sheet(samples: Sequence[Sample], title: str, columns: int | None = N
     captions = [_caption(sample, room) for sample in samples]
     tiles = np.stack([as_colour(sample.image) for sample in samples])
     num_right = sum(sample.truth == sample.predicted for sample in samples)
-    subtitle = f"{len(samples)} images, {num_right} right; below each: its label, then the prediction, its confidence"
+    note = note or f"{num_right} right; below each: its label, then the prediction with its confidence"
+    subtitle = f"{len(samples)} images, {note}"
     return mosaic([Band(title, subtitle, tiles, columns or min(6, len(tiles)), scale, captions)])
 
 
@@ -121,7 +124,7 @@ def suspected_labels(suspects: Sequence[SuspectedLabel], title: str) -> Figure:
     samples = [
         Sample(found.image, found.name, found.label, found.suggested, found.confidence) for found in suspects
     ]
-    return contact_sheet(samples, title)
+    return contact_sheet(samples, title, note="below each: its label, then what the network says")
 
 
 def as_bytes(values: npt.NDArray[np.float32]) -> Pixels:
