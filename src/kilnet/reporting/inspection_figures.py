@@ -20,6 +20,7 @@ from kilnet.reporting.mosaics import Band, characters_below, columns_for, fittin
 
 _RIGHT, _WRONG = "#1a6b3a", "#b3261e"
 _FILTER_PX, _MAP_PX, _IMAGE_PX = 40, 72, 160
+_MAX_SHEET_PX = 6000  # of all kernels of a wide layer
 _MAX_COLUMNS = 16
 _MAX_MAPS = 32  # of a layer, where several layers share a figure
 
@@ -43,7 +44,8 @@ def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
     title = f"{shorten(grid.layer, 40)}: {num_filters} filters, {tiles.shape[1]}×{side}, {shown}"
     what = "in each colour, dark is" if colour else "black is"
     subtitle = f"{what} {grid.low:.3g}, bright {grid.high:.3g}; filter 0 at the top left, row by row"
-    return mosaic([Band(title, subtitle, tiles, columns, fitting_scale(side, _FILTER_PX))])
+    scale = fitting_scale(side, min(_FILTER_PX, _MAX_SHEET_PX // columns))
+    return mosaic([Band(title, subtitle, tiles, columns, scale)])
 
 
 def feature_maps(maps: Sequence[FeatureMap], columns: int | None = None) -> Figure:
