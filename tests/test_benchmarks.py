@@ -3,20 +3,26 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "plain_pytorch.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("plain_pytorch", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("plain_pytorch")
 
 
 @pytest.mark.parametrize(
@@ -31,3 +37,21 @@ def test_the_plain_network_is_the_same(benchmark):
     plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     images = torch.randn(4, 3, 32, 32)
     torch.testing.assert_close(plain(images), ours(images))
+
+
+def test_planted_labels_are_so_many_and_never_the_true_ones():
+    labels = np.arange(400) % 4
+    split = Split(np.zeros((400, 1, 2, 2), np.uint8), labels, tuple(map(str, range(400))))
+    data = ImageDataset("plain", ("a", "b", "c", "d"), split, split, None)
+    planted_data, planted = load("label_errors").plant(data, 0.05, seed=0)
+    assert planted.sum() == 20
+    np.testing.assert_array_equal(planted_data.train.labels != labels, planted)
+    assert set(planted_data.train.labels) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(data.train.labels, labels)
+
+
+def test_every_ranking_of_labels_has_all_images():
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.full(4, 0.3), 300)
+    for _, ranking in load("label_errors").rankings(probabilities, random.integers(0, 4, 300)):
+        assert sorted(ranking) == list(range(300))

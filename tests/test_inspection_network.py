@@ -221,7 +221,7 @@ def test_layers_together_are_the_whole_network(classifier):
 
 def test_looking_leaves_the_network_as_it_was(classifier):
     model = classifier.model.train()
-    list(model.children())[0].eval()  # a mode of its own
+    next(iter(model.children())).eval()  # a mode of its own
     modes = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     (image,) = pictures(classifier)

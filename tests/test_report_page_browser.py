@@ -482,6 +482,9 @@ def test_page_of_a_search(open_page, tmp_path):
     assert rows[0].split("\t")[0] == str(best)
     assert rows[-1].split("\t")[0] == "3", "a trial without accuracy is last"
     assert page.locator("#trials tr.marked").count() == len({best, 5})
+    page.locator("#trials th button").nth(1).click()
+    rates = [float(rate) for rate in page.locator("#trials tbody td:nth-child(2)").all_inner_texts()]
+    assert rates == sorted(rates), "by size, not by letters"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("window.hacked") is None

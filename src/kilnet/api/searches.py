@@ -226,9 +226,7 @@ def tune(
         raise RunFolderError(f"{search.folder}: the search has no winner")
     read = read_evaluations(winner).get("test")  # by the same call before
     evaluation = (
-        Evaluation.from_dict(read)
-        if read
-        else evaluate(winner, "test", data=search.data, progress=progress)
+        Evaluation.from_dict(read) if read else evaluate(winner, "test", data=search.data, progress=progress)
     )
     return Search(search.folder, summary, winner, evaluation)
 

@@ -19,7 +19,8 @@ from kilnet.reporting.labels import shorten
 from kilnet.reporting.mosaics import Band, characters_below, columns_for, fitting_scale, mosaic
 
 _RIGHT, _WRONG = "#1a6b3a", "#b3261e"
-_FILTER_PX, _MAP_PX, _IMAGE_PX = 40, 72, 136
+_FILTER_PX, _MAP_PX, _IMAGE_PX = 40, 72, 160
+_MAX_SHEET_PX = 6000  # of all kernels of a wide layer
 _MAX_COLUMNS = 16
 _MAX_MAPS = 32  # of a layer, where several layers share a figure
 
@@ -41,11 +42,10 @@ def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
     shown = "in colour" if colour else f"channel {grid.channels[0]}" if num_channels == 1 else "all channels"
     num_filters = len(set(grid.filters))
     title = f"{shorten(grid.layer, 40)}: {num_filters} filters, {tiles.shape[1]}×{side}, {shown}"
-    black, white = ("none of a colour", "most of it") if colour else ("black", "white")
-    subtitle = (
-        f"{black}: weight {grid.low:.3g}; {white}: {grid.high:.3g}; filter 0 at the top left, row by row"
-    )
-    return mosaic([Band(title, subtitle, tiles, columns, fitting_scale(side, _FILTER_PX))])
+    what = "in each colour, dark is" if colour else "black is"
+    subtitle = f"{what} {grid.low:.3g}, bright {grid.high:.3g}; filter 0 at the top left, row by row"
+    scale = fitting_scale(side, min(_FILTER_PX, _MAX_SHEET_PX // columns))
+    return mosaic([Band(title, subtitle, tiles, columns, scale)])
 
 
 def feature_maps(maps: Sequence[FeatureMap], columns: int | None = None) -> Figure:
@@ -83,8 +83,10 @@ def attribution(
     return figure
 
 
-def contact_sheet(samples: Sequence[Sample], title: str, columns: int | None = None) -> Figure:
-    """Draw images in their own colours, with truth, prediction and confidence below each."""
+def contact_sheet(
+    samples: Sequence[Sample], title: str, columns: int | None = None, note: str | None = None
+) -> Figure:
+    """Draw images in their own colours, with truth, prediction and confidence below each; `note` explains that."""
     if not samples:
         return _empty(title)
     side = samples[0].image.shape[2]
@@ -93,7 +95,8 @@ def contact_sheet(samples: Sequence[Sample], title: str, columns: int | None = N
     captions = [_caption(sample, room) for sample in samples]
     tiles = np.stack([as_colour(sample.image) for sample in samples])
     num_right = sum(sample.truth == sample.predicted for sample in samples)
-    subtitle = f"{len(samples)} images, {num_right} right; below each: its label, then the prediction, its confidence"
+    note = note or f"{num_right} right; below each: its label, then the prediction with its confidence"
+    subtitle = f"{len(samples)} images, {note}"
     return mosaic([Band(title, subtitle, tiles, columns or min(6, len(tiles)), scale, captions)])
 
 
@@ -121,10 +124,9 @@ def confused_pairs(pairs: Sequence[ConfusedPair], title: str) -> Figure:
 def suspected_labels(suspects: Sequence[SuspectedLabel], title: str) -> Figure:
     """Draw images whose labels are suspected, with the label and what the network says instead."""
     samples = [
-        Sample(found.image, found.name, found.label, found.suggested, found.probability_of_suggested)
-        for found in suspects
+        Sample(found.image, found.name, found.label, found.suggested, found.confidence) for found in suspects
     ]
-    return contact_sheet(samples, title)
+    return contact_sheet(samples, title, note="below each: its label, then what the network says")
 
 
 def as_bytes(values: npt.NDArray[np.float32]) -> Pixels:

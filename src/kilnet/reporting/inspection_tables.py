@@ -66,7 +66,7 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
     if not suspects:
         return Group(heading)
     table = empty_table(
-        "", ["image", "split", "label", "network says"], ["label's", "other's"], name_width=22
+        "", ["image", "split", "label", "network says"], ["confidence", "suspicion"], name_width=22
     )
     table.title = None
     for found in suspects[:MAX_LINES]:
@@ -75,15 +75,13 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
             found.split,
             Text(shorten(found.label, 14)),
             Text(shorten(found.suggested, 14)),
-            percent(found.probability_of_label),
-            percent(found.probability_of_suggested),
+            percent(found.confidence),
+            percent(found.suspicion),
         )
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
-    parts.append(
-        Text("Look at them: a hard image is suspected too. Probabilities are those of the two classes.")
-    )
+    parts.append(Text("Look before you change a label: of a weak network most are its own mistakes."))
     return Group(*parts)
 
 

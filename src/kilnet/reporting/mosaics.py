@@ -14,8 +14,8 @@ _GAP = 6
 _TITLE = 58
 _LINE = 24  # of a caption
 _MIN_WIDTH = 720
-_TITLE_POINTS, _CAPTION_POINTS = 10, 8
-_CAPTION_CHARACTER = 10.5  # pixels
+_TITLE_POINTS, _CAPTION_POINTS = 10, 7.5
+_CAPTION_CHARACTER = 9.8  # pixels
 
 
 @dataclass(frozen=True, eq=False)
