@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from PIL import Image
 
 from kilnet.cli import app
 from kilnet.config import ModelConfig, load_config, parse_settings
@@ -103,15 +104,18 @@ def test_recipes_can_be_trained(path):
 
 
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    first, network = blocks(read(ROOT / "README.md"), "python")
+    first, looking, network = blocks(read(ROOT / "README.md"), "python")
     recipe = read(ROOT / "recipes" / "digits.toml").replace("epochs = 30", "epochs = 1")
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "digits.toml").write_text(recipe)
     (tmp_path / "mynets.py").write_text(network)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    exec(compile(first, "README.md", "exec"), {})  # noqa: S102
+    names = {}
+    exec(compile(first, "README.md", "exec"), names)  # noqa: S102
     accuracy, predicted = capsys.readouterr().out.splitlines()
+    Image.new("L", (20, 16)).save("cat.jpg")
+    exec(compile(looking, "README.md", "exec"), names)  # noqa: S102
     assert 0 <= float(accuracy) <= 1
     assert re.fullmatch(r"\['\d'\]", predicted)
     model = build(ModelConfig(name="mynets:tiny", width=32), (1, 16, 16), 10)
