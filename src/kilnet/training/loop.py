@@ -155,6 +155,11 @@ class TrainingLoop:
         self.model.load_state_dict(weights)
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+        for parameter, values in self._optimizer.state.items():
+            # A file forgets the order of memory, and fused kernels walk a parameter and its moments side by side.
+            for key, value in values.items():
+                if value.shape == parameter.shape:
+                    values[key] = torch.empty_like(parameter).copy_(value)
         self._num_epochs_done = rest["num_epochs_done"]
         self._num_steps_done = rest["num_steps_done"]
         self._loss_sum = rest["loss_sum"]
