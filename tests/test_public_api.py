@@ -63,6 +63,7 @@ def test_public_names():
         "ConfigNet",
         "ConvNet",
         "EarlyStopping",
+        "FastNet",
         "Evaluation",
         "ImageDataset",
         "ResNet",

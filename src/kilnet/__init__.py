@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
     from kilnet.metrics import Evaluation
-    from kilnet.models import ConfigNet, ConvNet, ResNet
+    from kilnet.models import ConfigNet, ConvNet, FastNet, ResNet
     from kilnet.training.early_stopping import EarlyStopping
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "ConfigNet",
     "ConvNet",
     "EarlyStopping",
+    "FastNet",
     "Evaluation",
     "HyperSearch",
     "ImageDataset",
@@ -51,7 +52,7 @@ _HOMES = {
     "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),
     "kilnet.metrics": ("Evaluation",),
-    "kilnet.models": ("ConfigNet", "ConvNet", "ResNet"),
+    "kilnet.models": ("ConfigNet", "ConvNet", "FastNet", "ResNet"),
     "kilnet.training.early_stopping": ("EarlyStopping",),
 }
 

@@ -5,19 +5,20 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kilnet.config import ModelConfig, nearest
 from kilnet.errors import ConfigError, ModelError
 from kilnet.models.convnet import ConfigNet, ConvNet
+from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
 
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {"ConvNet": ConvNet, "ConfigNet": ConfigNet, "ResNet": ResNet}
+MODELS: dict[str, Builder] = {"ConvNet": ConvNet, "ConfigNet": ConfigNet, "ResNet": ResNet, "FastNet": FastNet}
 _GIVEN = ("image_shape", "num_classes")
 
 
@@ -80,12 +81,26 @@ def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: i
         raise ModelError(
             f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}"
         ) from error
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(
             f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits"
         )
     return model.train()
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A network that wants to see training images before its first step."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Take what it needs from normalised images, float32 (num_images, channels, height, width)."""
+
+
+def prepare(model: nn.Module, images: Tensor) -> None:
+    """Show a network that has a method `prepare` some normalised training images; leave others alone."""
+    if isinstance(model, Preparable):
+        model.prepare(images)
 
 
 def _find(name: str) -> tuple[str, Builder]:

@@ -22,9 +22,11 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
-from kilnet.seeding import derive
+from kilnet.seeding import derive, generator
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
 from kilnet.training.run_folder import RunFolder
+
+_NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
 
 class TrainingSession:
@@ -62,8 +64,11 @@ class TrainingSession:
             config = config.model_copy(update={"hardware": kept.hardware})
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
-        if config.training.initial_weights == "parent" and not self.folder.has_state:
-            self._start_from(Path(config.parent or ""), model)
+        if not self.folder.has_state:
+            if config.training.initial_weights == "parent":
+                self._start_from(Path(config.parent or ""), model)
+            else:
+                models.prepare(model, self._some_images(config.seed))
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = self._choose(model, config)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
@@ -151,6 +156,13 @@ class TrainingSession:
             raise RunFolderError(
                 f"{parent}: its weights do not fit this network: {str(error).splitlines()[-1].strip()}"
             ) from None
+
+    def _some_images(self, seed: int) -> torch.Tensor:
+        """Draw normalised training images for a network that wants to see some before its first step."""
+        images = self._dataset.train.images
+        num_images = min(len(images), _NUM_PREPARATION_IMAGES)
+        chosen = generator(seed, "preparation").choice(len(images), num_images, replace=False)
+        return self._preprocessing(torch.from_numpy(images[chosen]))
 
     def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
         batch = torch.from_numpy(self._dataset.train.images[: config.training.batch_size].copy())
