@@ -10,6 +10,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 # Every key at a value that is not its default.
 ALL_CHANGED = {
     "seed": 7,
+    "parent": "runs/parent",
     "data.source": 'a "folder" of ünusual\nname',
     "data.dir": "C:\\data",
     "data.image_size": 48,
@@ -32,18 +33,22 @@ ALL_CHANGED = {
     "augment.saturation": 1.5,
     "augment.hue": 0.1,
     "augment.cutout": 0.5,
-    "optimizer.name": "sgd",
+    "optimizer.name": "muon",
     "optimizer.lr": 1e-7,
     "optimizer.momentum": 0.8,
     "optimizer.weight_decay": 5e-4,
     "optimizer.schedule": "cosine",
     "optimizer.warmup_epochs": 1.5,
     "optimizer.clip_norm": 1.0,
+    "optimizer.filter_momentum": 0.7,
+    "optimizer.linear_factor": 7.0,
+    "optimizer.bias_factor": 440.0,
     "training.epochs": 3,
     "training.batch_size": 64,
     "training.label_smoothing": 0.1,
     "training.patience": 4,
     "training.min_delta": 0.001,
+    "training.initial_weights": "parent",
     "training.batch_norm_images": 256,
     "training.checkpoint_seconds": 5.5,
     "hardware.device": "cpu",
@@ -124,7 +129,7 @@ def test_every_key_is_found_by_its_last_part(leaf_key):
     leaf = leaf_key.rpartition(".")[2]
     namesakes = [key for key in RunConfig().flat() if key.rpartition(".")[2] == leaf]
     if leaf == leaf_key:  # `seed` is itself a right key
-        assert load_config(settings={leaf: 1}).seed == 1
+        assert load_config(settings={leaf: ALL_CHANGED[leaf]}).flat()[leaf] == ALL_CHANGED[leaf]
     else:
         text = message(load_config, settings={leaf: 1})
         assert any(text.endswith(f"did you mean {key}?") for key in namesakes)

@@ -21,11 +21,14 @@ def plain(channels, widths, num_classes, side):
         layers += [nn.BatchNorm2d(width), nn.GELU()]
         layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
         inputs, side = width, side // 2
-    return nn.Sequential(*layers, nn.MaxPool2d(side), nn.Flatten(), nn.Linear(inputs, num_classes, bias=False))
+    return nn.Sequential(
+        *layers, nn.MaxPool2d(side), nn.Flatten(), nn.Linear(inputs, num_classes, bias=False)
+    )
 
 
 @pytest.mark.parametrize(
-    ("channels", "side", "widths", "num_classes"), [(3, 32, (4, 6, 6), 10), (1, 16, (5, 3), 4), (3, 17, (8,), 2)]
+    ("channels", "side", "widths", "num_classes"),
+    [(3, 32, (4, 6, 6), 10), (1, 16, (5, 3), 4), (3, 17, (8,), 2)],
 )
 def test_is_the_network_of_its_description(channels, side, widths, num_classes):
     torch.manual_seed(0)
@@ -41,7 +44,11 @@ def test_at_its_defaults_it_has_the_parameters_of_airbench94():
     whitening, filters = 24 * 12 + 24, 9 * (24 * 64 + 64 * 64 + 64 * 256 + 3 * 256 * 256)
     scales = biases = 2 * 64 + 4 * 256
     model = FastNet()
-    assert sum(p.numel() for p in model.parameters()) == whitening + filters + scales + biases + 2560 == 1_972_792
+    assert (
+        sum(p.numel() for p in model.parameters())
+        == whitening + filters + scales + biases + 2560
+        == 1_972_792
+    )
     learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert learned == 1_972_792 - 24 * 12 - scales
 
@@ -101,7 +108,9 @@ def test_whitened_patches_have_unit_variance_and_no_correlation(channels, kernel
     off_diagonal = second_moments - second_moments.diag().diag()
     assert off_diagonal.abs().max() < 1e-4
     # Against numpy's eigenvalues: what is left of 1 is the guard against blowing noise up.
-    windows = np.lib.stride_tricks.sliding_window_view(images.numpy(), (kernel_size, kernel_size), axis=(2, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        images.numpy(), (kernel_size, kernel_size), axis=(2, 3)
+    )
     patches = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, size).astype(np.float64)
     variances = np.linalg.eigvalsh(patches.T @ patches / len(patches))[::-1]
     np.testing.assert_allclose(second_moments.diag(), variances / (variances + 5e-4), rtol=1e-4)

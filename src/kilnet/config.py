@@ -94,20 +94,27 @@ class OptimizerConfig(_Part):
     """How the weights move.
 
     Attributes:
-        name: "adam", "adamw" or "sgd" (with Nesterov momentum where momentum is above 0).
+        name: "adam", "adamw", "sgd" (with Nesterov momentum where momentum is above 0), or "muon": orthogonalised
+            momentum for filters of convolutions that batch norm follows, and sgd for all other weights.
         lr: the highest learning rate of the schedule.
         schedule: factor on lr over the run: "constant", "cosine" and "linear" to zero, "onecycle" up and down.
         warmup_epochs: lr rises linearly from 0 over so many epochs first; may be a fraction.
         clip_norm: gradients are scaled down to this total L2 norm; 0 leaves them.
+        filter_momentum: of muon's filters; `momentum` is that of the rest.
+        linear_factor: lr of muon's other weights, in units of `lr`, which is that of the filters.
+        bias_factor: likewise of biases, batch norm's included.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 0.001
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0
     schedule: Literal["constant", "cosine", "linear", "onecycle"] = "onecycle"
     warmup_epochs: NonNegative = 0.0
     clip_norm: NonNegative = 0.0
+    filter_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    linear_factor: Annotated[float, Field(gt=0)] = 1.0
+    bias_factor: Annotated[float, Field(gt=0)] = 1.0
 
     @model_validator(mode="after")
     def _onecycle_warms_up_by_itself(self) -> Self:
@@ -115,6 +122,13 @@ class OptimizerConfig(_Part):
             raise ValueError(
                 "warmup_epochs goes with schedule constant, cosine or linear; onecycle warms up by itself"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _factors_are_for_muon(self) -> Self:
+        for key in ("filter_momentum", "linear_factor", "bias_factor"):
+            if self.name != "muon" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f'{key} goes with name = "muon"; {self.name} has one rate for all weights')
         return self
 
 

@@ -18,7 +18,12 @@ from kilnet.models.resnet import ResNet
 
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {"ConvNet": ConvNet, "ConfigNet": ConfigNet, "ResNet": ResNet, "FastNet": FastNet}
+MODELS: dict[str, Builder] = {
+    "ConvNet": ConvNet,
+    "ConfigNet": ConfigNet,
+    "ResNet": ResNet,
+    "FastNet": FastNet,
+}
 _GIVEN = ("image_shape", "num_classes")
 
 

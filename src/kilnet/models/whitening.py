@@ -16,8 +16,8 @@ class Whitening(nn.Conv2d):
     Its filters are frozen and its bias learns. Until `fit` has seen images the filters are random.
 
     Neighbouring pixels are nearly equal, so that the first layer of a network learns slowly; filters that take the
-    correlation away from the start save it that (Page, 2019, "How to Train Your ResNet"; with the negatives: Jordan, 2024,
-    arXiv 2404.00498, section 3.2).
+    correlation away from the start save it that (Page, 2019, "How to Train Your ResNet"; with the negatives: Jordan,
+    2024, arXiv 2404.00498, section 3.2).
 
     Args:
         channels: of the images.
@@ -37,7 +37,7 @@ class Whitening(nn.Conv2d):
         """
         size = self.weight[0].numel()
         moments, num_patches = torch.zeros(size, size, dtype=torch.float64), 0
-        for chunk in images.split(_CHUNK_IMAGES):
+        for chunk in torch.split(images, _CHUNK_IMAGES):
             patches = F.unfold(chunk, self.kernel_size).transpose(0, 1).flatten(1).double().cpu()
             moments += patches @ patches.T
             num_patches += patches.shape[1]

@@ -240,7 +240,7 @@ class TrainingLoop:
 
     def _set_lr(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._lr(epoch)
+            group["lr"] = self._lr(epoch) * group.get("lr_factor", 1.0)
 
     def _lr(self, epoch: float) -> float:
         config = self._config
