@@ -24,9 +24,11 @@ ALL_CHANGED = {
     "model.depth": 8,
     "augment.rotation": 0.1 + 0.2,  # 0.30000000000000004 must survive
     "augment.translation": 0.1,
+    "augment.shift_px": 2,
     "augment.zoom": 0.2,
     "augment.horizontal_flip": 0.5,
     "augment.vertical_flip": 0.25,
+    "augment.alternate_flips": True,
     "augment.fill": "black",
     "augment.brightness": 0.3,
     "augment.contrast": 0.4,

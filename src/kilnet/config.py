@@ -69,8 +69,11 @@ class AugmentConfig(_Part):
     Attributes:
         rotation: uniform in ± this many degrees.
         translation: uniform in ± this fraction of the side, for x and y apart.
+        shift_px: whole pixels, uniform in ± this many, for x and y apart: moved without blurring.
         zoom: scale uniform in 1 ± this.
         horizontal_flip, vertical_flip: probability.
+        alternate_flips: horizontal flips are drawn once, and turned round in every second epoch, so that two epochs
+            show each image both ways.
         fill: what comes in from outside the image: its mirror image or black.
         brightness, contrast, saturation: factor uniform in 1 ± this, not below 0.
         hue: shift uniform in ± this fraction of the colour circle.
@@ -79,15 +82,23 @@ class AugmentConfig(_Part):
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     translation: Fraction = 0.0
+    shift_px: Annotated[int, Field(ge=0)] = 0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
     horizontal_flip: Fraction = 0.0
     vertical_flip: Fraction = 0.0
+    alternate_flips: bool = False
     fill: Literal["mirror", "black"] = "mirror"
     brightness: NonNegative = 0.0
     contrast: NonNegative = 0.0
     saturation: NonNegative = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     cutout: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _has_flips_to_alternate(self) -> Self:
+        if self.alternate_flips and not self.horizontal_flip:
+            raise ValueError("alternate_flips needs horizontal_flip above 0")
+        return self
 
 
 class OptimizerConfig(_Part):
