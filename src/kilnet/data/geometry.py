@@ -73,7 +73,7 @@ def resample(pixels: Tensor, columns: Tensor, rows: Tensor, fill: str) -> Tensor
 
 
 def shift(pixels: Tensor, right: Tensor, down: Tensor, fill: str) -> Tensor:
-    """Move each image by whole pixels, values as they are; ten times as fast as `resample`.
+    """Move each image by whole pixels, values as they are; several times as fast as `resample`.
 
     Args:
         pixels: uint8 or float32 (num_images, channels, height, width).
@@ -83,9 +83,12 @@ def shift(pixels: Tensor, right: Tensor, down: Tensor, fill: str) -> Tensor:
     Returns:
         the same dtype and shape.
     """
-    height, width = pixels.shape[2:]
+    num_images, channels, height, width = pixels.shape
     rows, columns = _origins(height, down), _origins(width, right)
-    moved = pixels.gather(2, _mirrored(rows, height)[:, None, :, None].expand(pixels.shape))
+    # Whole rows are copied at once, which is several times as fast as pixel by pixel.
+    planes = torch.arange(num_images * channels, device=pixels.device).view(num_images, channels, 1)
+    sources = planes * height + _mirrored(rows, height)[:, None]
+    moved = pixels.reshape(-1, width).index_select(0, sources.flatten()).view(pixels.shape)
     moved = moved.gather(3, _mirrored(columns, width)[:, None, None, :].expand(pixels.shape))
     if fill == "black":
         moved.masked_fill_(((rows < 0) | (rows >= height))[:, None, :, None], 0)
