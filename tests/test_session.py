@@ -23,6 +23,7 @@ from kilnet.errors import (
     DataError,
     DivergedError,
     InterruptedRunError,
+    ModelError,
     RunFolderError,
     StorageError,
 )
@@ -189,6 +190,26 @@ def test_a_network_that_wants_to_see_images_is_shown_them_once(tmp_path, monkeyp
     child = train(tmp_path / "child", **settings)
     assert num_calls == 2
     assert torch.equal(kilnet.load(child).model.whitening.weight, whitening.weight)
+
+
+def test_the_average_of_the_weights_is_what_is_kept(tmp_path):
+    run = train(tmp_path / "run", **{"training.averaging_epochs": 0.5, "augment.horizontal_flip": 0.5})
+    classifier = kilnet.load(run)
+    tensors, _ = RunFolder(run.folder).load_state()
+    assert run.best == run.history[-1], "else the state holds other weights"
+    for name, value in classifier.model.state_dict().items():
+        assert torch.equal(value, tensors[f"average/{name}"]), name
+    correct = classifier.logits(make_dataset().validation.images).argmax(1) == np.arange(20) % 2
+    assert correct.sum() == run.best.num_validation_correct
+
+
+def test_a_resolution_that_the_network_cannot_take_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"^training\.low_resolution: ConvNet does not take .*4, 4"):
+        config = load_config(settings={"model.name": "ConvNet", "training.low_resolution": [[0.5, 0.27]]})
+        images = np.zeros((4, 1, 16, 16), np.uint8)
+        split = Split(images, np.arange(4) % 2, tuple("abcd"))
+        TrainingSession(ImageDataset("made", ("a", "b"), split, split, None), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def prepared(images):

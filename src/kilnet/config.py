@@ -152,6 +152,10 @@ class TrainingConfig(_Part):
         initial_weights: "random", or "parent": the best weights of the run that `parent` names.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
             images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
+        averaging_epochs: weights are averaged over about so many last epochs, may be a fraction, and the average is
+            validated and kept; 0 keeps the weights themselves.
+        low_resolution: pairs of numbers from 0 to 1, such as [[0.5, 0.5], [0.7, 0.75]]: until half of the run is done
+            images are trained on at half their side, then until 0.7 at three quarters, then as they are.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
     """
 
@@ -162,7 +166,16 @@ class TrainingConfig(_Part):
     min_delta: NonNegative = 0.0
     initial_weights: Literal["random", "parent"] = "random"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
+    averaging_epochs: NonNegative = 0.0
+    low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _resolutions_follow_each_other(self) -> Self:
+        moments = [until for until, _ in self.low_resolution]
+        if moments != sorted(set(moments)):
+            raise ValueError("low_resolution: the first numbers of its pairs must rise")
+        return self
 
 
 class HardwareConfig(_Part):

@@ -78,20 +78,34 @@ def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: i
     _, builder = _find(config.name)
     try:
         model = builder(image_shape=image_shape, num_classes=num_classes, **config.options)
-        with torch.no_grad():
-            logits = model.eval()(torch.zeros(2, *image_shape))
     except ModelError:
         raise
     except Exception as error:  # a user's own network may raise anything
-        raise ModelError(
-            f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}"
-        ) from error
+        raise _does_not_take(config.name, image_shape, error) from error
+    prove(model, config.name, image_shape, num_classes)
+    return model.train()
+
+
+def prove(model: nn.Module, name: str, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """Show a network two black images of a shape, and leave it as it was.
+
+    Raises:
+        ModelError: it does not take them, or does not return one logit a class.
+    """
+    try:
+        was_training = model.training
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(2, *image_shape))
+        model.train(was_training)
+    except Exception as error:
+        raise _does_not_take(name, image_shape, error) from error
     if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(
-            f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits"
-        )
-    return model.train()
+        raise ModelError(f"{name} returns {shape} for 2 images; it must return (2, {num_classes}) logits")
+
+
+def _does_not_take(name: str, image_shape: tuple[int, int, int], error: Exception) -> ModelError:
+    return ModelError(f"{name} does not take images of shape {image_shape}: {_first_line(error)}")
 
 
 @runtime_checkable

@@ -20,10 +20,11 @@ from kilnet.classifier import Classifier, load_classifier, save_classifier
 from kilnet.config import RunConfig, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
-from kilnet.errors import InterruptedRunError, RunFolderError
+from kilnet.errors import InterruptedRunError, ModelError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+from kilnet.training.resolution import size_at
 from kilnet.training.run_folder import RunFolder
 
 _NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
@@ -64,6 +65,7 @@ class TrainingSession:
             config = config.model_copy(update={"hardware": kept.hardware})
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
+        self._refuse_low_resolutions(model, config)
         if not self.folder.has_state:
             if config.training.initial_weights == "parent":
                 self._start_from(Path(config.parent or ""), model)
@@ -146,6 +148,15 @@ class TrainingSession:
                 f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
             )
 
+    def _refuse_low_resolutions(self, model: torch.nn.Module, config: RunConfig) -> None:
+        channels, height, width = self._dataset.image_shape
+        for _, factor in config.training.low_resolution:
+            size = size_at([(1.0, factor)], 0.0, height, width)
+            try:
+                models.prove(model, config.model.name, (channels, *size), len(self._dataset.classes))
+            except ModelError as error:
+                raise ModelError(f"training.low_resolution: {error}") from None
+
     def _start_from(self, parent: Path, model: torch.nn.Module) -> None:
         classifier = load_classifier(RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1))
         if classifier.classes != self._dataset.classes:
@@ -182,7 +193,11 @@ class TrainingSession:
 
     def _save_weights(self, record: EpochRecord) -> None:
         classifier = Classifier(
-            self._loop.model, self.config.model, self._dataset.classes, self._preprocessing, self.settings
+            self._loop.validated_model,
+            self.config.model,
+            self._dataset.classes,
+            self._preprocessing,
+            self.settings,
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)
