@@ -178,6 +178,20 @@ class TrainingConfig(_Part):
         return self
 
 
+class ViewsConfig(_Part):
+    """What a trained network looks at; kept with the weights. Validation during training looks at the image alone.
+
+    Attributes:
+        mirror: also at the mirror image.
+        shift_px: also at both moved by so many pixels up and left, and down and right.
+        margin: only where the first look leaves less than this between the two highest probabilities; 1 is always.
+    """
+
+    mirror: bool = False
+    shift_px: Annotated[int, Field(ge=0)] = 0
+    margin: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
 class HardwareConfig(_Part):
     """What the run computes on; "auto" is measured, then recorded, so that a repeat uses the same.
 
@@ -208,6 +222,7 @@ class RunConfig(_Part):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    views: ViewsConfig = ViewsConfig()
     hardware: HardwareConfig = HardwareConfig()
     parent: str | None = None
 

@@ -52,7 +52,8 @@ class EpochRecord:
         lr: learning rate of the last step.
         train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
         train_accuracy: likewise; 0 to 1.
-        validation_loss: mean cross-entropy in nats, labels not smoothed.
+        validation_loss: mean cross-entropy in nats, labels not smoothed; of each image as it is, whatever views the
+            weights will be used with.
         validation_accuracy: 0 to 1.
         num_validation_correct: the count behind it.
         is_best: whether the weights of this epoch are the best so far.
