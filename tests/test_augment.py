@@ -12,12 +12,14 @@ from scipy import stats  # type: ignore[import-untyped]
 from kilnet.config import AugmentConfig, load_config
 from kilnet.data.augment import Augmentation
 from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import ConfigError
 
 Array = npt.NDArray[Any]
 
 EVERYTHING = AugmentConfig(
     rotation=20,
     translation=0.1,
+    shift_px=3,
     zoom=0.2,
     horizontal_flip=0.5,
     vertical_flip=0.5,
@@ -41,6 +43,7 @@ DRAWN: dict[str, dict[str, tuple[float, float]]] = {
 UNIFORM = {name: limits for names in DRAWN.values() for name, limits in names.items()}
 NAMES_BY_KEY = {
     **{key: set(names) for key, names in DRAWN.items()},
+    "shift_px": {"shift_x", "shift_y"},
     "horizontal_flip": {"horizontal_flip"},
     "vertical_flip": {"vertical_flip"},
 }
@@ -61,9 +64,9 @@ def smooth_image(side: int = 33) -> Array:
 def change(image: Array, fill: str = "mirror", cutout: float = 0.0, **parameters: float) -> Array:
     """Apply given parameters to one image (channels, height, width)."""
     config = AugmentConfig.model_validate({"fill": fill, "cutout": cutout})
+    kinds = {"horizontal_flip": bool, "vertical_flip": bool, "shift_x": np.int64, "shift_y": np.int64}
     arrays: dict[str, Array] = {
-        name: np.array([value], dtype=bool if "flip" in name else np.float32)
-        for name, value in parameters.items()
+        name: np.array([value], dtype=kinds.get(name, np.float32)) for name, value in parameters.items()
     }
     changed = Augmentation(config, arrays)(torch.from_numpy(image)[None], torch.tensor([0]))
     assert changed.dtype == torch.float32
@@ -202,6 +205,48 @@ def test_flips_alone_are_exact(side: int) -> None:
     np.testing.assert_array_equal(
         change(image, horizontal_flip=True, vertical_flip=True), from_pillow(ImageOps.flip(mirrored))
     )
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("mirror", "symmetric"), ("black", "constant")])
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (2, -1), (-3, 3), (0, 12), (-11, 0)])
+def test_shifts_are_numpys_padding_cut_out_again(right: int, down: int, fill: str, mode: Any) -> None:
+    image = random_images(1, side=12)[0][:, :, :11]
+    padded = np.pad(image, [(0, 0), (12, 12), (12, 12)], mode=mode)
+    expected = padded[:, 12 - down : 24 - down, 12 - right : 23 - right]
+    np.testing.assert_array_equal(change(image, fill, shift_x=right, shift_y=down), expected)
+    np.testing.assert_array_equal(
+        change(image, fill, shift_x=right, shift_y=down, horizontal_flip=True), expected[:, :, ::-1]
+    )
+
+
+def test_a_shift_is_a_translation_without_blur() -> None:
+    image = random_images(1)[0]
+    shifted = change(image, shift_x=2, shift_y=-1)
+    assert np.abs(shifted - change(image, translation_x=2 / 32, translation_y=-1 / 32)).max() < 0.01
+
+
+def test_shifts_are_whole_pixels_all_as_likely() -> None:
+    drawn = Augmentation.draw(AugmentConfig(shift_px=2), 20_000, seed=0, epoch=0).parameters
+    for name in ("shift_x", "shift_y"):
+        values, counts = np.unique(drawn[name], return_counts=True)
+        assert values.tolist() == [-2, -1, 0, 1, 2]
+        assert stats.chisquare(counts).pvalue > 0.001
+
+
+def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
+    config = AugmentConfig(horizontal_flip=0.5, alternate_flips=True)
+    flips = [Augmentation.draw(config, 1000, 3, epoch).parameters["horizontal_flip"] for epoch in range(4)]
+    assert 400 < int(flips[0].sum()) < 600
+    assert torch.equal(flips[1], ~flips[0])
+    assert torch.equal(flips[2], flips[0])
+    assert torch.equal(flips[3], flips[1])
+    other_seed = Augmentation.draw(config, 1000, 4, 0).parameters["horizontal_flip"]
+    assert not torch.equal(other_seed, flips[0])
+    # The first epoch is that of a run without.
+    plain = Augmentation.draw(AugmentConfig(horizontal_flip=0.5), 1000, 3, 0).parameters
+    assert torch.equal(plain["horizontal_flip"], flips[0])
+    with pytest.raises(ConfigError, match="needs horizontal_flip above 0"):
+        load_config(settings={"augment.alternate_flips": True})
 
 
 @pytest.mark.parametrize("cutout", [0.125, 0.25, 0.3, 1.0])

@@ -3,6 +3,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 from kilnet import models
 from kilnet.classifier import Classifier, load_classifier, match_classes, save_classifier
-from kilnet.config import ModelConfig
+from kilnet.config import ModelConfig, ViewsConfig
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings
@@ -69,6 +70,17 @@ def test_logits_are_the_networks_on_normalised_images():
         atol=1e-6,
     )
     assert classifier.predict(IMAGES) == [CLASSES[i] for i in expected.argmax(1)]
+
+
+def test_views_are_kept_with_the_weights(tmp_path, saved):
+    path, views = tmp_path / "views.safetensors", ViewsConfig(mirror=True, shift_px=1, margin=0.3)
+    save_classifier(path, replace(make(), views=views), {"epoch": 3})
+    loaded = load_classifier(path, SETTINGS)
+    assert loaded.views == views
+    assert not np.array_equal(loaded.logits(IMAGES), make().logits(IMAGES))
+    assert load_classifier(saved, SETTINGS).views == ViewsConfig()
+    with safe_open(saved, "pt") as file:
+        assert "views" not in json.loads(file.metadata()["kilnet"])
 
 
 def test_many_images_and_none():
@@ -153,6 +165,7 @@ def test_safetensors_of_somebody_else(tmp_path):
         ("classes", None),
         ("model", {"name": 3}),
         ("model", None),
+        ("views", {"mirrored": True}),
         ("preprocessing", {"mean": [0.5], "std": [0.5]}),
         ("preprocessing", {"mean": [0.5], "std": [0.5], "image_size": [8]}),
     ],

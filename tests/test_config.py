@@ -10,6 +10,7 @@ RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 # Every key at a value that is not its default.
 ALL_CHANGED = {
     "seed": 7,
+    "parent": "runs/parent",
     "data.source": 'a "folder" of ünusual\nname',
     "data.dir": "C:\\data",
     "data.image_size": 48,
@@ -23,29 +24,40 @@ ALL_CHANGED = {
     "model.depth": 8,
     "augment.rotation": 0.1 + 0.2,  # 0.30000000000000004 must survive
     "augment.translation": 0.1,
+    "augment.shift_px": 2,
     "augment.zoom": 0.2,
     "augment.horizontal_flip": 0.5,
     "augment.vertical_flip": 0.25,
+    "augment.alternate_flips": True,
     "augment.fill": "black",
     "augment.brightness": 0.3,
     "augment.contrast": 0.4,
     "augment.saturation": 1.5,
     "augment.hue": 0.1,
     "augment.cutout": 0.5,
-    "optimizer.name": "sgd",
+    "optimizer.name": "muon",
     "optimizer.lr": 1e-7,
     "optimizer.momentum": 0.8,
     "optimizer.weight_decay": 5e-4,
     "optimizer.schedule": "cosine",
     "optimizer.warmup_epochs": 1.5,
     "optimizer.clip_norm": 1.0,
+    "optimizer.filter_momentum": 0.7,
+    "optimizer.linear_factor": 7.0,
+    "optimizer.bias_factor": 440.0,
     "training.epochs": 3,
     "training.batch_size": 64,
     "training.label_smoothing": 0.1,
     "training.patience": 4,
     "training.min_delta": 0.001,
+    "training.initial_weights": "parent",
     "training.batch_norm_images": 256,
+    "training.averaging_epochs": 0.5,
+    "training.low_resolution": ((0.3, 0.5), (0.6, 0.75)),
     "training.checkpoint_seconds": 5.5,
+    "views.mirror": True,
+    "views.shift_px": 1,
+    "views.margin": 0.5,
     "hardware.device": "cpu",
     "hardware.precision": "bf16",
     "hardware.layout": "channels_last",
@@ -124,7 +136,7 @@ def test_every_key_is_found_by_its_last_part(leaf_key):
     leaf = leaf_key.rpartition(".")[2]
     namesakes = [key for key in RunConfig().flat() if key.rpartition(".")[2] == leaf]
     if leaf == leaf_key:  # `seed` is itself a right key
-        assert load_config(settings={leaf: 1}).seed == 1
+        assert load_config(settings={leaf: ALL_CHANGED[leaf]}).flat()[leaf] == ALL_CHANGED[leaf]
     else:
         text = message(load_config, settings={leaf: 1})
         assert any(text.endswith(f"did you mean {key}?") for key in namesakes)
@@ -151,6 +163,8 @@ def test_a_key_like_nothing_gets_the_list():
         ("training.epochs", 0),
         ("training.epochs", [1]),
         ("training.batch_size", 1),
+        ("training.low_resolution", [[0.5, 0.0]]),
+        ("training.low_resolution", [[0.5, 0.5], [0.4, 0.7]]),
         ("augment.hue", 0.6),
         ("augment.horizontal_flip", 1.1),
         ("data.validation_fraction", 0),

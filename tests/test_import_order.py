@@ -14,6 +14,7 @@ FLOORS = (
     ("hardware", "data"),
     ("models",),
     ("inference",),
+    ("views",),
     ("classifier",),
     ("training",),
     ("evaluation",),

@@ -5,12 +5,15 @@ import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import kilnet
+from kilnet.config import RunConfig, load_config
 from kilnet.training.run_folder import RunFolder
 
+RECIPES = Path(__file__).parents[1] / "recipes"
 SETTINGS = {
     "model.c1": 4,
     "model.c2": 8,
@@ -64,8 +67,7 @@ def kill_until_done(folder, settings, num_kills, seconds):
         num_hits += 1
 
 
-def check(tmp_path, num_threads, num_kills, seconds):
-    settings = SETTINGS | {"hardware.threads": num_threads}
+def check(tmp_path, settings, num_kills, seconds):
     whole = kilnet.train("digits", settings=settings, out=tmp_path / "whole", progress=False)
     num_hits = kill_until_done(tmp_path / "killed", settings, num_kills, seconds)
     assert num_hits >= num_kills * 3 / 4
@@ -75,10 +77,18 @@ def check(tmp_path, num_threads, num_kills, seconds):
 
 
 def test_killed_a_few_times(tmp_path):
-    check(tmp_path, num_threads=1, num_kills=3, seconds=1.0)
+    check(tmp_path, SETTINGS | {"hardware.threads": 1}, num_kills=3, seconds=1.0)
+
+
+def test_the_fast_recipe_killed_a_few_times(tmp_path):
+    recipe, defaults = load_config(RECIPES / "fast-digits.toml").flat(), RunConfig().flat()
+    settings = {key: value for key, value in recipe.items() if value != defaults.get(key)}
+    settings |= {key: SETTINGS[key] for key in SETTINGS if not key.startswith(("model", "augment"))}
+    settings |= {"training.low_resolution": [[0.5, 0.75]], "hardware.layout": "channels_last"}
+    check(tmp_path, settings, num_kills=3, seconds=1.0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_killed_twenty_times(tmp_path):
-    check(tmp_path, num_threads=2, num_kills=20, seconds=0.6)
+    check(tmp_path, SETTINGS | {"hardware.threads": 2}, num_kills=20, seconds=0.6)

@@ -64,6 +64,7 @@ def test_public_names():
         "ConvNet",
         "EarlyStopping",
         "Evaluation",
+        "FastNet",
         "HyperSearch",
         "ImageDataset",
         "Inspection",

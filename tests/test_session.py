@@ -12,8 +12,10 @@ import time
 import filelock
 import numpy as np
 import pytest
+import torch
 
 import kilnet
+from kilnet import models
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import (
@@ -21,6 +23,7 @@ from kilnet.errors import (
     DataError,
     DivergedError,
     InterruptedRunError,
+    ModelError,
     RunFolderError,
     StorageError,
 )
@@ -160,6 +163,57 @@ def test_a_diverging_run_keeps_its_best_weights(tmp_path):
                     parameter.data.fill_(1e38)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     assert kilnet.load(tmp_path / "run").logits(dataset.test.images).shape == (20, 2)
+
+
+def test_a_network_that_wants_to_see_images_is_shown_them_once(tmp_path, monkeypatch):
+    num_calls = 0
+
+    def prepare(model, images):
+        nonlocal num_calls
+        num_calls += 1
+        assert images.shape == (60, 1, 8, 8)
+        assert abs(float(images.mean())) < 1e-3
+        prepare_for_real(model, images)
+
+    prepare_for_real = models.prepare
+    monkeypatch.setattr(models, "prepare", prepare)
+    fast = {"model.name": "FastNet", "model.widths": [4, 4], "model.depth": None, "model.width": None}
+    run = train(tmp_path / "run", **fast)
+    whitening = kilnet.load(run).model.whitening
+    assert num_calls == 1
+    outputs = whitening(prepared(make_dataset().train.images)) - whitening.bias[:, None, None]
+    torch.testing.assert_close(outputs.square().mean((0, 2, 3)), torch.ones(8), rtol=0.01, atol=0)
+    train(tmp_path / "run", **fast)
+    assert num_calls == 1, "a run that goes on has its weights"
+    assert kept(train(tmp_path / "again", **fast).folder) == kept(run.folder)
+    settings = fast | {"training.initial_weights": "parent", "parent": str(run.folder)}
+    child = train(tmp_path / "child", **settings)
+    assert num_calls == 2
+    assert torch.equal(kilnet.load(child).model.whitening.weight, whitening.weight)
+
+
+def test_the_average_of_the_weights_is_what_is_kept(tmp_path):
+    run = train(tmp_path / "run", **{"training.averaging_epochs": 0.5, "augment.horizontal_flip": 0.5})
+    classifier = kilnet.load(run)
+    tensors, _ = RunFolder(run.folder).load_state()
+    assert run.best == run.history[-1], "else the state holds other weights"
+    for name, value in classifier.model.state_dict().items():
+        assert torch.equal(value, tensors[f"average/{name}"]), name
+    correct = classifier.logits(make_dataset().validation.images).argmax(1) == np.arange(20) % 2
+    assert correct.sum() == run.best.num_validation_correct
+
+
+def test_a_resolution_that_the_network_cannot_take_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"^training\.low_resolution: ConvNet does not take .*4, 4"):
+        config = load_config(settings={"model.name": "ConvNet", "training.low_resolution": [[0.5, 0.27]]})
+        images = np.zeros((4, 1, 16, 16), np.uint8)
+        split = Split(images, np.arange(4) % 2, tuple("abcd"))
+        TrainingSession(ImageDataset("made", ("a", "b"), split, split, None), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def prepared(images):
+    return torch.from_numpy((images - images.mean()) / images.std()).float()
 
 
 @pytest.mark.parametrize("failing_write", [1, 3, 5, 6])

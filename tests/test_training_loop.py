@@ -2,10 +2,12 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,8 +16,10 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
+from kilnet.models import FastNet
 from kilnet.seeding import generator
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+from kilnet.training.resolution import shrink
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
 
@@ -39,7 +43,7 @@ def make_model():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 3))
 
 
-def make_loop(dataset=None, model=None, **settings):
+def make_loop(dataset=None, model=None, layout="contiguous", **settings):
     defaults = {
         "optimizer__schedule": "constant",
         "training__batch_size": 25,
@@ -48,7 +52,8 @@ def make_loop(dataset=None, model=None, **settings):
     }
     config = load_config(settings={k.replace("__", "."): v for k, v in (defaults | settings).items()})
     dataset = dataset or make_dataset()
-    return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), SETTINGS)
+    hardware = replace(SETTINGS, layout=layout)
+    return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), hardware)
 
 
 def epochs_of(loop):
@@ -147,11 +152,30 @@ def test_a_loaded_state_goes_on_to_the_same_bytes(num_steps_before):
         num_steps_before -= isinstance(record, StepRecord)
         if num_steps_before == 0:
             break
+    assert_goes_on_to_the_same_bytes(stopped, make_loop(**options), whole, records)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
+def test_channels_last_goes_on_to_the_same_bytes(optimizer):
+    options = {"layout": "channels_last", "optimizer__name": optimizer, "optimizer__lr": 0.01}
+
+    def begun():
+        torch.manual_seed(1)
+        convolutions = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU()
+        return make_loop(model=nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(80, 3)), **options)
+
+    whole, stopped = begun(), begun()
+    records = epochs_of(whole)
+    iterator = iter(stopped)
+    next(iterator), next(iterator)
+    assert_goes_on_to_the_same_bytes(stopped, begun(), whole, records)
+
+
+def assert_goes_on_to_the_same_bytes(stopped, resumed, whole, records):
     tensors, rest = stopped.state()
-    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-    resumed = make_loop(**options)
-    resumed.load_state(tensors, rest)
-    assert [*stopped.history, *epochs_of(resumed)][-1] == records[-1]
+    # As a file gives them back: the order of memory is lost.
+    resumed.load_state({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, rest)
+    assert epochs_of(resumed)[-1] == records[-1]
     assert resumed.history == records
     for ours, theirs in zip(
         resumed.model.state_dict().values(), whole.model.state_dict().values(), strict=True
@@ -208,3 +232,103 @@ def test_batch_norm_is_measured_as_it_is_used():
         assert norm.momentum == 0.1
         weights[num_images] = loop.model[4].weight
     assert torch.equal(weights[0], weights[600])
+
+
+FAST = {
+    "optimizer__name": "muon",
+    "optimizer__lr": 0.2,
+    "optimizer__momentum": 0.85,
+    "optimizer__bias_factor": 10.0,
+    "optimizer__schedule": "linear",
+    "augment__horizontal_flip": 0.5,
+    "augment__alternate_flips": True,
+    "augment__shift_px": 1,
+    "training__averaging_epochs": 0.7,
+    "training__low_resolution": [[0.5, 0.75]],
+    "training__batch_norm_images": 50,
+    "training__epochs": 3,
+}
+
+
+def make_fastnet(side=12):
+    torch.manual_seed(1)
+    return FastNet((4, 6), image_shape=(3, side, side), num_classes=3)
+
+
+@pytest.mark.parametrize("num_records", [2, 5, 8])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_all_that_is_fast_goes_on_to_the_same_bytes(num_records, layout):
+    def begun():
+        return make_loop(make_dataset(side=12), make_fastnet(), layout, **FAST)
+
+    whole, stopped = begun(), begun()
+    records = epochs_of(whole)
+    for _ in zip(range(num_records), stopped, strict=False):
+        pass
+    resumed = begun()
+    assert_goes_on_to_the_same_bytes(stopped, resumed, whole, records)
+    ours, theirs = resumed.validated_model.state_dict(), whole.validated_model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not torch.equal(ours["head.weight"], resumed.model.state_dict()["head.weight"])
+
+
+def test_the_average_is_that_of_a_plain_loop_and_is_what_is_validated():
+    dataset = make_dataset()
+    options = {"training__averaging_epochs": 0.75, "optimizer__lr": 0.01, "training__batch_norm_images": 101}
+    loop = make_loop(dataset, **options)
+    average, num_steps = None, 0
+    for record in loop:
+        if isinstance(record, EpochRecord):
+            continue
+        num_steps += 1
+        weights = [parameter.detach().double().clone() for parameter in loop.model.parameters()]
+        share = max(1 / num_steps, 1 / (0.75 * 101 / 25))
+        average = average or weights
+        average = [(1 - share) * old + share * new for old, new in zip(average, weights, strict=True)]
+    for ours, expected in zip(loop.validated_model.parameters(), average, strict=True):
+        torch.testing.assert_close(ours.double(), expected, rtol=1e-5, atol=1e-6)
+    # Batch norm is measured for the average, and validation is that of the average.
+    mean = dataset.train.images.mean((0, 2, 3), keepdims=True) / 255
+    std = dataset.train.images.std((0, 2, 3), keepdims=True) / 255
+    train, validation = (
+        torch.tensor((split.images / 255 - mean) / std, dtype=torch.float32)
+        for split in (dataset.train, dataset.validation)
+    )
+    model = loop.validated_model.eval()
+    torch.testing.assert_close(model[3].running_mean, model[:3](train).mean(0), rtol=1e-3, atol=1e-3)
+    loss = F.cross_entropy(model(validation), torch.from_numpy(dataset.validation.labels))
+    assert loop.history[-1].validation_loss == pytest.approx(loss.item(), rel=1e-4)
+    plain = make_loop(dataset, **options | {"training__averaging_epochs": 0})
+    epochs_of(plain)
+    assert plain.validated_model is plain.model
+    assert all(map(torch.equal, plain.model.parameters(), loop.model.parameters()))
+    assert plain.history[-1].validation_loss != loop.history[-1].validation_loss
+
+
+def test_images_are_small_as_long_as_the_plan_says():
+    sides = []
+    model = make_fastnet()
+    loop = make_loop(
+        make_dataset(side=12),
+        model,
+        training__epochs=2,
+        training__batch_norm_images=50,
+        training__low_resolution=[[0.25, 0.5], [0.625, 0.7]],
+    )
+    loop.model.register_forward_hook(
+        lambda _, images, __: sides.append((model.training, *images[0].shape[2:]))
+    )
+    epochs_of(loop)
+    trained = [side for training, side, _ in sides if training]
+    assert trained == [6, 6, 8, 8, 8, 12, 12, 12]  # eight steps; 12 * 0.7 is 8.4
+    assert {side for training, side, _ in sides if not training} == {12}
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (23, 9), (32, 32)])
+def test_shrinking_agrees_with_pillow(height, width):
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
+    small = shrink(torch.from_numpy(images), height, width)
+    for image, ours in zip(images, small.numpy(), strict=True):
+        picture = Image.fromarray(image.transpose(1, 2, 0)).resize((width, height), Image.Resampling.BILINEAR)
+        # Pillow rounds after each of two passes.
+        assert np.abs(np.asarray(picture).transpose(2, 0, 1) - ours.astype(np.float64)).max() <= 1.01

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
     from kilnet.metrics import Evaluation
-    from kilnet.models import ConfigNet, ConvNet, ResNet
+    from kilnet.models import ConfigNet, ConvNet, FastNet, ResNet
     from kilnet.training.early_stopping import EarlyStopping
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "ConvNet",
     "EarlyStopping",
     "Evaluation",
+    "FastNet",
     "HyperSearch",
     "ImageDataset",
     "Inspection",
@@ -64,7 +65,7 @@ _HOMES = {
     "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),
     "kilnet.metrics": ("Evaluation",),
-    "kilnet.models": ("ConfigNet", "ConvNet", "ResNet"),
+    "kilnet.models": ("ConfigNet", "ConvNet", "FastNet", "ResNet"),
     "kilnet.training.early_stopping": ("EarlyStopping",),
 }
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from kilnet import inference, models
-from kilnet.config import ModelConfig
+from kilnet import models, views
+from kilnet.config import ModelConfig, ViewsConfig
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
@@ -33,6 +33,7 @@ class Classifier:
         classes: class names; logits are in this order.
         preprocessing: normalisation, fitted on the training images.
         settings: device, precision, layout and threads.
+        views: what it looks at where it is unsure.
     """
 
     model: nn.Module
@@ -40,6 +41,7 @@ class Classifier:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     settings: Settings
+    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -47,7 +49,7 @@ class Classifier:
         return len(self.preprocessing.mean), *self.preprocessing.image_size
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return unnormalised log-probabilities.
+        """Return unnormalised log-probabilities, averaged over the views.
 
         Args:
             images: uint8 (num_images, channels, height, width), RGB, of `image_shape`.
@@ -59,7 +61,7 @@ class Classifier:
             DataError: dtype or shape do not fit.
         """
         pixels = self.as_pixels(images)
-        return inference.logits(self.model, pixels, self.preprocessing, self.settings).cpu().numpy()
+        return views.logits(self.model, pixels, self.preprocessing, self.settings, self.views).cpu().numpy()
 
     def as_pixels(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Return images that fit the network as a tensor, not normalised; see `logits` for what is refused."""
@@ -92,6 +94,7 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
         "model": classifier.model_config.model_dump(),
         "classes": classifier.classes,
         "preprocessing": asdict(classifier.preprocessing),
+        **({"views": classifier.views.model_dump()} if classifier.views != ViewsConfig() else {}),
         **notes,
     }
     write_tensors(path, classifier.model.state_dict(), description)
@@ -123,6 +126,7 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         preprocessing = Preprocessing(tuple(parts["mean"]), tuple(parts["std"]), (height, width))
         classes = tuple(description["classes"])
         config = ModelConfig(**description["model"])
+        views_config = ViewsConfig(**description.get("views", {}))
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
         raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
@@ -134,7 +138,7 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
         raise RunFolderError(
             f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
         ) from None
-    return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings)
+    return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings, views_config)
 
 
 def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -69,8 +69,11 @@ class AugmentConfig(_Part):
     Attributes:
         rotation: uniform in ± this many degrees.
         translation: uniform in ± this fraction of the side, for x and y apart.
+        shift_px: whole pixels, uniform in ± this many, for x and y apart: moved without blurring.
         zoom: scale uniform in 1 ± this.
         horizontal_flip, vertical_flip: probability.
+        alternate_flips: horizontal flips are drawn once, and turned round in every second epoch, so that two epochs
+            show each image both ways.
         fill: what comes in from outside the image: its mirror image or black.
         brightness, contrast, saturation: factor uniform in 1 ± this, not below 0.
         hue: shift uniform in ± this fraction of the colour circle.
@@ -79,9 +82,11 @@ class AugmentConfig(_Part):
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     translation: Fraction = 0.0
+    shift_px: Annotated[int, Field(ge=0)] = 0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
     horizontal_flip: Fraction = 0.0
     vertical_flip: Fraction = 0.0
+    alternate_flips: bool = False
     fill: Literal["mirror", "black"] = "mirror"
     brightness: NonNegative = 0.0
     contrast: NonNegative = 0.0
@@ -89,25 +94,38 @@ class AugmentConfig(_Part):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     cutout: Fraction = 0.0
 
+    @model_validator(mode="after")
+    def _has_flips_to_alternate(self) -> Self:
+        if self.alternate_flips and not self.horizontal_flip:
+            raise ValueError("alternate_flips needs horizontal_flip above 0")
+        return self
+
 
 class OptimizerConfig(_Part):
     """How the weights move.
 
     Attributes:
-        name: "adam", "adamw" or "sgd" (with Nesterov momentum where momentum is above 0).
+        name: "adam", "adamw", "sgd" (with Nesterov momentum where momentum is above 0), or "muon": orthogonalised
+            momentum for filters of convolutions that batch norm follows, and sgd for all other weights.
         lr: the highest learning rate of the schedule.
         schedule: factor on lr over the run: "constant", "cosine" and "linear" to zero, "onecycle" up and down.
         warmup_epochs: lr rises linearly from 0 over so many epochs first; may be a fraction.
         clip_norm: gradients are scaled down to this total L2 norm; 0 leaves them.
+        filter_momentum: of muon's filters; `momentum` is that of the rest.
+        linear_factor: lr of muon's other weights, in units of `lr`, which is that of the filters.
+        bias_factor: likewise of biases, batch norm's included.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
+    name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 0.001
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 0.0
     schedule: Literal["constant", "cosine", "linear", "onecycle"] = "onecycle"
     warmup_epochs: NonNegative = 0.0
     clip_norm: NonNegative = 0.0
+    filter_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    linear_factor: Annotated[float, Field(gt=0)] = 1.0
+    bias_factor: Annotated[float, Field(gt=0)] = 1.0
 
     @model_validator(mode="after")
     def _onecycle_warms_up_by_itself(self) -> Self:
@@ -115,6 +133,13 @@ class OptimizerConfig(_Part):
             raise ValueError(
                 "warmup_epochs goes with schedule constant, cosine or linear; onecycle warms up by itself"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _factors_are_for_muon(self) -> Self:
+        for key in ("filter_momentum", "linear_factor", "bias_factor"):
+            if self.name != "muon" and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f'{key} goes with name = "muon"; {self.name} has one rate for all weights')
         return self
 
 
@@ -127,6 +152,10 @@ class TrainingConfig(_Part):
         initial_weights: "random", or "parent": the best weights of the run that `parent` names.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
             images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
+        averaging_epochs: weights are averaged over about so many last epochs, may be a fraction, and the average is
+            validated and kept; 0 keeps the weights themselves.
+        low_resolution: pairs of numbers from 0 to 1, such as [[0.5, 0.5], [0.7, 0.75]]: until half of the run is done
+            images are trained on at half their side, then until 0.7 at three quarters, then as they are.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
     """
 
@@ -137,7 +166,30 @@ class TrainingConfig(_Part):
     min_delta: NonNegative = 0.0
     initial_weights: Literal["random", "parent"] = "random"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
+    averaging_epochs: NonNegative = 0.0
+    low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
+
+    @model_validator(mode="after")
+    def _resolutions_follow_each_other(self) -> Self:
+        moments = [until for until, _ in self.low_resolution]
+        if moments != sorted(set(moments)):
+            raise ValueError("low_resolution: the first numbers of its pairs must rise")
+        return self
+
+
+class ViewsConfig(_Part):
+    """What a trained network looks at; kept with the weights. Validation during training looks at the image alone.
+
+    Attributes:
+        mirror: also at the mirror image.
+        shift_px: also at both moved by so many pixels up and left, and down and right.
+        margin: only where the first look leaves less than this between the two highest probabilities; 1 is always.
+    """
+
+    mirror: bool = False
+    shift_px: Annotated[int, Field(ge=0)] = 0
+    margin: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class HardwareConfig(_Part):
@@ -170,6 +222,7 @@ class RunConfig(_Part):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    views: ViewsConfig = ViewsConfig()
     hardware: HardwareConfig = HardwareConfig()
     parent: str | None = None
 

@@ -10,7 +10,8 @@ DataArgument = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", help="ConvNet, ConfigNet, ResNet, or package.module:builder.")
+    str | None,
+    typer.Option("--model", help="ConvNet, ConfigNet, ResNet, FastNet, or package.module:builder."),
 ]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")]
 SettingsOption = Annotated[

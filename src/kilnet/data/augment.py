@@ -20,10 +20,11 @@ class Augmentation:
 
     Attributes:
         config: what is switched on.
-        parameters: by name, (num_images,) each, bool for the flips and float32 for the rest; absent where
-            switched off: rotation (degrees counter-clockwise), translation_x and translation_y (sides, right
-            and down), zoom, brightness, contrast, saturation (factors), horizontal_flip, vertical_flip,
-            hue (turns), cutout_x and cutout_y (centre, in sides from the left and the top).
+        parameters: by name, (num_images,) each, float32 where nothing else is said; absent where switched off:
+            rotation (degrees counter-clockwise), translation_x and translation_y (sides, right and down), shift_x
+            and shift_y (int64, pixels, right and down), zoom, brightness, contrast, saturation (factors),
+            horizontal_flip, vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the
+            left and the top).
     """
 
     def __init__(self, config: AugmentConfig, parameters: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -58,13 +59,19 @@ class Augmentation:
             if low < high:
                 stream = generator(seed, f"augment/{name}", epoch)
                 parameters[name] = stream.uniform(low, high, num_images).astype(np.float32)
+        for name in ("shift_x", "shift_y") if config.shift_px else ():
+            stream = generator(seed, f"augment/{name}", epoch)
+            parameters[name] = stream.integers(-config.shift_px, config.shift_px, num_images, endpoint=True)
         for name in ("horizontal_flip", "vertical_flip"):
             if probability := getattr(config, name):
-                parameters[name] = generator(seed, f"augment/{name}", epoch).random(num_images) < probability
+                alternates = config.alternate_flips and name == "horizontal_flip"
+                stream = generator(seed, f"augment/{name}", 0 if alternates else epoch)
+                flips = stream.random(num_images) < probability
+                parameters[name] = ~flips if alternates and epoch % 2 else flips
         return cls(config, parameters)
 
     def __call__(self, pixels: Tensor, indices: Tensor) -> Tensor:
-        """Change a batch: geometry, brightness, contrast, saturation, hue, cutout.
+        """Change a batch: whole pixels, other geometry, brightness, contrast, saturation, hue, cutout.
 
         On a CPU, the same image gets the same bytes in whatever batch it comes.
 
@@ -95,6 +102,8 @@ class Augmentation:
         return changed
 
     def _change(self, pixels: Tensor, drawn: dict[str, Tensor], changed: Tensor) -> None:
+        if "shift_x" in drawn:
+            pixels = geometry.shift(pixels, drawn["shift_x"], drawn["shift_y"], self.config.fill)
         if "columns" in drawn:  # flips are in it
             moved = geometry.resample(pixels.float(), drawn["columns"], drawn["rows"], self.config.fill)
             changed.copy_(moved)

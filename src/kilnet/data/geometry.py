@@ -1,4 +1,4 @@
-"""Movements of the image plane: one affine resampling, exact flips, cutout."""
+"""Movements of the image plane: one affine resampling, exact flips and shifts, cutout."""
 
 from collections.abc import Mapping
 
@@ -70,6 +70,41 @@ def resample(pixels: Tensor, columns: Tensor, rows: Tensor, fill: str) -> Tensor
     grid = torch.view_as_real(columns + rows)
     padding = "reflection" if fill == "mirror" else "zeros"
     return F.grid_sample(pixels, grid, padding_mode=padding, align_corners=False)
+
+
+def shift(pixels: Tensor, right: Tensor, down: Tensor, fill: str) -> Tensor:
+    """Move each image by whole pixels, values as they are; several times as fast as `resample`.
+
+    Args:
+        pixels: uint8 or float32 (num_images, channels, height, width).
+        right, down: int64 (num_images,), in pixels.
+        fill: as for `resample`.
+
+    Returns:
+        the same dtype and shape.
+    """
+    num_images, channels, height, width = pixels.shape
+    rows, columns = _origins(height, down), _origins(width, right)
+    # Whole rows are copied at once, which is several times as fast as pixel by pixel.
+    planes = torch.arange(num_images * channels, device=pixels.device).view(num_images, channels, 1)
+    sources = planes * height + _mirrored(rows, height)[:, None]
+    moved = pixels.reshape(-1, width).index_select(0, sources.flatten()).view(pixels.shape)
+    moved = moved.gather(3, _mirrored(columns, width)[:, None, None, :].expand(pixels.shape))
+    if fill == "black":
+        moved.masked_fill_(((rows < 0) | (rows >= height))[:, None, :, None], 0)
+        moved.masked_fill_(((columns < 0) | (columns >= width))[:, None, None, :], 0)
+    return moved
+
+
+def _origins(length: int, shifts: Tensor) -> Tensor:
+    """Return where on its line each pixel comes from, int64 (num_images, length); may lie outside."""
+    return torch.arange(length, device=shifts.device) - shifts[:, None]
+
+
+def _mirrored(positions: Tensor, length: int) -> Tensor:
+    """Fold positions back into a line: ... 1 0 | 0 1 2 | 2 1 ..."""
+    folded = positions.remainder(2 * length)
+    return torch.minimum(folded, 2 * length - 1 - folded)
 
 
 def flip(pixels: Tensor, flips: Tensor, dim: int) -> Tensor:

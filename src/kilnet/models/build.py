@@ -5,19 +5,25 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kilnet.config import ModelConfig, nearest
 from kilnet.errors import ConfigError, ModelError
 from kilnet.models.convnet import ConfigNet, ConvNet
+from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
 
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {"ConvNet": ConvNet, "ConfigNet": ConfigNet, "ResNet": ResNet}
+MODELS: dict[str, Builder] = {
+    "ConvNet": ConvNet,
+    "ConfigNet": ConfigNet,
+    "ResNet": ResNet,
+    "FastNet": FastNet,
+}
 _GIVEN = ("image_shape", "num_classes")
 
 
@@ -72,20 +78,48 @@ def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: i
     _, builder = _find(config.name)
     try:
         model = builder(image_shape=image_shape, num_classes=num_classes, **config.options)
-        with torch.no_grad():
-            logits = model.eval()(torch.zeros(2, *image_shape))
     except ModelError:
         raise
     except Exception as error:  # a user's own network may raise anything
-        raise ModelError(
-            f"{config.name} does not take images of shape {image_shape}: {_first_line(error)}"
-        ) from error
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, num_classes):
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ModelError(
-            f"{config.name} returns {shape} for 2 images; it must return (2, {num_classes}) logits"
-        )
+        raise _does_not_take(config.name, image_shape, error) from error
+    prove(model, config.name, image_shape, num_classes)
     return model.train()
+
+
+def prove(model: nn.Module, name: str, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    """Show a network two black images of a shape, and leave it as it was.
+
+    Raises:
+        ModelError: it does not take them, or does not return one logit a class.
+    """
+    try:
+        was_training = model.training
+        with torch.no_grad():
+            logits = model.eval()(torch.zeros(2, *image_shape))
+        model.train(was_training)
+    except Exception as error:
+        raise _does_not_take(name, image_shape, error) from error
+    if not isinstance(logits, Tensor) or logits.shape != (2, num_classes):
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"{name} returns {shape} for 2 images; it must return (2, {num_classes}) logits")
+
+
+def _does_not_take(name: str, image_shape: tuple[int, int, int], error: Exception) -> ModelError:
+    return ModelError(f"{name} does not take images of shape {image_shape}: {_first_line(error)}")
+
+
+@runtime_checkable
+class Preparable(Protocol):
+    """A network that wants to see training images before its first step."""
+
+    def prepare(self, images: Tensor) -> None:
+        """Take what it needs from normalised images, float32 (num_images, channels, height, width)."""
+
+
+def prepare(model: nn.Module, images: Tensor) -> None:
+    """Show a network that has a method `prepare` some normalised training images; leave others alone."""
+    if isinstance(model, Preparable):
+        model.prepare(images)
 
 
 def _find(name: str) -> tuple[str, Builder]:

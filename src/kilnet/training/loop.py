@@ -18,8 +18,10 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
+from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.optim import lr_factor, make_optimizer
+from kilnet.training.resolution import shrink, size_at
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
@@ -50,7 +52,8 @@ class EpochRecord:
         lr: learning rate of the last step.
         train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
         train_accuracy: likewise; 0 to 1.
-        validation_loss: mean cross-entropy in nats, labels not smoothed.
+        validation_loss: mean cross-entropy in nats, labels not smoothed; of each image as it is, whatever views the
+            weights will be used with.
         validation_accuracy: 0 to 1.
         num_validation_correct: the count behind it.
         is_best: whether the weights of this epoch are the best so far.
@@ -97,6 +100,11 @@ class TrainingLoop:
         self._train = _on_device(dataset.train, settings)
         self._validation = _on_device(dataset.validation, settings)
         self._optimizer = make_optimizer(config.optimizer, self.model.parameters())
+        self._average: WeightAverage | None = None
+        if config.training.averaging_epochs:
+            steps_per_epoch = len(dataset.train) / config.training.batch_size
+            num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
+            self._average = WeightAverage(self.model, num_steps)
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
         self._num_epochs_done = 0
         self._num_steps_done = 0  # in the present epoch, as are the sums below
@@ -104,6 +112,11 @@ class TrainingLoop:
         self._num_correct = 0
         self._num_images = 0
         self._unread: list[tuple[Tensor, Tensor, int]] = []
+
+    @property
+    def validated_model(self) -> nn.Module:
+        """The network that is validated, and worth keeping: the one that trains, or the average of its weights."""
+        return self._average.model if self._average else self.model
 
     @property
     def finished(self) -> bool:
@@ -128,6 +141,9 @@ class TrainingLoop:
         """
         self._read_losses()
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self._average:
+            averaged = self._average.model.state_dict()
+            tensors |= {f"average/{name}": tensor for name, tensor in averaged.items()}
         for index, values in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
         rest = {
@@ -144,17 +160,26 @@ class TrainingLoop:
 
     def load_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
-        weights, optimizer_state = {}, dict[int, dict[str, Tensor]]()
+        weights, averaged, optimizer_state = {}, {}, dict[int, dict[str, Tensor]]()
         for name, tensor in tensors.items():
             kind, _, key = name.partition("/")
             if kind == "model":
                 weights[key] = tensor
+            elif kind == "average":
+                averaged[key] = tensor
             else:
                 index, _, key = key.partition("/")
                 optimizer_state.setdefault(int(index), {})[key] = tensor
         self.model.load_state_dict(weights)
+        if self._average:
+            self._average.model.load_state_dict(averaged)
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": optimizer_state, "param_groups": groups})
+        for parameter, values in self._optimizer.state.items():
+            # A file forgets the order of memory, and fused kernels walk a parameter and its moments side by side.
+            for key, value in values.items():
+                if value.shape == parameter.shape:
+                    values[key] = torch.empty_like(parameter).copy_(value)
         self._num_epochs_done = rest["num_epochs_done"]
         self._num_steps_done = rest["num_steps_done"]
         self._loss_sum = rest["loss_sum"]
@@ -175,9 +200,13 @@ class TrainingLoop:
             indices = batches[step]
             torch.manual_seed(derive(seed, "step", epoch, step))
             self._set_lr(epoch + step / len(batches))
-            pixels = augmentation(images[indices], indices)
+            done = (epoch + step / len(batches)) / self._config.training.epochs
+            size = size_at(self._config.training.low_resolution, done, *images.shape[2:])
+            pixels = shrink(augmentation(images[indices], indices), *size)
             self._train_step(self._preprocessing(pixels), labels[indices])
             self._num_steps_done = step + 1
+            if self._average:
+                self._average.update(self.model, epoch * len(batches) + step + 1)
             if len(self._unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
             yield StepRecord(epoch + 1, step + 1, len(batches), len(indices))
@@ -198,9 +227,11 @@ class TrainingLoop:
 
     def _finish_epoch(self) -> EpochRecord:
         self._read_losses()
+        if self._average:
+            self._average.take_statistics(self.model)
         self._measure_batch_norm()
         images, labels = self._validation
-        logits = inference.logits(self.model, images, self._preprocessing, self._settings)
+        logits = inference.logits(self.validated_model, images, self._preprocessing, self._settings)
         num_correct = int((logits.argmax(1) == labels).sum())
         # In double precision, so that the sum does not depend on how it is split.
         loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
@@ -231,11 +262,11 @@ class TrainingLoop:
         stream = generator(self._config.seed, "batch norm", self._num_epochs_done)
         chosen = torch.from_numpy(stream.choice(len(self._train[1]), num_images, replace=False))
         images = self._train[0][chosen.to(self._train[0].device)]
-        inference.measure_batch_norm(self.model, images, self._preprocessing, self._settings)
+        inference.measure_batch_norm(self.validated_model, images, self._preprocessing, self._settings)
 
     def _set_lr(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._lr(epoch)
+            group["lr"] = self._lr(epoch) * group.get("lr_factor", 1.0)
 
     def _lr(self, epoch: float) -> float:
         config = self._config

@@ -7,10 +7,21 @@ import torch
 from torch import nn
 
 from kilnet.config import OptimizerConfig
+from kilnet.training.muon import Muon
 
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Build the optimiser; torch's fused kernels update all parameters in one pass over memory."""
+    if config.name == "muon":
+        return Muon(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum,
+            filter_momentum=config.filter_momentum,
+            weight_decay=config.weight_decay,
+            linear_factor=config.linear_factor,
+            bias_factor=config.bias_factor,
+        )
     if config.name == "sgd":
         return torch.optim.SGD(
             parameters,

@@ -20,11 +20,14 @@ from kilnet.classifier import Classifier, load_classifier, save_classifier
 from kilnet.config import RunConfig, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
-from kilnet.errors import InterruptedRunError, RunFolderError
+from kilnet.errors import InterruptedRunError, ModelError, RunFolderError
 from kilnet.hardware import Settings
-from kilnet.seeding import derive
+from kilnet.seeding import derive, generator
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+from kilnet.training.resolution import size_at
 from kilnet.training.run_folder import RunFolder
+
+_NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
 
 class TrainingSession:
@@ -62,8 +65,12 @@ class TrainingSession:
             config = config.model_copy(update={"hardware": kept.hardware})
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
-        if config.training.initial_weights == "parent" and not self.folder.has_state:
-            self._start_from(Path(config.parent or ""), model)
+        self._refuse_low_resolutions(model, config)
+        if not self.folder.has_state:
+            if config.training.initial_weights == "parent":
+                self._start_from(Path(config.parent or ""), model)
+            else:
+                models.prepare(model, self._some_images(config.seed))
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = self._choose(model, config)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
@@ -141,6 +148,15 @@ class TrainingSession:
                 f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
             )
 
+    def _refuse_low_resolutions(self, model: torch.nn.Module, config: RunConfig) -> None:
+        channels, height, width = self._dataset.image_shape
+        for _, factor in config.training.low_resolution:
+            size = size_at([(1.0, factor)], 0.0, height, width)
+            try:
+                models.prove(model, config.model.name, (channels, *size), len(self._dataset.classes))
+            except ModelError as error:
+                raise ModelError(f"training.low_resolution: {error}") from None
+
     def _start_from(self, parent: Path, model: torch.nn.Module) -> None:
         classifier = load_classifier(RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1))
         if classifier.classes != self._dataset.classes:
@@ -151,6 +167,13 @@ class TrainingSession:
             raise RunFolderError(
                 f"{parent}: its weights do not fit this network: {str(error).splitlines()[-1].strip()}"
             ) from None
+
+    def _some_images(self, seed: int) -> torch.Tensor:
+        """Draw normalised training images for a network that wants to see some before its first step."""
+        images = self._dataset.train.images
+        num_images = min(len(images), _NUM_PREPARATION_IMAGES)
+        chosen = generator(seed, "preparation").choice(len(images), num_images, replace=False)
+        return self._preprocessing(torch.from_numpy(images[chosen]))
 
     def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
         batch = torch.from_numpy(self._dataset.train.images[: config.training.batch_size].copy())
@@ -170,7 +193,11 @@ class TrainingSession:
 
     def _save_weights(self, record: EpochRecord) -> None:
         classifier = Classifier(
-            self._loop.model, self.config.model, self._dataset.classes, self._preprocessing, self.settings
+            self._loop.validated_model,
+            self.config.model,
+            self._dataset.classes,
+            self._preprocessing,
+            self.settings,
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)

@@ -1,0 +1,101 @@
+"""FastNet: the network that reaches a good accuracy in the least time."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kilnet.errors import ModelError
+from kilnet.models.whitening import Whitening
+
+_SMALLEST_SIDE = 8
+
+
+class FastNet(nn.Module):
+    """A whitening layer, then groups of two 3x3 convolutions that pool first, global max pooling, one linear layer.
+
+    whitening · GELU · [convolution · max pool 2 · batch norm · GELU · convolution · batch norm · GELU] for each width ·
+    global max pool · linear without bias · scale.
+
+    The design is that of Keller Jordan's airbench94 (2024, arXiv 2404.00498, section 3): filters begin as the identity
+    on the channels that there are (Dirac), batch norm learns a bias and no scale, and logits are scaled down so that
+    the linear layer may learn fast. It takes images of any size from 8x8 on, also of several in one training: where a
+    side is down to one pixel, pooling leaves it alone.
+
+    Args:
+        widths: channels of each group.
+        kernel_size: side of the whitening patches in pixels.
+        output_scale: factor on the logits.
+        image_shape: (channels, height, width) of the images.
+        num_classes: number of logits.
+
+    Raises:
+        ModelError: an option is out of range, or the images are too small.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (64, 256, 256),
+        kernel_size: int = 2,
+        output_scale: float = 1 / 9,
+        *,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 10,
+    ) -> None:
+        super().__init__()
+        if not widths or min(widths) < 1:
+            raise ModelError(f"model.widths = {list(widths)}: must be at least one width, each at least 1")
+        if not 1 <= kernel_size <= 3:
+            raise ModelError(f"model.kernel_size = {kernel_size}: must be 1, 2 or 3")
+        if output_scale <= 0:
+            raise ModelError(f"model.output_scale = {output_scale}: must be above 0")
+        channels, height, width = image_shape
+        if min(height, width) < _SMALLEST_SIDE:
+            raise ModelError(
+                f"FastNet needs images of at least {_SMALLEST_SIDE}x{_SMALLEST_SIDE} pixels, these are "
+                f"{width}x{height}; use --image-size {_SMALLEST_SIDE} or more"
+            )
+        self.whitening = Whitening(channels, kernel_size)
+        inputs = [self.whitening.out_channels, *widths]
+        self.groups = nn.Sequential(*map(_Group, inputs, widths))
+        self.head = nn.Linear(widths[-1], num_classes, bias=False)
+        self.output_scale = output_scale
+
+    def prepare(self, images: Tensor) -> None:
+        """Fit the whitening to training images; see `kilnet.models.prepare`."""
+        self.whitening.fit(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images, float (num_images, channels, height, width), to logits (num_images, num_classes)."""
+        x = self.groups(F.gelu(self.whitening(images)))
+        x = F.adaptive_max_pool2d(x, 1).flatten(1)
+        return self.head(x) * self.output_scale  # type: ignore[no-any-return]
+
+
+class _Group(nn.Module):
+    """Two convolutions; pooling comes before the first batch norm, so that the most work is at half the side."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = _convolution(in_channels, out_channels)
+        self.norm1 = _norm(out_channels)
+        self.conv2 = _convolution(out_channels, out_channels)
+        self.norm2 = _norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        x = F.max_pool2d(x, [min(2, side) for side in x.shape[2:]])
+        x = F.gelu(self.norm1(x))
+        return F.gelu(self.norm2(self.conv2(x)))
+
+
+def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    nn.init.dirac_(convolution.weight.data[:in_channels])  # the further filters stay random
+    return convolution
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    norm.weight.requires_grad_(False)
+    return norm
