@@ -31,3 +31,37 @@ def cifar10_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cifar10")
     subprocess.run([sys.executable, str(unpack), str(folder)], check=True, capture_output=True)
     yield folder
+
+
+@pytest.fixture(scope="session")
+def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run on a folder of small coloured pictures, `pictures` beside it; copy it before writing."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    import kilnet
+
+    folder = tmp_path_factory.mktemp("colour")
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(("blue <b>", "green", "red, dark")):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.integers(0, 170, (20, 24, 3), np.uint8)
+            pixels[:, :, 2 - channel] += 80
+            Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILNET_CACHE", str(folder / "cache"))
+        settings = {"model.c1": 6, "model.c2": 8, "model.l1": 16}
+        settings |= {"training.batch_size": 16, "optimizer.lr": 0.005}
+        hardware = {"device": "cpu", "threads": 1, "precision": "fp32", "layout": "contiguous"}
+        kilnet.train(
+            folder / "pictures",
+            epochs=8,
+            out=folder / "run",
+            settings={**settings, **{f"hardware.{key}": value for key, value in hardware.items()}},
+            progress=False,
+        )
+    yield folder / "run"
+    torch.set_num_threads(threads)

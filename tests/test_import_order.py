@@ -17,6 +17,7 @@ FLOORS = (
     ("classifier",),
     ("training",),
     ("evaluation",),
+    ("serving",),
     ("reporting",),
     ("api", "doctor"),
     ("kilnet",),  # __init__.py, which opens the public names

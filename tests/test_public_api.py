@@ -65,12 +65,15 @@ def test_public_names():
         "EarlyStopping",
         "Evaluation",
         "ImageDataset",
+        "Prediction",
+        "Predictor",
         "ResNet",
         "Run",
         "Split",
         "adopt_dataset",
         "evaluate",
         "load",
+        "predict",
         "train",
     ]
     for name in kilnet.__all__:

@@ -3,7 +3,7 @@
     import kilnet
     run = kilnet.train("cifar10", model="ConfigNet", epochs=10)
     print(kilnet.evaluate(run).accuracy)
-    classifier = kilnet.load(run)
+    print(kilnet.load(run)("cat.jpg").label)
 
 Names are imported when they are first used, so that `import kilnet` and `kilnet --help` do not wait for torch.
 """
@@ -12,12 +12,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kilnet.api.runs import Run, evaluate, load, train
+    from kilnet.api.run import Run
+    from kilnet.api.runs import evaluate, train
+    from kilnet.api.use import load, predict
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
     from kilnet.metrics import Evaluation
     from kilnet.models import ConfigNet, ConvNet, ResNet
+    from kilnet.serving.predict import Prediction, Predictor
     from kilnet.training.early_stopping import EarlyStopping
 
 __all__ = [
@@ -27,22 +30,28 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "ImageDataset",
+    "Prediction",
+    "Predictor",
     "ResNet",
     "Run",
     "Split",
     "adopt_dataset",
     "evaluate",
     "load",
+    "predict",
     "train",
 ]
 
 _HOMES = {
-    "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
+    "kilnet.api.run": ("Run",),
+    "kilnet.api.runs": ("evaluate", "train"),
+    "kilnet.api.use": ("load", "predict"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),
     "kilnet.metrics": ("Evaluation",),
     "kilnet.models": ("ConfigNet", "ConvNet", "ResNet"),
+    "kilnet.serving.predict": ("Prediction", "Predictor"),
     "kilnet.training.early_stopping": ("EarlyStopping",),
 }
 

@@ -30,11 +30,14 @@ class EvaluatedSplit:
     logits: npt.NDArray[np.float32]
 
 
-def load_run(folder: Path) -> Classifier:
-    """Load the best weights of a run, to compute as the run did.
+def load_run(folder: Path, own_model: str | None = None) -> Classifier:
+    """Load the best weights of a run, to compute as the run did; nothing in the folder is executed.
+
+    Args:
+        own_model: see `load_classifier`.
 
     Raises:
-        RunFolderError: there is no run, or it has no weights yet.
+        RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
         ConfigError: the run's device is not on this machine.
     """
     run = RunFolder(folder)
@@ -44,7 +47,7 @@ def load_run(folder: Path) -> Classifier:
     settings = Settings(
         recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run"
     )
-    return load_classifier(run.weights_path, settings)
+    return load_classifier(run.weights_path, settings, own_model)
 
 
 def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: str) -> EvaluatedSplit:
