@@ -17,9 +17,11 @@ FLOORS = (
     ("classifier",),
     ("training",),
     ("evaluation",),
+    ("inspection",),
     ("serving",),
     ("reporting",),
     ("api", "doctor"),
+    ("plots",),
     ("kilnet",),  # __init__.py, which opens the public names
     ("cli",),
     ("__main__",),

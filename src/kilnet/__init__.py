@@ -12,6 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet import plots
+    from kilnet.api.compare import RunComparison, compare
+    from kilnet.api.inspect import Inspection, inspect
+    from kilnet.api.report import report
     from kilnet.api.run import Run
     from kilnet.api.runs import evaluate, train
     from kilnet.api.use import load, predict
@@ -30,19 +34,28 @@ __all__ = [
     "EarlyStopping",
     "Evaluation",
     "ImageDataset",
+    "Inspection",
     "Prediction",
     "Predictor",
     "ResNet",
     "Run",
+    "RunComparison",
     "Split",
     "adopt_dataset",
+    "compare",
     "evaluate",
+    "inspect",
     "load",
+    "plots",
     "predict",
+    "report",
     "train",
 ]
 
 _HOMES = {
+    "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.inspect": ("Inspection", "inspect"),
+    "kilnet.api.report": ("report",),
     "kilnet.api.run": ("Run",),
     "kilnet.api.runs": ("evaluate", "train"),
     "kilnet.api.use": ("load", "predict"),
@@ -57,6 +70,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plots":
+        return import_module("kilnet.plots")
     for module, names in _HOMES.items():
         if name in names:
             return getattr(import_module(module), name)

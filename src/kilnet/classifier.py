@@ -58,13 +58,17 @@ class Classifier:
         Raises:
             DataError: dtype or shape do not fit.
         """
+        pixels = self.as_pixels(images)
+        return inference.logits(self.model, pixels, self.preprocessing, self.settings).cpu().numpy()
+
+    def as_pixels(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Return images that fit the network as a tensor, not normalised; see `logits` for what is refused."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
             raise DataError(
                 f"this network takes uint8 images of shape (n, {', '.join(map(str, self.image_shape))}), "
                 f"not {images.dtype} {images.shape}"
             )
-        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
-        return inference.logits(self.model, pixels, self.preprocessing, self.settings).cpu().numpy()
+        return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return softmax of `logits`: float32 (num_images, num_classes), each row sums to 1."""

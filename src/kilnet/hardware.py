@@ -183,7 +183,7 @@ def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> floa
     while len(times) < 6 or (sum(times) < 0.1 and len(times) < 100):
         start = time.perf_counter()
         a @ b
-        _synchronise(device)
+        synchronise(device)
         times.append(time.perf_counter() - start)
     return 2 * side**3 / min(times[1:]) / 1e9
 
@@ -245,11 +245,12 @@ def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: in
             loss = F.cross_entropy(model(images), labels)
         model.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        _synchronise(settings.device)
+        synchronise(settings.device)
         yield time.perf_counter() - start
 
 
-def _synchronise(device: str) -> None:
+def synchronise(device: str) -> None:
+    """Wait until the device has done what it was given, so that clocks can be read."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device == "mps":

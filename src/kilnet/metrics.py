@@ -266,6 +266,13 @@ class Evaluation:
         return evaluation
 
 
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> Ratios:
+    """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
+    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    probabilities: Ratios = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
 class PredictionRow(NamedTuple):
     """One image: its name, true and predicted class, the prediction's probability, and the loss in nats."""
 

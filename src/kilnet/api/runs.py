@@ -13,7 +13,7 @@ from kilnet.config import DataConfig, RunConfig, load_config
 from kilnet.data.dataset import ImageDataset, split_name
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
-from kilnet.evaluation import data_of_run, evaluate_classifier, load_run
+from kilnet.evaluation import EvaluatedSplit, data_of_run, evaluate_classifier, load_run
 from kilnet.metrics import Evaluation
 from kilnet.reporting import figures
 from kilnet.reporting.files import write_evaluation
@@ -124,20 +124,25 @@ def evaluate(
         warn(dataset, display)
         evaluated = evaluate_classifier(classifier, dataset, split)
     entry = split if is_own else f"{dataset.name} {split}"
-    evaluation = replace(evaluated.evaluation, split=entry)
+    evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))
+    record_evaluation(folder, evaluated)
     if is_own:
         calibrated(folder, classifier, dataset)
+    return evaluated.evaluation
+
+
+def record_evaluation(folder: RunFolder, evaluated: EvaluatedSplit) -> None:
+    """Write an evaluation's numbers and pictures into a run's folder; the reading of the split is counted."""
+    evaluation, images = evaluated.evaluation, evaluated.images
     with folder.locked():
-        images = evaluated.images
         write_evaluation(folder.path, evaluation, images.names, evaluated.logits, images.labels)
         plots = folder.path / "plots"
         plots.mkdir(exist_ok=True)
-        name = "-".join(entry.split())
+        name = "-".join(evaluation.split.split())
         for normalise in ("counts", "recall", "precision"):
             figure = figures.confusion_matrix(evaluation, normalise)
             figures.save(figure, plots / f"confusion-{normalise}-{name}.png")
         figures.save(figures.per_class(evaluation), plots / f"per-class-{name}.png")
-    return evaluation
 
 
 def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:

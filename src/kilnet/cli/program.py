@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import machine, runs, use
+from kilnet.cli import inspect, machine, report, runs, use
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -26,6 +26,9 @@ app = typer.Typer(
 _VERBS: dict[str, Callable[..., None]] = {
     "train": runs.train,
     "evaluate": runs.evaluate,
+    "inspect": inspect.inspect,
+    "compare": inspect.compare,
+    "report": report.report,
     "predict": use.predict,
     "data": machine.show_data,
     "doctor": machine.doctor,

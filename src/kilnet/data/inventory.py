@@ -79,10 +79,7 @@ def inspect_data(config: DataConfig, progress: Progress = silent) -> Inventory:
 def _of_dataset(dataset: ImageDataset) -> Inventory:
     splits = [dataset.split(name) for name in SPLIT_NAMES]
     labels = np.concatenate([split.labels for split in splits])
-    of_split = np.repeat(SPLIT_NAMES, [len(split) for split in splits])
-    names = [name for split in splits for name in split.names]
-    hashes = np.concatenate([content_hashes(split.images) for split in splits])
-    num_images = _count(dataset.classes, of_split, labels)
+    num_images = _count(dataset.classes, np.repeat(SPLIT_NAMES, list(map(len, splits))), labels)
     return Inventory(
         dataset.name,
         dataset.classes,
@@ -91,7 +88,7 @@ def _of_dataset(dataset: ImageDataset) -> Inventory:
         None,
         (),
         (),
-        *_find_duplicates(names, hashes, labels, of_split),
+        *duplicates(dataset, SPLIT_NAMES),
         dataset.warnings,
         _notes(num_images),
     )
@@ -144,6 +141,20 @@ def _spread(pixels: npt.NDArray[np.int64]) -> tuple[int, float, int]:
 
 
 Groups = tuple[tuple[str, ...], ...]
+
+
+def duplicates(dataset: ImageDataset, splits: Sequence[str]) -> tuple[Groups, Groups, Groups]:
+    """Return the names of equal pictures in these splits: within a class, across classes, across splits.
+
+    Pictures are equal when all pixels are, at the size in which they are trained on.
+    """
+    chosen = [dataset.split(name) for name in splits]
+    return _find_duplicates(
+        [name for split in chosen for name in split.names],
+        np.concatenate([content_hashes(split.images) for split in chosen]),
+        np.concatenate([split.labels for split in chosen]),
+        np.repeat(splits, list(map(len, chosen))),
+    )
 
 
 def _find_duplicates(

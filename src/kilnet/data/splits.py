@@ -83,3 +83,26 @@ def carve(
         taken[members[: min(num_taken, len(members) - 1 - num_further)]] = True
     in_part = taken[groups]
     return split.take(np.flatnonzero(~in_part)), split.take(np.flatnonzero(in_part))
+
+
+def folds(split: Split, num_folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """Deal the images out into folds, each class evenly; pictures with the same pixels stay together.
+
+    Returns:
+        int64 (num_images,), the fold of each image, from 0.
+
+    Raises:
+        DataError: fewer than two folds, or fewer different pictures than folds.
+    """
+    _, first, groups = np.unique(content_hashes(split.images), return_index=True, return_inverse=True)
+    if not 2 <= num_folds <= len(first):
+        raise DataError(
+            f"{num_folds} folds: must be at least 2, and no more than the {len(first)} different images"
+        )
+    order = generator(seed, "folds").permutation(len(first))
+    order = order[
+        np.argsort(split.labels[first][order], kind="stable")
+    ]  # class by class, at random within one
+    fold = np.empty(len(first), np.int64)
+    fold[order] = np.arange(len(first)) % num_folds
+    return fold[groups]

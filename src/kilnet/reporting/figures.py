@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as PlainFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kilnet.errors import InputError
@@ -23,6 +23,7 @@ from kilnet.storage import write_bytes
 Normalise = Literal["counts", "recall", "precision"]
 
 MAX_CLASSES_WITH_NUMBERS = 20
+DOTS_PER_INCH = 150
 _MAX_NAMES = 100
 _TRAIN, _VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito 2008: told apart by colour-blind readers
 _GREY = "#666666"
@@ -31,6 +32,13 @@ _MAPS: dict[Normalise, tuple[str, str]] = {
     "recall": ("Recall: where the images of a class go", "of the true class"),
     "precision": ("Precision: where the images of a prediction come from", "of the predicted class"),
 }
+
+
+class Figure(PlainFigure):
+    """A matplotlib figure that a notebook shows by itself, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self, dots_per_inch=100)
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
@@ -138,18 +146,23 @@ def per_class(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def save(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
+def save(figure: PlainFigure, path: Path, dots_per_inch: int = DOTS_PER_INCH) -> None:
     """Write `figure` as PNG; the same figure gives the same bytes.
 
     Raises:
         StorageError: the file cannot be written.
     """
+    write_bytes(path, png(figure, dots_per_inch))
+
+
+def png(figure: PlainFigure, dots_per_inch: int) -> bytes:
+    """Return `figure` as the bytes of a PNG."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         # A class name in a script the font lacks is drawn as boxes; nobody here can do more about it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(content, format="png", dpi=dots_per_inch, metadata={"Software": None})
-    write_bytes(path, content.getvalue())
+    return content.getvalue()
 
 
 def _cells(evaluation: Evaluation, normalise: Normalise) -> npt.NDArray[np.float64]:

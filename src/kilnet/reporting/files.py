@@ -48,18 +48,18 @@ def write_evaluation(
         raise StorageError(f"cannot write {target}: {error.strerror or error}") from error
 
     counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
-    _write_csv(
+    write_csv(
         target / "confusion.csv",
         ["truth \\ predicted", *evaluation.classes],
         ([name, *row] for name, row in counts),
     )
     columns = ("class", "support", "num_correct", "recall", "precision", "f1")
-    _write_csv(
+    write_csv(
         target / "per_class.csv",
         columns,
         ([row[column] for column in columns] for row in evaluation.per_class()),
     )
-    _write_csv(target / "predictions.csv", PredictionRow._fields, predictions)
+    write_csv(target / "predictions.csv", PredictionRow._fields, predictions)
     kept = read_evaluations(folder)
     num_reads = kept.get(evaluation.split, {}).get("num_reads", 0) + 1
     entry = {**evaluation.to_dict(), "num_reads": num_reads}
@@ -82,7 +82,31 @@ def read_evaluations(folder: Path) -> dict[str, dict[str, Any]]:
         raise RunFolderError(f"{path}: damaged ({error}); delete it to evaluate again") from None
 
 
-def _write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+def read_predictions(folder: Path, split: str) -> list[PredictionRow]:
+    """Return the rows of an evaluated split's predictions.csv, an image each, in the order of the split.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+    """
+    path = folder / f"evaluation-{_file_name(split)}" / "predictions.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                PredictionRow(
+                    row["name"], row["truth"], row["predicted"], float(row["confidence"]), float(row["loss"])
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
+
+
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table as RFC 4180.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(header)

@@ -1,0 +1,68 @@
+"""A run as one HTML page."""
+
+from pathlib import Path
+
+from kilnet.api.data import Data, in_memory
+from kilnet.api.run import Run
+from kilnet.api.runs import evaluate
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.sources import load_dataset
+from kilnet.errors import DataError, DownloadError
+from kilnet.evaluation import load_run
+from kilnet.reporting.files import read_evaluations
+from kilnet.reporting.page.run_page import run_page
+from kilnet.reporting.progress import ProgressDisplay
+from kilnet.storage import write_text
+from kilnet.training.run_folder import RunFolder
+
+
+def report(
+    run: Run | str | Path,
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write a run's `report.html`, one file that opens without a network, and return its path.
+
+    The page shows the test split if it has been evaluated, else the validation split, which is evaluated first where
+    it has not been. Where the run's data cannot be had, the page is without pictures and says why.
+
+    Args:
+        run: what `train` returned, or its folder.
+        data: the data that the run was trained on, if it cannot be loaded by its name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; an older page is untouched.
+    """
+    folder = RunFolder(run.folder if isinstance(run, Run) else Path(run))
+    classifier = load_run(folder.path)
+    classifier.settings.apply()
+    dataset, reason = None, ""
+    with ProgressDisplay(enabled=progress) as display:
+        try:
+            if data is None or isinstance(data, str | Path):
+                moved = {"source": None if data is None else str(data), "dir": data_dir}
+                given = {key: value for key, value in moved.items() if value is not None}
+                dataset = load_dataset(folder.config().data.model_copy(update=given), display.advance)
+            else:
+                dataset = in_memory(data, folder.config().data, display)
+            _refuse_other(dataset, folder)
+        except (DataError, DownloadError) as error:
+            dataset, reason = None, str(error)
+            display.say(f"no pictures: {reason}")
+    if dataset is not None and not read_evaluations(folder.path).keys() & {"test", "validation"}:
+        evaluate(folder.path, "validation", data=dataset, progress=progress)
+    with ProgressDisplay(enabled=progress) as display:
+        page = run_page(folder, classifier, dataset, reason, display.advance)
+    path = folder.path / "report.html"
+    with folder.locked():
+        write_text(path, page)
+    return path
+
+
+def _refuse_other(dataset: ImageDataset, folder: RunFolder) -> None:
+    if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
+        raise DataError(f"{dataset.name}: not the images that {folder.path} was trained on")

@@ -1,0 +1,105 @@
+"""kilnet inspect, kilnet compare: what is inside a run, and what two of them differ in."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import DataDirOption, JsonOption
+from kilnet.cli.output import print_json, print_rich
+
+MovedDataOption = Annotated[
+    str | None, typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
+]
+
+
+def inspect(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer", help="Convolution whose filters are drawn, by name or number from 1; default: all."
+        ),
+    ] = None,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            "--channel", help="Input channel of its filters, from 0; default: colour, or the first."
+        ),
+    ] = None,
+    all_kernels: Annotated[
+        bool, typer.Option("--all-kernels", help="Draw every input channel of every filter.")
+    ] = False,
+    columns: Annotated[int | None, typer.Option("--columns", help="Pictures in a row.")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="FILE|NAME|NUMBER",
+            help="Image to explain: a file, a name of the split, or a place in it; default: the worst mistake.",
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", help="How many samples, mistakes and suspected labels are drawn.")
+    ] = 30,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the samples.")] = 0,
+    split: Annotated[
+        str, typer.Option("--split", help="val (default), train, or test, whose reading is recorded.")
+    ] = "val",
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", metavar="K", help="Check the training labels too: K more trainings; may go on."
+        ),
+    ] = None,
+    data: MovedDataOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw filters, feature maps, attributions and mistakes, and list suspected label errors."""
+    import kilnet
+    from kilnet.reporting.inspection_tables import inspection_report
+
+    found = kilnet.inspect(
+        run,
+        layer=layer,
+        channel=channel,
+        all_kernels=all_kernels,
+        columns=columns,
+        image=image,
+        count=count,
+        seed=seed,
+        split=split,
+        num_folds=folds,
+        data=data,
+        data_dir=data_dir,
+        progress=not as_json,
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_rich(inspection_report(found.layers, found.suspects, found.num_labels_checked, found.duplicates))
+    typer.echo(f"pictures and numbers are in {run / 'plots'}: {len(found.files)} files")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another, of the same data.")],
+    split: Annotated[
+        str, typer.Option("--split", help="val (default), train, or test, whose reading is recorded.")
+    ] = "val",
+    data: MovedDataOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what two runs differ in: settings, accuracy with a paired test, single images."""
+    import kilnet
+    from kilnet.reporting.comparison import comparison_report
+
+    found = kilnet.compare(first, second, split, data=data, data_dir=data_dir, progress=not as_json)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_rich(
+            comparison_report(found.names, found.split, found.differences, found.outcome, found.disagreements)
+        )

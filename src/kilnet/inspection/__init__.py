@@ -1,0 +1,1 @@
+"""Looking inside a trained network: functions from a run to arrays."""

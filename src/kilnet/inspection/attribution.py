@@ -1,0 +1,230 @@
+"""Which parts of an image speak for a class: Grad-CAM and integrated gradients."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kilnet.classifier import Classifier
+from kilnet.config import nearest
+from kilnet.errors import InputError, ModelError
+from kilnet.inspection.passes import calls, convolution, convolutions, network_input, one_image, untouched
+
+Target = str | int | None
+
+_BATCH_SIZE = 64  # images in one backward pass
+DEFAULT_STEPS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which parts of an image speak for one class.
+
+    Attributes:
+        target: the class.
+        probability: what the network gives it, computed in fp32.
+        grad_cam: float32 (height, width), 0 to 1; None where the network has no convolution.
+        integrated_gradients: float32 (height, width), in logits.
+    """
+
+    target: str
+    probability: float
+    grad_cam: npt.NDArray[np.float32] | None
+    integrated_gradients: npt.NDArray[np.float32]
+
+
+def explain(
+    classifier: Classifier, image: npt.NDArray[np.uint8], target: Target = None, steps: int = DEFAULT_STEPS
+) -> Explanation:
+    """Attribute one class's logit to the parts of an image in both ways; see `grad_cam` and `integrated_gradients`."""
+    with untouched(classifier.model) as model, torch.no_grad():
+        probabilities = model(network_input(classifier, one_image(image)))[0].softmax(0)
+    label = int(probabilities.argmax()) if target is None else class_index(classifier, target)
+    try:
+        heat = grad_cam(classifier, image, label)
+    except ModelError:  # no convolution
+        heat = None
+    return Explanation(
+        classifier.classes[label],
+        float(probabilities[label]),
+        heat,
+        integrated_gradients(classifier, image, label, steps),
+    )
+
+
+def grad_cam(
+    classifier: Classifier,
+    image: npt.NDArray[np.uint8],
+    target: Target = None,
+    layer: str | int | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return where in an image the network finds what speaks for a class; see `grad_cams`.
+
+    Args:
+        classifier: the network.
+        image: uint8 (channels, height, width).
+        target: class by name or index; by default the predicted one.
+        layer: see `grad_cams`.
+
+    Returns:
+        float32 (height, width).
+
+    Raises:
+        InputError: there is no such class or layer.
+        DataError: the image does not fit.
+        ModelError: the network has no convolution.
+    """
+    targets = None if target is None else np.array([class_index(classifier, target)])
+    heat: npt.NDArray[np.float32] = grad_cams(classifier, one_image(image), targets, layer)[0]
+    return heat
+
+
+def grad_cams(
+    classifier: Classifier,
+    images: npt.NDArray[np.uint8],
+    targets: npt.NDArray[np.int64] | None = None,
+    layer: str | int | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return Grad-CAM heat maps: a layer's channels, weighted by how much each raises the class's logit.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+    equations 1 and 2, scaled up bilinearly. Computed in fp32; the network is unchanged afterwards.
+
+    Args:
+        classifier: the network.
+        images: uint8 (num_images, channels, height, width).
+        targets: int64 (num_images,), class indices; by default the predicted ones.
+        layer: name of a layer with output (num_images, channels, height, width), or number of a convolution. By
+            default the last layer that works at the resolution of the last convolution: it has the activation, and
+            in a residual network the shortcut, behind it.
+
+    Returns:
+        float32 (num_images, height, width), 0 to 1: the largest value of a map is 1, unless nothing in the image
+        speaks for the class, which gives 0 everywhere.
+
+    Raises:
+        InputError: there is no such layer, or it has no map of the image.
+        DataError: the images do not fit.
+        ModelError: the network has no convolution.
+    """
+    watched = _map_layer(classifier, layer)
+    size = images.shape[2:]
+    maps = [np.zeros((0, *size), np.float32)]
+    for start in range(0, len(images), _BATCH_SIZE):
+        part = slice(start, start + _BATCH_SIZE)
+        values, gradients = _with_gradients(
+            classifier, watched, images[part], None if targets is None else targets[part]
+        )
+        heat = F.relu((gradients.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True))
+        heat = F.interpolate(heat, size, mode="bilinear", align_corners=False)[:, 0]
+        largest = heat.amax((1, 2), keepdim=True)
+        maps.append((heat / torch.where(largest > 0, largest, 1.0)).cpu().numpy())
+    return np.concatenate(maps)
+
+
+def integrated_gradients(
+    classifier: Classifier,
+    image: npt.NDArray[np.uint8],
+    target: Target = None,
+    steps: int = DEFAULT_STEPS,
+) -> npt.NDArray[np.float32]:
+    """Return how much each pixel adds to a class's logit, compared with a black image.
+
+    Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", equation 3, by the midpoint rule;
+    their baseline too is the black image, so that black pixels themselves get nothing. In normalised space, summed
+    over the colours. All values together come near the logit of the image less the logit of black (completeness).
+    Computed in fp32; the network is unchanged afterwards.
+
+    Args:
+        classifier: the network.
+        image: uint8 (channels, height, width).
+        target: class by name or index; by default the predicted one.
+        steps: points on the way from black to the image.
+
+    Returns:
+        float32 (height, width), in logits; positive speaks for the class.
+
+    Raises:
+        InputError: there is no such class, or `steps` is below 1.
+        DataError: the image does not fit.
+    """
+    if steps < 1:
+        raise InputError(f"steps is {steps}; at least 1 is needed")
+    end = network_input(classifier, one_image(image))
+    start = network_input(classifier, np.zeros_like(one_image(image)))
+    label = None if target is None else class_index(classifier, target)
+    total = torch.zeros_like(end[0])
+    with untouched(classifier.model) as model:
+        if label is None:
+            with torch.no_grad():
+                label = int(model(end).argmax())
+        ways = (torch.arange(steps, device=end.device) + 0.5) / steps
+        for part in torch.split(ways, _BATCH_SIZE):
+            points = (start + part.view(-1, 1, 1, 1) * (end - start)).requires_grad_()
+            (gradients,) = torch.autograd.grad(model(points)[:, label].sum(), points)
+            total += gradients.sum(0)
+    attributions: npt.NDArray[np.float32] = (total / steps * (end - start)[0]).sum(0).cpu().numpy()
+    return attributions
+
+
+def class_index(classifier: Classifier, target: str | int) -> int:
+    """Return the index of a class given by name or index.
+
+    Raises:
+        InputError: there is no such class; the nearest is named.
+    """
+    if isinstance(target, str):
+        if target not in classifier.classes:
+            raise InputError(f"no class {target!r}{nearest(target, list(classifier.classes))}")
+        return classifier.classes.index(target)
+    if not 0 <= target < len(classifier.classes):
+        raise InputError(f"no class {target}: classes are numbered 0 to {len(classifier.classes) - 1}")
+    return int(target)
+
+
+def _map_layer(classifier: Classifier, layer: str | int | None) -> nn.Module:
+    if isinstance(layer, int):
+        return convolution(classifier, layer)[1]
+    last = convolutions(classifier)[-1][0]
+    maps = [
+        call for call in calls(classifier) if call.output_shape is not None and len(call.output_shape) == 4
+    ]
+    if layer is not None:
+        names = [call.name for call in maps if call.name]
+        if layer not in names:
+            raise InputError(f"no layer {layer!r} with a map of the image{nearest(layer, names)}")
+        return next(call.layer for call in maps if call.name == layer)
+    shapes = {call.name: call.output_shape for call in maps}
+    resolution = (shapes[last] or ())[2:]
+    alike = [call for call in maps if call.name and call.output_shape and call.output_shape[2:] == resolution]
+    return alike[-1].layer
+
+
+def _with_gradients(
+    classifier: Classifier,
+    layer: nn.Module,
+    images: npt.NDArray[np.uint8],
+    targets: npt.NDArray[np.int64] | None,
+) -> tuple[Tensor, Tensor]:
+    """Return a layer's output and the gradients of the targets' logits with respect to it."""
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        kept.append(output)
+        return output.clone()  # what follows may work in place
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        with untouched(classifier.model) as model, torch.enable_grad():
+            logits = model(network_input(classifier, images).requires_grad_())
+            labels = logits.argmax(1) if targets is None else torch.from_numpy(targets).to(logits.device)
+            (gradients,) = torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), kept[-1])
+    finally:
+        handle.remove()
+    if not gradients.isfinite().all():
+        raise ModelError(f"{classifier.model_config.name}: its gradients are NaN or infinite; train it anew")
+    return kept[-1].detach(), gradients

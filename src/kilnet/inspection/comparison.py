@@ -1,0 +1,141 @@
+"""Two networks on the same images: is one better, or is it chance?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.errors import InputError
+from kilnet.evaluation import EvaluatedSplit
+from kilnet.metrics import prediction_rows, wilson_interval
+
+
+@dataclass(frozen=True)
+class PairedOutcome:
+    """How often two networks were right on the same images.
+
+    Attributes:
+        num_both, num_first, num_second, num_neither: images that both, only the first, only the second, or neither got
+            right.
+    """
+
+    num_both: int
+    num_first: int
+    num_second: int
+    num_neither: int
+
+    @property
+    def num_images(self) -> int:
+        """Number of images."""
+        return self.num_both + self.num_first + self.num_second + self.num_neither
+
+    @property
+    def difference(self) -> float:
+        """Accuracy of the second less that of the first."""
+        return (self.num_second - self.num_first) / self.num_images
+
+    @property
+    def p_value(self) -> float:
+        """Probability of so uneven a count, or a more uneven one, if both networks were equally good.
+
+        McNemar 1947, exact and two-sided: of the images that only one of the two got right, each is the first's or the
+        second's with probability 1/2.
+        """
+        num_only_one = self.num_first + self.num_second
+        fewer = min(self.num_first, self.num_second)
+        ways = sum(math.comb(num_only_one, i) for i in range(fewer + 1))  # integers: nothing is rounded
+        p_value: float = min(1.0, 2 * ways / 2**num_only_one)
+        return p_value
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of `difference`.
+
+        Source: Newcombe 1998, "Improved Confidence Intervals for the Difference between Binomial Proportions Based on
+        Paired Data", method 10: the two Wilson intervals, combined with the correlation of the two outcomes. It stays
+        within [-1, 1] and holds for few images.
+        """
+        both, neither = self.num_both, self.num_neither
+        right_second, right_first = both + self.num_second, both + self.num_first
+        second, first = right_second / self.num_images, right_first / self.num_images
+        low_second, high_second = wilson_interval(right_second, self.num_images)
+        low_first, high_first = wilson_interval(right_first, self.num_images)
+        spread = math.prod(
+            (right_second, self.num_images - right_second, right_first, self.num_images - right_first)
+        )
+        agreement: float = both * neither - self.num_first * self.num_second
+        if agreement > 0:
+            agreement = max(agreement - self.num_images / 2, 0)  # correction for continuity
+        correlation = agreement / math.sqrt(spread) if spread else 0.0
+        below = _combined(second - low_second, high_first - first, correlation)
+        above = _combined(high_second - second, first - low_first, correlation)
+        return self.difference - below, self.difference + above
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out zero: the difference is more than chance."""
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreement:
+    """One image that one network got right and the other wrong.
+
+    Attributes:
+        image: uint8 (channels, height, width).
+        name: its name in the data set.
+        truth, first, second: the class, and what the two networks say.
+    """
+
+    image: npt.NDArray[np.uint8]
+    name: str
+    truth: str
+    first: str
+    second: str
+
+
+def paired_outcome(first: EvaluatedSplit, second: EvaluatedSplit) -> PairedOutcome:
+    """Count on how many images both, one or neither of two networks is right.
+
+    Raises:
+        InputError: they were not evaluated on the same images.
+    """
+    if first.images.names != second.images.names:
+        raise InputError("the two networks were not evaluated on the same images")
+    truth = _names(first, "truth")
+    right_first, right_second = _names(first, "predicted") == truth, _names(second, "predicted") == truth
+    return PairedOutcome(
+        int((right_first & right_second).sum()),
+        int((right_first & ~right_second).sum()),
+        int((~right_first & right_second).sum()),
+        int((~right_first & ~right_second).sum()),
+    )
+
+
+def disagreements(first: EvaluatedSplit, second: EvaluatedSplit) -> tuple[Disagreement, ...]:
+    """Return the images that one of two networks got right and the other wrong, in the order of the split."""
+    truth, says_first, says_second = (
+        _names(first, "truth"),
+        _names(first, "predicted"),
+        _names(second, "predicted"),
+    )
+    apart = np.flatnonzero((says_first == truth) != (says_second == truth))
+    images = first.images
+    return tuple(
+        Disagreement(
+            images.images[i], images.names[i], str(truth[i]), str(says_first[i]), str(says_second[i])
+        )
+        for i in apart
+    )
+
+
+def _combined(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
+
+
+def _names(evaluated: EvaluatedSplit, column: str) -> npt.NDArray[np.object_]:
+    images = evaluated.images
+    rows = prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels)
+    return np.array([getattr(row, column) for row in rows], object)

@@ -1,0 +1,125 @@
+"""One forward pass, watched: which layers ran, in which order, and on what."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from kilnet.classifier import Classifier
+from kilnet.config import nearest
+from kilnet.errors import DataError, InputError, ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer in a forward pass.
+
+    Attributes:
+        name: dotted, as in `model.named_modules()`; a layer that runs twice has two calls.
+        layer: the module.
+        output_shape: with the number of images first; None where the output is no tensor.
+    """
+
+    name: str
+    layer: nn.Module
+    output_shape: tuple[int, ...] | None
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[nn.Module]:
+    """Give the network in evaluation mode; afterwards each layer is in its own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def network_input(classifier: Classifier, images: npt.NDArray[np.uint8]) -> Tensor:
+    """Return images as the network sees them: float32, normalised, on its device.
+
+    Args:
+        classifier: the network.
+        images: uint8 (num_images, channels, height, width) of the network's `image_shape`.
+
+    Raises:
+        DataError: dtype or shape do not fit.
+    """
+    return classifier.preprocessing(classifier.as_pixels(images).to(classifier.settings.device))
+
+
+def one_image(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return (channels, height, width) as a batch of one.
+
+    Raises:
+        DataError: it is not one image.
+    """
+    if image.ndim != 3:
+        raise DataError(f"an image has the shape (channels, height, width), not {image.shape}")
+    return image[None]
+
+
+@torch.no_grad()
+def calls(classifier: Classifier) -> list[Call]:
+    """Return the calls of all layers, in the order in which they end; a black image is sent through the network."""
+    found: list[Call] = []
+
+    def note(name: str, layer: nn.Module, output: object) -> None:
+        found.append(Call(name, layer, tuple(output.shape) if isinstance(output, Tensor) else None))
+
+    handles = [
+        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
+        for name, layer in classifier.model.named_modules()
+    ]
+    try:
+        with untouched(classifier.model) as model:
+            model(network_input(classifier, np.zeros((1, *classifier.image_shape), np.uint8)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def convolutions(classifier: Classifier) -> list[tuple[str, nn.Conv2d]]:
+    """Return names and layers of all 2-d convolutions, each once, in the order in which the network runs them.
+
+    Raises:
+        ModelError: the network has none.
+    """
+    found = {call.name: call.layer for call in calls(classifier) if isinstance(call.layer, nn.Conv2d)}
+    if not found:
+        raise ModelError(
+            f"{classifier.model_config.name} runs no torch.nn.Conv2d: it has no filters, feature maps or heat maps"
+        )
+    return list(found.items())
+
+
+def convolution(classifier: Classifier, layer: str | int | None) -> tuple[str, nn.Conv2d]:
+    """Return one convolution by its name or by its number, from 1 in the order of `convolutions`; None is the first.
+
+    Raises:
+        InputError: there is no such convolution; the nearest is named.
+        ModelError: the network has no convolution.
+    """
+    known = convolutions(classifier)
+    if layer is None:
+        return known[0]
+    by_name = dict(known)
+    if str(layer) in by_name:
+        return str(layer), by_name[str(layer)]
+    try:
+        number = int(layer)
+    except ValueError:
+        raise InputError(f"no convolution {layer!r}{nearest(str(layer), list(by_name))}") from None
+    if not 1 <= number <= len(known):
+        last = len(known)
+        raise InputError(
+            f"no convolution {number}; they are numbered 1 ({known[0][0]}) to {last} ({known[-1][0]})"
+        )
+    return known[number - 1]

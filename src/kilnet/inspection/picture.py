@@ -1,0 +1,60 @@
+"""The picture that is asked for: a file, or an image of a split."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kilnet.classifier import Classifier
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.decode import decode
+from kilnet.data.resize import to_square
+from kilnet.errors import InputError, UnusableImageError
+
+
+def find_picture(
+    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str
+) -> tuple[npt.NDArray[np.uint8], str, str | None]:
+    """Return a picture as the network takes it, its name and its label.
+
+    Args:
+        classifier: the network.
+        dataset: where the split is from; a file does not need it.
+        split: its name.
+        wanted: the name of an image of the split; or else a file; or else, unless the images are named by numbers, a
+            place in the split, from 0.
+
+    Returns:
+        uint8 (channels, height, width); the name; the class name, or None for a file.
+
+    Raises:
+        InputError: there is no such image or file, or the file is no usable picture.
+    """
+    images = dataset.split(split)
+    if wanted in images.names:
+        place = images.names.index(wanted)
+    elif Path(wanted).is_file():
+        try:
+            pixels, _ = decode(Path(wanted))
+        except UnusableImageError as error:
+            raise InputError(f"{wanted}: {error}") from None
+        return _fitted(pixels, classifier.image_shape), Path(wanted).name, None
+    elif wanted.isdecimal() and not images.names[0].isdecimal():
+        place = int(wanted)
+        if place >= len(images):
+            raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
+    else:
+        raise InputError(
+            f"{wanted}: no such file, nor an image of the {split} split, where names are such as "
+            f"{', '.join(images.names[:3])}"
+        )
+    return images.images[place], images.names[place], dataset.classes[images.labels[place]]
+
+
+def _fitted(pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Bring uint8 (height, width, 3) to the network's channels and size."""
+    channels, side, _ = image_shape
+    if channels == 1:
+        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
+    return to_square(pixels, side)

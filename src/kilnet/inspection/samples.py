@@ -1,0 +1,105 @@
+"""Images with what the network said of them: some at random, the worst mistakes, those of one confusion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import nearest
+from kilnet.errors import InputError
+from kilnet.evaluation import EvaluatedSplit
+from kilnet.metrics import PredictionRow, prediction_rows
+from kilnet.seeding import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with truth and prediction.
+
+    Attributes:
+        image: uint8 (channels, height, width), as stored: no normalisation to be undone.
+        name: its name in the data set.
+        truth, predicted: class names.
+        confidence: probability of the predicted class.
+    """
+
+    image: npt.NDArray[np.uint8]
+    name: str
+    truth: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Images of one class that the network took for another.
+
+    Attributes:
+        truth, predicted: class names.
+        num_images: so many images of class `truth`, which has `num_of_class`, were taken for `predicted`.
+        samples: the most confident of them, the most confident first.
+    """
+
+    truth: str
+    predicted: str
+    num_images: int
+    num_of_class: int
+    samples: tuple[Sample, ...]
+
+
+def sample_predictions(evaluated: EvaluatedSplit, count: int = 30, seed: int = 0) -> tuple[Sample, ...]:
+    """Return images at random; more of them with the same seed begin with the same ones."""
+    order = generator(seed, "samples").permutation(len(evaluated.images))
+    return samples_at(evaluated, order[:count])
+
+
+def confident_mistakes(evaluated: EvaluatedSplit, count: int = 30) -> tuple[Sample, ...]:
+    """Return the images that the network got wrong, the most confident first."""
+    rows = _rows(evaluated)
+    wrong = np.array([i for i, row in enumerate(rows) if row.truth != row.predicted], np.int64)
+    confidence = np.array([rows[i].confidence for i in wrong])
+    return samples_at(evaluated, wrong[np.argsort(-confidence, kind="stable")][:count])
+
+
+def confused_examples(
+    evaluated: EvaluatedSplit, truth: str, predicted: str, count: int = 30
+) -> tuple[Sample, ...]:
+    """Return the images of class `truth` that the network took for `predicted`, the most confident first.
+
+    Raises:
+        InputError: there is no such class.
+    """
+    classes = evaluated.evaluation.classes
+    for name in (truth, predicted):
+        if name not in classes:
+            raise InputError(f"no class {name!r}{nearest(name, list(classes))}")
+    rows = _rows(evaluated)
+    found = [i for i, row in enumerate(rows) if (row.truth, row.predicted) == (truth, predicted)]
+    found.sort(key=lambda i: -rows[i].confidence)
+    return samples_at(evaluated, np.array(found[:count], np.int64))
+
+
+def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6) -> tuple[ConfusedPair, ...]:
+    """Return the commonest confusions, the commonest first, with up to `count` images each."""
+    evaluation = evaluated.evaluation
+    support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
+    return tuple(
+        ConfusedPair(
+            truth, predicted, number, support[truth], confused_examples(evaluated, truth, predicted, count)
+        )
+        for truth, predicted, number in evaluation.most_confused(num_pairs)
+    )
+
+
+def samples_at(evaluated: EvaluatedSplit, indices: npt.NDArray[np.int64]) -> tuple[Sample, ...]:
+    """Return the images at these places of the split, in that order."""
+    rows = _rows(evaluated)
+    return tuple(
+        Sample(evaluated.images.images[i], rows[i].name, rows[i].truth, rows[i].predicted, rows[i].confidence)
+        for i in indices
+    )
+
+
+def _rows(evaluated: EvaluatedSplit) -> list[PredictionRow]:
+    images = evaluated.images
+    return list(prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels))

@@ -1,0 +1,308 @@
+"""The page of a run, as files and numbers; test_report_page_browser.py opens it."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import kilnet
+from kilnet.cli import app
+from kilnet.errors import InputError, RunFolderError
+from kilnet.inspection.attribution import grad_cam
+from kilnet.reporting.page.album import make_album, num_images_that_fit
+from kilnet.reporting.page.build import Section, render
+from kilnet.reporting.page.search_sections import search_sections
+from kilnet.reporting.page.selection import Predictions, select
+from kilnet.reporting.page.svg import Scale, tag, ticks
+
+TINY = {
+    "model.c1": 4,
+    "model.c2": 8,
+    "model.l1": 16,
+    "training.batch_size": 16,
+    "hardware.device": "cpu",
+    "hardware.threads": 1,
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """The figures beside the page are test_reporting.py's."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kilnet.api.runs.figures", Mock())
+        yield
+    torch.set_num_threads(threads)
+
+
+def noise(num_images, seed):
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (num_images, 3, 16, 16)).astype(np.uint8)
+    return kilnet.Split(
+        images, random.integers(0, 3, num_images), tuple(f"{seed}/{i}" for i in range(num_images))
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return kilnet.ImageDataset("noise", ("a", "b", "c"), noise(60, 0), noise(40, 1), noise(50, 2))
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return kilnet.train(data, epochs=1, out=out, settings=TINY, progress=False).folder
+
+
+@pytest.fixture
+def run(tmp_path, trained):
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def album_of(page):
+    return json.loads(re.search(r'id="album">(.*?)</script>', page)[1])
+
+
+def sheet(page, name):
+    uri = re.search(rf'data-sheet="{name}" src="data:image/webp;base64,([^"]*)"', page)[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
+
+
+def test_page_shows_validation_until_the_test_split_has_been_evaluated(run, data):
+    path = kilnet.report(run, data=data, progress=False)
+    assert path == run / "report.html"
+    first = path.read_text("utf-8")
+    assert all(name.startswith("1/") for name in album_of(first)["names"])
+    assert "chosen on these images" in first
+    assert list(json.loads((run / "evaluation.json").read_text())) == ["validation"]
+
+    kilnet.evaluate(run, data=data, progress=False)
+    second = kilnet.report(run, data=data, progress=False).read_text("utf-8")
+    assert all(name.startswith("2/") for name in album_of(second)["names"])
+    assert "chosen on these images" not in second
+    assert json.loads((run / "evaluation.json").read_text())["test"]["num_reads"] == 1, (
+        "report must not evaluate"
+    )
+
+
+def test_report_never_reads_a_test_split_that_was_not_evaluated(run, data, monkeypatch):
+    monkeypatch.setattr(
+        kilnet.ImageDataset, "test", property(lambda _: pytest.fail("the test split was read"))
+    )
+    kilnet.report(run, data=data, progress=False)
+
+
+def squares(page, name):
+    """Return the pictures of a sheet by the names of their images."""
+    album, pixels = album_of(page), sheet(page, name)
+    side, places = album["side"], (divmod(place, album["columns"]) for place in range(len(album["names"])))
+    cuts = [
+        pixels[side * row : side * (row + 1), side * column : side * (column + 1)] for row, column in places
+    ]
+    return dict(zip(album["names"], cuts, strict=True))
+
+
+def test_embedded_pictures_are_the_images_and_their_heat_maps(run, data):
+    page = kilnet.report(run, data=data, progress=False).read_text("utf-8")
+    pictures = squares(page, "images")
+    assert len(pictures) == 40, "a small split is carried whole"
+    for name, square in pictures.items():
+        np.testing.assert_array_equal(square.transpose(2, 0, 1), data.validation.images[int(name[2:])])
+
+    classifier, half_a_shade = kilnet.load(run), 0.5 / 31 + 0.5 / 255
+    labels = {
+        "truth": data.validation.labels,
+        "predicted": classifier.logits(data.validation.images).argmax(1),
+    }
+    for kind, other in (("predicted", "truth"), ("truth", "predicted")):
+        for name, square in squares(page, kind).items():
+            index = int(name[2:])
+            label = labels[kind][index]
+            if kind == "truth" and label == labels[other][index]:
+                continue  # the map of the prediction is the same
+            heat = grad_cam(classifier, data.validation.images[index], int(label))
+            np.testing.assert_allclose(square[..., 0] / 255, heat, atol=half_a_shade)
+
+
+def test_picture_of_the_filters_is_their_weights(run):
+    page = kilnet.report(run, progress=False).read_text("utf-8")
+    tag = re.search(r'<img class="pixels" src="data:image/webp;base64,([^"]*)"', page)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(tag[1]))))
+    weights = kilnet.load(run).model.conv1.weight.detach().numpy()
+    scaled = (weights - weights.min()) / (weights.max() - weights.min())
+    for number, expected in enumerate(scaled):
+        left = number * (3 * 10 + 5)
+        square = pixels[:30, left : left + 30]
+        assert square.shape == (30, 30, 4)
+        np.testing.assert_allclose(
+            square[5::10, 5::10, :3] / 255, expected.transpose(1, 2, 0), atol=0.5 / 255
+        )
+        assert (square == square[5::10, 5::10].repeat(10, 0).repeat(10, 1)).all()
+
+
+def test_a_network_without_convolutions_has_a_page_too(tmp_path, data, monkeypatch):
+    (tmp_path / "flat.py").write_text(
+        "from torch import nn\n"
+        "def flat(*, image_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = {key: value for key, value in TINY.items() if not key.startswith("model.")}
+    run = kilnet.train(data, "flat:flat", epochs=1, out=tmp_path / "run", settings=settings, progress=False)
+    page = kilnet.report(run, data=data, progress=False).read_text("utf-8")
+    assert "No heat maps: flat:flat" in page
+    assert 'id="filters"' not in page
+    assert "2,307 parameters" in page
+
+
+def test_without_its_data_the_page_has_all_numbers_and_says_why_there_are_no_pictures(run, data):
+    kilnet.evaluate(run, "validation", data=data, progress=False)
+    page = kilnet.report(run, progress=False).read_text("utf-8")  # "ImageDataset" is no folder
+    assert "No pictures of the data" in page
+    assert "<img data-sheet" not in page
+    assert "Confusion matrix" in page
+
+    other = kilnet.ImageDataset("other", data.classes, data.train, noise(40, 9), data.test)
+    page = kilnet.report(run, data=other, progress=False).read_text("utf-8")
+    assert "not the images that" in page
+
+
+def test_without_data_and_evaluation_the_result_is_that_of_the_best_epoch(run):
+    page = kilnet.report(run, progress=False).read_text("utf-8")
+    assert "of 40 <bdi>validation</bdi> images right" in page
+    assert "Confusion matrix" not in page
+
+
+def test_changed_weights_are_told(run, data):
+    kilnet.evaluate(run, "validation", data=data, progress=False)
+    rows = (run / "evaluation-validation" / "predictions.csv").read_text().splitlines()
+    flipped = {"a": "b", "b": "c", "c": "a"}
+    turned = [
+        re.sub(r"^([^,]*,\w),(\w),", lambda match: f"{match[1]},{flipped[match[2]]},", row)
+        for row in rows[1:]
+    ]
+    (run / "evaluation-validation" / "predictions.csv").write_text("\n".join([rows[0], *turned]))
+    assert "The weights have changed" in kilnet.report(run, data=data, progress=False).read_text("utf-8")
+
+
+def test_bad_folders_are_one_line(tmp_path, run, data):
+    with pytest.raises(RunFolderError, match="no such run folder"):
+        kilnet.report(tmp_path / "nothing", progress=False)
+    kilnet.evaluate(run, "validation", data=data, progress=False)
+    (run / "evaluation-validation" / "predictions.csv").unlink()
+    with pytest.raises(RunFolderError, match="evaluate again"):
+        kilnet.report(run, data=data, progress=False)
+    assert not (run / "report.html").exists()
+
+
+def test_command_line_names_the_file(run):
+    outcome = CliRunner().invoke(app, ["report", str(run)])
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith(str(run / "report.html"))
+    outcome = CliRunner().invoke(app, ["report", str(run), "--json"])
+    answer = json.loads(outcome.stdout)
+    assert answer == {"report": str(run / "report.html"), "num_bytes": (run / "report.html").stat().st_size}
+
+
+def test_selection_shares_a_page_among_the_cells():
+    random = np.random.default_rng(0)
+    truth, predicted = random.integers(0, 5, 3000), random.integers(0, 5, 3000)
+    predicted[:2000] = truth[:2000]
+    confidence = random.random(3000)
+    predictions = Predictions(tuple(map(str, range(3000))), truth, predicted, confidence)
+    selection = select(predictions, 400)
+    assert len(selection.indices) <= 400
+    sizes = {len(places) for places in selection.cells.values()}
+    assert len(selection.cells) == 25
+    assert sizes == {(400 - 60) // 25}
+    for (t, p), places in selection.cells.items():
+        chosen = selection.indices[places]
+        members = np.flatnonzero((truth == t) & (predicted == p))
+        best = sorted(members, key=lambda i: confidence[i], reverse=t != p)[: len(places)]
+        assert chosen.tolist() == best
+    wrong = np.flatnonzero(truth != predicted)
+    worst = wrong[np.argsort(-confidence[wrong])][:30]
+    assert selection.indices[selection.mistakes].tolist() == worst.tolist()
+
+
+@pytest.mark.parametrize("side", [32, 200])
+def test_pictures_stay_below_five_megabytes_even_if_they_are_noise(side):
+    random = np.random.default_rng(0)
+    most = num_images_that_fit(side)
+    num_images = 3000
+    predictions = Predictions(
+        tuple(map(str, range(num_images))),
+        random.integers(0, 10, num_images),
+        random.integers(0, 10, num_images),
+        random.random(num_images),
+    )
+    selection = select(predictions, most)
+    images = random.integers(0, 256, (len(selection.indices), 3, side, side)).astype(np.uint8)
+    album = make_album("abcdefghij", predictions, selection, images)
+    assert sum(map(len, album.sheets.values())) + len(json.dumps(album.data)) < 4_500_000
+
+
+def test_text_stays_text_and_data_cannot_leave_its_script():
+    evil = "</script><script>alert(1)</script>&\"'\u2028<!--"
+    section = Section("x", evil, "images", {"hint": evil, "images": []}, {"names": [evil]})
+    page = render(evil, evil, [section])
+    assert page.count("<script") == 2, "the section's data and the page's own code"
+    assert json.loads(re.search(r'id="data-x">(.*?)</script>', page)[1]) == {"names": [evil]}
+    assert "<!--" not in page
+    with pytest.raises(ValueError, match="JSON"):
+        render("t", "s", [Section("x", "t", "images", {"hint": "", "images": []}, {"bad": float("nan")})])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 100, [0, 20, 40, 60, 80, 100]),
+        (1, 10, [2, 4, 6, 8, 10]),
+        (0.31, 0.38, [0.32, 0.34, 0.36, 0.38]),
+        (3, 3, [3]),
+    ],
+)
+def test_ticks_are_round(low, high, expected):
+    assert ticks(low, high, 5) == pytest.approx(expected)
+
+
+def test_charts_place_values_in_proportion_and_escape_names():
+    scale = Scale(10, 20, 100, 0)
+    assert [scale(10), scale(15), scale(20)] == [100, 50, 0]
+    assert tag("text", "<a & b>", class_="x", stroke_width=1.50) == (
+        '<text class="x" stroke-width="1.5">&lt;a &amp; b&gt;</text>'
+    )
+
+
+def test_a_search_of_any_values_becomes_sections():
+    trials = [
+        {
+            "number": number,
+            "values": {"lr": 10.0**-number, "on": number % 2 == 0, "<b>": ("x", "y")[number % 2]},
+            "accuracy": None if number == 2 else 0.5 + number / 10,
+            "loss": None if number == 2 else 1.0,
+            "epochs": 3,
+            "status": "failed" if number == 2 else "finished",
+        }
+        for number in range(4)
+    ]
+    page = render("search", "", search_sections(trials, {"lr": 0.75, "<b>": 0.25}, {1, 3}, 200))
+    assert "80.0%" in page
+    assert "trial 3, the best" in " ".join(page.split())
+    assert "1 of 2 others: trial 1." in page
+    assert page.count('<tr class="marked">') == 2
+    assert page.count('class="trial') == 3
+    assert "<b>" not in page.replace("<bdi>", "")
+    with pytest.raises(InputError, match="no trial"):
+        search_sections([trials[2]], {}, set(), 200)
