@@ -80,6 +80,7 @@ def test_public_names():
         "plots",
         "predict",
         "report",
+        "serve",
         "train",
     ]
     for name in kilnet.__all__:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kilnet.api.report import report
     from kilnet.api.run import Run
     from kilnet.api.runs import evaluate, train
+    from kilnet.api.serve import serve
     from kilnet.api.use import load, predict
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
@@ -49,6 +50,7 @@ __all__ = [
     "plots",
     "predict",
     "report",
+    "serve",
     "train",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "kilnet.api.report": ("report",),
     "kilnet.api.run": ("Run",),
     "kilnet.api.runs": ("evaluate", "train"),
+    "kilnet.api.serve": ("serve",),
     "kilnet.api.use": ("load", "predict"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),
