@@ -1,7 +1,9 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,37 @@ def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         )
     yield folder / "run"
     torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `kilnet serve`."""
+
+    url: str
+    port: int
+    pid: int
+
+
+@pytest.fixture(scope="session")
+def served(colour_run: Path) -> Iterator[Served]:
+    """`kilnet serve` of `colour_run` in a process of its own, which loses patience with slow clients sooner."""
+    for package in ("fastapi", "uvicorn"):
+        pytest.importorskip(package, reason="the extra `serve` is not installed")
+    program = (
+        "from kilnet.serving.server import listen, upload; listen._HEAD_SECONDS = 2; upload._BODY_SECONDS = 4; "
+        "from kilnet.cli import main; main()"
+    )
+    words = ["serve", str(colour_run), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KILNET_CACHE": str(colour_run.parent / "cache")},
+    )
+    assert process.stdout is not None
+    try:
+        url = json.loads(process.stdout.readline())["url"]
+        yield Served(url, int(url.rstrip("/").rpartition(":")[2]), process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)

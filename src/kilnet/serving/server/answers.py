@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,8 @@ def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Answer]:
     heats: dict[int, npt.NDArray[np.float32]] = {}
     if explained:
         labels = np.array([predictor.classes.index(predictions[index].label) for index in explained])
-        try:
+        with suppress(ModelError):  # it has no convolution
             heats = dict(zip(explained, grad_cams(predictor, images[explained], labels), strict=True))
-        except ModelError:  # it has no convolution
-            pass
     return [Answer(prediction, heats.get(index)) for index, prediction in enumerate(predictions)]
 
 

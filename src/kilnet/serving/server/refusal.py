@@ -28,7 +28,7 @@ class Refusal(JSONResponse):
         headers = {"connection": "close", **({"retry-after": "1"} if status == 503 else {})}
         super().__init__({"detail": reason}, status, headers)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 ASGI's
         """Send the answer, then linger."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})

@@ -1,14 +1,12 @@
 """What the JSON API takes and gives, as its OpenAPI document says it."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 
 class ClassProbability(BaseModel):
     """A class and its calibrated probability."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    name: str = Field(alias="class")
+    name: str = Field(serialization_alias="class")
     probability: float = Field(ge=0, le=1)
 
 
