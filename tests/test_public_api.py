@@ -72,6 +72,7 @@ def test_public_names():
         "Split",
         "adopt_dataset",
         "evaluate",
+        "export",
         "load",
         "predict",
         "train",

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kilnet.api.export import export
     from kilnet.api.run import Run
     from kilnet.api.runs import evaluate, train
     from kilnet.api.use import load, predict
@@ -37,12 +38,14 @@ __all__ = [
     "Split",
     "adopt_dataset",
     "evaluate",
+    "export",
     "load",
     "predict",
     "train",
 ]
 
 _HOMES = {
+    "kilnet.api.export": ("export",),
     "kilnet.api.run": ("Run",),
     "kilnet.api.runs": ("evaluate", "train"),
     "kilnet.api.use": ("load", "predict"),

@@ -11,6 +11,8 @@
     ├── DownloadError              exit 1   no mirror delivered the file
     ├── StorageError               exit 1   a file could not be written
     ├── DivergedError              exit 1   the training loss became NaN or infinite
+    ├── ProofError                 exit 1   an exported file does not answer as Kilnet does
+    ├── MissingPackageError        exit 1   an optional part of Kilnet is not installed
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
 
 Messages are one line: what is wrong, where, and what to do.
@@ -65,6 +67,14 @@ class StorageError(KilnetError):
 
 class DivergedError(KilnetError):
     """The training loss became NaN or infinite."""
+
+
+class ProofError(KilnetError):
+    """An exported file does not answer as Kilnet does; it is not kept."""
+
+
+class MissingPackageError(KilnetError):
+    """A package of an optional part of Kilnet is not installed."""
 
 
 class InterruptedRunError(KilnetError):

@@ -72,8 +72,7 @@ def train(
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
         if session.finished:
-            best = load_run(folder, session.config.model.name)
-            display.say(calibrated(session.folder, best, dataset).summary())
+            display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
         return run
 
 
@@ -126,7 +125,7 @@ def evaluate(
     entry = split if is_own else f"{dataset.name} {split}"
     evaluation = replace(evaluated.evaluation, split=entry)
     if is_own:
-        calibrated(folder, classifier, dataset)
+        calibrated(folder, dataset, own_model(run, model))
     with folder.locked():
         images = evaluated.images
         write_evaluation(folder.path, evaluation, images.names, evaluated.logits, images.labels)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import machine, runs, use
+from kilnet.cli import export, machine, runs, use
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -27,6 +27,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "train": runs.train,
     "evaluate": runs.evaluate,
     "predict": use.predict,
+    "export": export.export,
     "data": machine.show_data,
     "doctor": machine.doctor,
 }
