@@ -130,11 +130,11 @@ def test_a_run_without_calibration_gets_one_by_evaluation_and_not_on_test_images
 
 
 def test_calibration_of_other_weights_does_not_count(run):
-    classifier, dataset = load_run(run.path), dataset_of(run)
+    dataset = dataset_of(run)
     content = json.loads(run.calibration_path.read_text())
     run.calibration_path.write_text(json.dumps({**content, "weights": "0" * 64, "temperature": 9.0}))
     assert read_calibration(run) is None
-    assert calibrated(run, classifier, dataset).temperature == content["temperature"]
+    assert calibrated(run, dataset).temperature == content["temperature"]
     assert json.loads(run.calibration_path.read_text()) == content
 
 

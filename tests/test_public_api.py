@@ -75,6 +75,7 @@ def test_public_names():
         "adopt_dataset",
         "compare",
         "evaluate",
+        "export",
         "inspect",
         "load",
         "plots",

@@ -401,7 +401,7 @@ def test_those_who_left_are_not_answered():
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.8.8.8", True), ("0.0.0.0", False),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("127.8.8.8", True), ("0.0.0.0", False),  # noqa: S104
      ("::", False), ("192.168.0.3", False), ("box.local", False)],
 )  # fmt: skip
 def test_loopback_is_known(host, loopback):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilnet import plots
     from kilnet.api.compare import RunComparison, compare
+    from kilnet.api.export import export
     from kilnet.api.inspect import Inspection, inspect
     from kilnet.api.report import report
     from kilnet.api.run import Run
@@ -45,6 +46,7 @@ __all__ = [
     "adopt_dataset",
     "compare",
     "evaluate",
+    "export",
     "inspect",
     "load",
     "plots",
@@ -56,6 +58,7 @@ __all__ = [
 
 _HOMES = {
     "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.export": ("export",),
     "kilnet.api.inspect": ("Inspection", "inspect"),
     "kilnet.api.report": ("report",),
     "kilnet.api.run": ("Run",),

@@ -11,6 +11,7 @@
     ├── DownloadError              exit 1   no mirror delivered the file
     ├── StorageError               exit 1   a file could not be written
     ├── DivergedError              exit 1   the training loss became NaN or infinite
+    ├── ProofError                 exit 1   an exported file does not answer as Kilnet does
     ├── MissingPackageError        exit 1   an optional part of Kilnet is not installed
     ├── PortError                  exit 1   a server cannot listen where it was told to
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
@@ -67,6 +68,10 @@ class StorageError(KilnetError):
 
 class DivergedError(KilnetError):
     """The training loss became NaN or infinite."""
+
+
+class ProofError(KilnetError):
+    """An exported file does not answer as Kilnet does; it is not kept."""
 
 
 class MissingPackageError(KilnetError):

@@ -30,11 +30,12 @@ class EvaluatedSplit:
     logits: npt.NDArray[np.float32]
 
 
-def load_run(folder: Path, own_model: str | None = None) -> Classifier:
+def load_run(folder: Path, own_model: str | None = None, precision: str | None = None) -> Classifier:
     """Load the best weights of a run, to compute as the run did; nothing in the folder is executed.
 
     Args:
         own_model: see `load_classifier`.
+        precision: in place of the run's own.
 
     Raises:
         RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
@@ -45,7 +46,7 @@ def load_run(folder: Path, own_model: str | None = None) -> Classifier:
         raise RunFolderError(f"{folder}: no such run folder")
     recorded = run.config().hardware
     settings = Settings(
-        recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run"
+        recorded.device, precision or recorded.precision, recorded.layout, recorded.threads, "as in the run"
     )
     return load_classifier(run.weights_path, settings, own_model)
 

@@ -72,8 +72,7 @@ def train(
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
         if session.finished:
-            best = load_run(folder, session.config.model.name)
-            display.say(calibrated(session.folder, best, dataset).summary())
+            display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
         return run
 
 
@@ -127,7 +126,7 @@ def evaluate(
     evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))
     record_evaluation(folder, evaluated)
     if is_own:
-        calibrated(folder, classifier, dataset)
+        calibrated(folder, dataset, own_model(run, model))
     return evaluated.evaluation
 
 

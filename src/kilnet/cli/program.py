@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import inspect, machine, report, runs, serve, use
+from kilnet.cli import export, inspect, machine, report, runs, serve, use
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -30,6 +30,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "compare": inspect.compare,
     "report": report.report,
     "predict": use.predict,
+    "export": export.export,
     "serve": serve.serve,
     "data": machine.show_data,
     "doctor": machine.doctor,

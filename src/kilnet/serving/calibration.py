@@ -13,12 +13,15 @@ import numpy.typing as npt
 from kilnet.classifier import Classifier
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.evaluation import load_run
 from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.storage import write_json
 from kilnet.training.run_folder import RunFolder
 
 TARGET_ACCURACY = 0.95
 """Of the predictions that nobody looks at, so many are right on the validation images."""
+IN_USE = "fp32"
+"""The precision of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
 _COLDEST, _HOTTEST = 0.1, 10.0  # beyond these the validation images are too few or too easy to say
 
 
@@ -69,19 +72,20 @@ class Calibration:
         )
 
 
-def calibrated(run: RunFolder, classifier: Classifier, dataset: ImageDataset) -> Calibration:
+def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = None) -> Calibration:
     """Return the calibration of a run's present weights; fit it now and keep it in the run if there is none.
 
     Args:
-        classifier: the run's best weights.
         dataset: the run's own; its validation images are read, and no others.
+        own_model: see `load_classifier`.
 
     Raises:
-        RunFolderError, BusyError, StorageError: it cannot be kept.
+        RunFolderError, BusyError, StorageError: it cannot be made or kept.
     """
     kept = read_calibration(run)
     if kept is not None and kept.data == dataset.fingerprint:
         return kept
+    classifier = load_run(run.path, own_model, IN_USE)
     fitted = calibrate(classifier, dataset, _digest(run.weights_path))
     with run.locked():
         write_json(run.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})

@@ -16,7 +16,7 @@ from kilnet.classifier import Classifier
 from kilnet.data.walk import Problem, find_files
 from kilnet.errors import DataError
 from kilnet.evaluation import load_run
-from kilnet.serving.calibration import Calibration, read_calibration, softmax
+from kilnet.serving.calibration import IN_USE, Calibration, read_calibration, softmax
 from kilnet.serving.pictures import to_input
 from kilnet.training.run_folder import RunFolder
 
@@ -115,7 +115,7 @@ def load_predictor(folder: Path, own_model: str | None = None) -> Predictor:
     Raises:
         RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
     """
-    return calibrated_by(load_run(folder, own_model), read_calibration(RunFolder(folder)))
+    return calibrated_by(load_run(folder, own_model, IN_USE), read_calibration(RunFolder(folder)))
 
 
 def calibrated_by(classifier: Classifier, calibration: Calibration | None) -> Predictor:
