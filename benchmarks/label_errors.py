@@ -59,10 +59,7 @@ def held_out_probabilities(
 def rankings(probabilities: Probabilities, labels: Labels) -> Iterator[tuple[str, Labels]]:
     """Yield a name and all images, the most suspicious first, for each way of ranking."""
     found = label_errors(probabilities, labels)
-    of_label = probabilities[np.arange(len(labels)), labels]
-    yield f"Kilnet (suspects {found.num_suspected:,} labels)", found.ranking
-    yield "normalised margin alone", np.argsort(found.score, kind="stable")
-    yield "probability of the label alone", np.argsort(of_label, kind="stable")
+    yield f"Kilnet (suspects {len(found.suspects):,}, estimates {found.num_wrong:,.0f})", found.ranking
     if find_spec("cleanlab") is None:
         print("cleanlab is not installed: no comparison")
         return

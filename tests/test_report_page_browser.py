@@ -426,7 +426,8 @@ def test_text_has_contrast(open_page, run, scheme):
 def test_a_screen_reader_finds_its_way(page):
     """Tables have names and headings with a scope, charts and buttons names, levels go down by one."""
     nameless = page.evaluate("""[...document.querySelectorAll('th:not([scope]), svg:not([aria-label]),' +
-        'img:not([alt]), [role=img]:not([aria-label]):not(#viewer *), html:not([lang])')].map((one) => one.outerHTML)""")
+        'img:not([alt]), [role=img]:not([aria-label]):not(#viewer *), html:not([lang])')]
+        .map((one) => one.outerHTML)""")
     assert nameless == []
     assert page.evaluate(
         "[...document.querySelectorAll('table')].every((table) => table.caption || table.ariaLabel)"
@@ -487,6 +488,9 @@ def test_page_of_a_search(open_page, tmp_path):
     assert rows[0].split("\t")[0] == str(best)
     assert rows[-1].split("\t")[0] == "3", "a trial without accuracy is last"
     assert page.locator("#trials tr.marked").count() == 2
+    page.locator("#trials th button").nth(1).click()
+    rates = [float(rate) for rate in page.locator("#trials tbody td:nth-child(2)").all_inner_texts()]
+    assert rates == sorted(rates), "by size, not by letters"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate("window.hacked") is None

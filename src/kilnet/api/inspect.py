@@ -173,7 +173,7 @@ def inspect(
         files.duplicates(equal)
     worst = sorted(
         (found for group in suspects.values() for found in group),
-        key=lambda found: found.probability_of_label - found.probability_of_suggested,
+        key=lambda found: -found.probability_wrong,
     )
     return Inspection(
         opened.folder.path,

@@ -2,18 +2,16 @@
 
 from pathlib import Path
 
-from kilnet.api.data import Data, in_memory
+from kilnet.api.data import Data
+from kilnet.api.opened import folder_of, open_run
 from kilnet.api.run import Run
 from kilnet.api.runs import evaluate
-from kilnet.data.dataset import ImageDataset
-from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, DownloadError
 from kilnet.evaluation import load_run
 from kilnet.reporting.files import read_evaluations
 from kilnet.reporting.page.run_page import run_page
 from kilnet.reporting.progress import ProgressDisplay
 from kilnet.storage import write_text
-from kilnet.training.run_folder import RunFolder
 
 
 def report(
@@ -37,21 +35,15 @@ def report(
     Raises:
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
-    folder = RunFolder(run.folder if isinstance(run, Run) else Path(run))
+    folder = folder_of(run)
     classifier = load_run(folder.path)
     classifier.settings.apply()
     dataset, reason = None, ""
     with ProgressDisplay(enabled=progress) as display:
         try:
-            if data is None or isinstance(data, str | Path):
-                moved = {"source": None if data is None else str(data), "dir": data_dir}
-                given = {key: value for key, value in moved.items() if value is not None}
-                dataset = load_dataset(folder.config().data.model_copy(update=given), display.advance)
-            else:
-                dataset = in_memory(data, folder.config().data, display)
-            _refuse_other(dataset, folder)
+            dataset = open_run(run, data, data_dir, display).dataset
         except (DataError, DownloadError) as error:
-            dataset, reason = None, str(error)
+            reason = str(error)
             display.say(f"no pictures: {reason}")
     if dataset is not None and not read_evaluations(folder.path).keys() & {"test", "validation"}:
         evaluate(folder.path, "validation", data=dataset, progress=progress)
@@ -61,8 +53,3 @@ def report(
     with folder.locked():
         write_text(path, page)
     return path
-
-
-def _refuse_other(dataset: ImageDataset, folder: RunFolder) -> None:
-    if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
-        raise DataError(f"{dataset.name}: not the images that {folder.path} was trained on")

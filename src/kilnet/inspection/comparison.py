@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.errors import InputError
 from kilnet.evaluation import EvaluatedSplit
-from kilnet.metrics import prediction_rows, wilson_interval
+from kilnet.metrics import CONFIDENCE_LEVEL, prediction_rows, wilson_interval
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,19 @@ class PairedOutcome:
         McNemar 1947, exact and two-sided: of the images that only one of the two got right, each is the first's or the
         second's with probability 1/2.
         """
-        num_only_one = self.num_first + self.num_second
-        fewer = min(self.num_first, self.num_second)
-        ways = sum(math.comb(num_only_one, i) for i in range(fewer + 1))  # integers: nothing is rounded
-        p_value: float = min(1.0, 2 * ways / 2**num_only_one)
-        return p_value
+        num_only_one, fewer = self.num_first + self.num_second, min(self.num_first, self.num_second)
+        # The largest probability of the tail, and the others as parts of it: factors only, so that nothing overflows.
+        largest = math.exp(
+            math.lgamma(num_only_one + 1)
+            - math.lgamma(fewer + 1)
+            - math.lgamma(num_only_one - fewer + 1)
+            - num_only_one * math.log(2)
+        )
+        part = parts = 1.0
+        for i in range(fewer, 0, -1):
+            part *= i / (num_only_one - i + 1)
+            parts += part
+        return min(1.0, 2 * largest * parts)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -74,9 +82,8 @@ class PairedOutcome:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out zero: the difference is more than chance."""
-        low, high = self.interval
-        return low > 0 or high < 0
+        """Whether the difference is more than chance would often give: the exact test's p-value is below 5%."""
+        return self.p_value < 1 - CONFIDENCE_LEVEL
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,39 +8,54 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import Split
 from kilnet.errors import InputError
+from kilnet.metrics import softmax
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+_TEMPERATURES = np.geomspace(0.25, 8, 51)
+_SMALLEST = 1e-12  # of a probability, so that none is judged impossible
+
 
 @dataclass(frozen=True, eq=False)
 class LabelErrors:
-    """Images whose labels are suspected, the worst first.
+    """How suspicious each label of a split is.
 
     Attributes:
-        ranking: int64 (num_images,), all images, the most suspicious first.
-        num_suspected: so many of the ranking's first images are suspected.
-        score: float64 (num_images,), of each image in the order of the split; from -1, surely wrong, to 1, surely
-            right.
-        suggested: int64 (num_images,), the class that the network would give instead.
+        probability_wrong: float64 (num_images,).
+        suggested: int64 (num_images,), the most probable class but the label.
     """
 
-    ranking: Labels
-    num_suspected: int
-    score: Probabilities
+    probability_wrong: Probabilities
     suggested: Labels
+
+    @property
+    def ranking(self) -> Labels:
+        """int64 (num_images,), all images, the most suspicious first."""
+        return np.argsort(-self.probability_wrong, kind="stable")
+
+    @property
+    def suspects(self) -> Labels:
+        """int64 (num_suspects,), the images whose label is more likely wrong than right, the most suspicious first."""
+        return self.ranking[: int((self.probability_wrong > 0.5).sum())]
+
+    @property
+    def num_wrong(self) -> float:
+        """Estimated number of wrong labels; more than the suspects, since many wrong ones do not stand out."""
+        return float(self.probability_wrong.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class SuspectedLabel:
-    """One image whose label is suspected.
+    """One image whose label is more likely wrong than right.
 
     Attributes:
         image: uint8 (channels, height, width).
         split, name: where it is.
         label: the class it is labelled with.
         suggested: the class that the network would give instead.
-        probability_of_label, probability_of_suggested: by a network that was not trained on the image.
+        probability_wrong: that the label is wrong.
+        confidence: what the network gives the suggested class.
     """
 
     image: npt.NDArray[np.uint8]
@@ -48,8 +63,8 @@ class SuspectedLabel:
     name: str
     label: str
     suggested: str
-    probability_of_label: float
-    probability_of_suggested: float
+    probability_wrong: float
+    confidence: float
 
 
 def suspected_labels(
@@ -74,20 +89,22 @@ def suspected_labels(
             images.names[i],
             classes[images.labels[i]],
             classes[found.suggested[i]],
-            float(probabilities[i, images.labels[i]]),
+            float(found.probability_wrong[i]),
             float(probabilities[i, found.suggested[i]]),
         )
-        for i in found.ranking[: found.num_suspected]
+        for i in found.suspects
     )
 
 
 def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
-    """Rank labels by how much the network disagrees.
+    """Return the probability that each label is wrong.
 
-    Source: Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels". A class's threshold
-    is the mean probability that images with its label get for it (equation 2); an image whose most probable class
-    among those above their thresholds is not its label is suspected (the off-diagonal of the confident joint,
-    equation 1). They are ranked by normalised margin: the probability of the label less that of the best other class.
+    Supposes that a part of the labels has been replaced by one of the other classes at random, and that the network's
+    logits, divided by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), give
+    the true class. Part and temperature are those under which the labels are the most likely; Bayes' rule gives the
+    rest. It follows that the probability of the label alone ranks the images. The confident learning of Northcutt et
+    al. 2021 ranks as well by "self-confidence" and far worse by "normalised margin", and suspects most mistakes of a
+    weak network (benchmarks/label_errors.py).
 
     Args:
         probabilities: floating point (num_images, num_classes), of images that the network was not trained on.
@@ -98,18 +115,24 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
         raise InputError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
-    exact = probabilities.astype(np.float64)
-    rows = np.arange(len(labels))
-    of_label = exact[rows, labels]
-    others = exact.copy()
-    others[rows, labels] = -1
-    suggested = others.argmax(1)
-    score = of_label - others[rows, suggested]
+    logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
+    others = probabilities.astype(np.float64)
+    others[np.arange(len(labels)), labels] = -1
+    fits = [_fit(logits / temperature, labels) for temperature in _TEMPERATURES]
+    _, probability_wrong = max(fits, key=lambda fit: fit[0])
+    return LabelErrors(probability_wrong, others.argmax(1))
 
-    num_images = np.bincount(labels, minlength=exact.shape[1])
-    sums = np.bincount(labels, of_label, exact.shape[1])
-    thresholds = np.divide(sums, num_images, out=np.full(len(sums), np.inf), where=num_images > 0)
-    confident = np.where(exact >= thresholds, exact, -1)
-    suspected = (confident.max(1) >= 0) & (confident.argmax(1) != labels)
-    ranking = np.lexsort((score, ~suspected))
-    return LabelErrors(ranking, int(suspected.sum()), score, suggested)
+
+def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
+    """Return the labels' log-likelihood at the likeliest part of wrong ones, and each label's probability of that."""
+    right = np.maximum(softmax(logits)[np.arange(len(labels)), labels], _SMALLEST)
+    wrong = (1 - right) / (
+        logits.shape[1] - 1
+    )  # the true class is another, and this one was drawn in its place
+    gain = wrong - right
+    low, high = 0.0, 1.0
+    for _ in range(40):  # the likelihood is concave in the part: halve where its slope changes sign
+        part = (low + high) / 2
+        low, high = (part, high) if (gain / (right + part * gain)).sum() > 0 else (low, part)
+    likelihood = right + low * gain
+    return float(np.log(likelihood).sum()), low * wrong / likelihood

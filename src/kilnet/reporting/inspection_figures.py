@@ -19,7 +19,7 @@ from kilnet.reporting.labels import shorten
 from kilnet.reporting.mosaics import Band, characters_below, columns_for, fitting_scale, mosaic
 
 _RIGHT, _WRONG = "#1a6b3a", "#b3261e"
-_FILTER_PX, _MAP_PX, _IMAGE_PX = 40, 72, 136
+_FILTER_PX, _MAP_PX, _IMAGE_PX = 40, 72, 160
 _MAX_COLUMNS = 16
 _MAX_MAPS = 32  # of a layer, where several layers share a figure
 
@@ -41,10 +41,8 @@ def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
     shown = "in colour" if colour else f"channel {grid.channels[0]}" if num_channels == 1 else "all channels"
     num_filters = len(set(grid.filters))
     title = f"{shorten(grid.layer, 40)}: {num_filters} filters, {tiles.shape[1]}×{side}, {shown}"
-    black, white = ("none of a colour", "most of it") if colour else ("black", "white")
-    subtitle = (
-        f"{black}: weight {grid.low:.3g}; {white}: {grid.high:.3g}; filter 0 at the top left, row by row"
-    )
+    what = "in each colour, dark is" if colour else "black is"
+    subtitle = f"{what} {grid.low:.3g}, bright {grid.high:.3g}; filter 0 at the top left, row by row"
     return mosaic([Band(title, subtitle, tiles, columns, fitting_scale(side, _FILTER_PX))])
 
 
@@ -121,8 +119,7 @@ def confused_pairs(pairs: Sequence[ConfusedPair], title: str) -> Figure:
 def suspected_labels(suspects: Sequence[SuspectedLabel], title: str) -> Figure:
     """Draw images whose labels are suspected, with the label and what the network says instead."""
     samples = [
-        Sample(found.image, found.name, found.label, found.suggested, found.probability_of_suggested)
-        for found in suspects
+        Sample(found.image, found.name, found.label, found.suggested, found.confidence) for found in suspects
     ]
     return contact_sheet(samples, title)
 

@@ -62,11 +62,11 @@ def layers_table(rows: Sequence[LayerRow]) -> Table:
 
 def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
     """Return the suspected labels, the worst first, and what to do about them."""
-    heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
+    heading = Text(f"{len(suspects):,} of {num_checked:,} labels are more likely wrong than right", "bold")
     if not suspects:
         return Group(heading)
     table = empty_table(
-        "", ["image", "split", "label", "network says"], ["label's", "other's"], name_width=22
+        "", ["image", "split", "label", "network says"], ["confidence", "wrong"], name_width=22
     )
     table.title = None
     for found in suspects[:MAX_LINES]:
@@ -75,15 +75,13 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
             found.split,
             Text(shorten(found.label, 14)),
             Text(shorten(found.suggested, 14)),
-            percent(found.probability_of_label),
-            percent(found.probability_of_suggested),
+            percent(found.confidence),
+            percent(found.probability_wrong),
         )
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
-    parts.append(
-        Text("Look at them: a hard image is suspected too. Probabilities are those of the two classes.")
-    )
+    parts.append(Text("Look at them before you change a label: a hard image may be among them."))
     return Group(*parts)
 
 

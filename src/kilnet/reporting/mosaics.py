@@ -15,7 +15,7 @@ _TITLE = 58
 _LINE = 24  # of a caption
 _MIN_WIDTH = 720
 _TITLE_POINTS, _CAPTION_POINTS = 10, 8
-_CAPTION_CHARACTER = 10.5  # pixels
+_CAPTION_CHARACTER = 9.8  # pixels
 
 
 @dataclass(frozen=True, eq=False)

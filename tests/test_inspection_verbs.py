@@ -1,0 +1,255 @@
+"""kilnet inspect, kilnet compare and kilnet.plots on a run of the handwritten digits."""
+
+import csv
+import json
+import shutil
+import sys
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import load_file
+
+import kilnet
+from kilnet import cli
+from kilnet.config import load_config
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.sources import load_dataset
+from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.evaluation import evaluate_classifier
+from kilnet.reporting.files import read_evaluations
+
+SMALL = {
+    "model.c1": 4,
+    "model.c2": 6,
+    "model.l1": 16,
+    "data.num_train": 300,
+    "training.batch_size": 32,
+    "optimizer.lr": 0.01,
+    "hardware.device": "cpu",
+    "hardware.threads": 1,
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of the same data with different seeds, and one of other data."""
+    folder = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    for name, settings in {"a": {}, "b": {"seed": 1}, "fewer": {"data.num_train": 200}}.items():
+        kilnet.train("digits", epochs=2, settings={**SMALL, **settings}, out=folder / name, progress=False)
+    yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def run(runs, tmp_path):
+    return shutil.copytree(runs / "a", tmp_path / "run")
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Call the command line in this process: (exit code, standard output, standard error)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["kilnet", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return (done.value.code, *capfd.readouterr())
+
+    return call
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def digits():
+    return load_dataset(load_config(settings={**SMALL, "data.source": "digits"}).data)
+
+
+def test_inspect_writes_every_picture_with_its_numbers_and_reads_no_test_image(run, command, monkeypatch):
+    def refuse(_):
+        pytest.fail("the test split was read")
+
+    monkeypatch.setattr(ImageDataset, "test", property(refuse))
+    code, out, _ = command("inspect", run, "--count", 12)
+    assert code == 0
+    assert "conv4" in out
+    assert "more likely wrong than right" in out
+    plots = run / "plots"
+    pictures = {path.stem for path in plots.glob("*.png")} - {"learning-curves"}
+    assert pictures == {
+        *(f"filters-conv{n}" for n in (1, 2, 3, 4)),
+        *(f"feature-maps-{n}-conv{n}" for n in (1, 2, 3, 4)),
+        *("attribution", "samples-validation", "mistakes-validation", "confused-validation"),
+        "label-errors-validation",
+    }
+    for name in pictures:
+        assert rows(plots / f"{name}.csv") or name.startswith("label-errors"), name
+        assert Image.open(plots / f"{name}.png").width > 300
+    assert len(rows(plots / "samples-validation.csv")) == 12
+    assert not (run / "evaluation.json").exists()
+    assert not list(plots.glob(".*.tmp"))
+
+
+def test_the_numbers_are_those_of_the_network_and_the_data(run, command):
+    code, out, err = command("inspect", run, "--json", "--image", "0000", "--split", "train")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    weights = load_file(run / "weights.safetensors")
+    written = rows(run / "plots" / "filters-conv1.csv")
+    values = np.array([float(row["weight"]) for row in written], np.float32).reshape(4, 3, 3)
+    np.testing.assert_array_equal(values, weights["conv1.weight"][:, 0])
+    assert [row["name"] for row in found["layers"]][:2] == ["conv1", "conv2"]
+    assert (
+        sum(row["num_parameters"] for row in found["layers"])
+        == json.loads((run / "environment.json").read_text())["num_parameters"]
+    )
+
+    data = digits()
+    classifier = kilnet.load(run)
+    evaluated = evaluate_classifier(classifier, data, "train")
+    wrong = evaluated.logits.argmax(1) != data.train.labels
+    assert len(found["mistakes"]) == min(30, wrong.sum())
+    confidence = [sample["confidence"] for sample in found["mistakes"]]
+    assert confidence == sorted(confidence, reverse=True)
+    names = set(np.array(data.train.names)[wrong])
+    assert {sample["name"] for sample in found["mistakes"]} <= names
+    pairs = evaluated.evaluation.most_confused(5)
+    assert [(p["truth"], p["predicted"], p["num_images"]) for p in found["confused"]] == pairs
+    assert found["num_labels_checked"] == 0  # the network was trained on them
+    values = {(r["class"], r["row"], r["column"]): r for r in rows(run / "plots" / "attribution.csv")}
+    assert {name for name, _, _ in values} >= {classifier.predict(image_of(data, "0000")[None])[0]}
+
+
+def image_of(data, name):
+    return data.train.images[data.train.names.index(name)]
+
+
+def test_one_layer_and_how_it_is_drawn(run, command):
+    code, out, _ = command("inspect", run, "--layer", 2, "--all-kernels", "--columns", 8, "--json")
+    assert code == 0
+    drawn = [path for path in json.loads(out)["files"] if "filters" in path]
+    assert [path.rpartition("/")[2] for path in drawn] == ["filters-conv2.png", "filters-conv2.csv"]
+    assert len(rows(run / "plots" / "filters-conv2.csv")) == 4 * 4 * 9
+    command("inspect", run, "--layer", "conv2", "--channel", 3, "--json")
+    assert {row["channel"] for row in rows(run / "plots" / "filters-conv2.csv")} == {"3"}
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--layer", "conv8"], "did you mean conv"),
+        (["--layer", "9"], "numbered 1 (conv1) to 4 (conv4)"),
+        (["--layer", "conv1", "--channel", "7"], "no channel 7"),
+        (["--channel", "1", "--all-kernels"], "not both"),
+        (["--image", "nowhere.png"], "nowhere.png: no such file, nor an image of the validation split"),
+        (["--count", "0"], "count is 0"),
+        (["--columns", "-2"], "columns is -2"),
+        (["--split", "all"], "not all"),
+        (["--split", "tset"], "no split 'tset'"),
+        (["--folds", "1"], "1 folds"),
+        (["--data", "gone"], "gone: no such folder"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(words, part, run, command):
+    before = sorted(run.rglob("*"))
+    code, out, err = command("inspect", run, "--json", *words)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert part in err
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_file_is_explained_without_a_label(run, tmp_path):
+    colour = np.random.default_rng(0).integers(0, 256, (30, 20, 3), np.uint8)
+    Image.fromarray(colour).save(tmp_path / "mine.png")
+    found = kilnet.inspect(run, image=tmp_path / "mine.png", progress=False)
+    assert found.image == "mine.png"
+    assert len({row["class"] for row in rows(run / "plots" / "attribution.csv")}) == 1
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken.jpg: no image in one of the formats"):
+        kilnet.inspect(run, image=tmp_path / "broken.jpg", progress=False)
+
+
+def test_folds_check_the_training_labels_and_go_on(run):
+    found = kilnet.inspect(run, num_folds=2, progress=False)
+    assert found.num_labels_checked == 300 + len(digits().validation)
+    assert {suspect.split for suspect in found.suspects} <= {"train", "validation"}
+    assert any(suspect.split == "train" for suspect in found.suspects)
+    listed = rows(run / "plots" / "label-errors-train.csv")
+    assert len(listed) == sum(suspect.split == "train" for suspect in found.suspects)
+    weights = {path: path.read_bytes() for path in run.glob("folds/*/weights.safetensors")}
+    assert [path.parent.name for path in sorted(weights)] == ["1-of-2", "2-of-2"]
+    again = kilnet.inspect(run, num_folds=2, progress=False)
+    assert [suspect.name for suspect in again.suspects] == [suspect.name for suspect in found.suspects]
+    assert weights == {path: path.read_bytes() for path in weights}
+
+
+def test_reading_the_test_split_is_recorded(run, runs, tmp_path):
+    kilnet.inspect(run, split="test", progress=False)
+    assert read_evaluations(run)["test"]["num_reads"] == 1
+    other = shutil.copytree(runs / "b", tmp_path / "other")
+    found = kilnet.compare(run, other, "test", progress=False)
+    assert found.split == "test"
+    assert read_evaluations(run)["test"]["num_reads"] == 2
+    assert read_evaluations(other)["test"]["num_reads"] == 1
+
+
+def test_compare_counts_what_each_got_right(runs, command):
+    code, out, err = command("compare", runs / "a", runs / "b", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["differences"] == ["seed: 0 -> 1"]
+    data = digits().validation
+    right = [np.array(kilnet.load(runs / name).logits(data.images).argmax(1)) == data.labels for name in "ab"]
+    assert found["num_first"] == int((right[0] & ~right[1]).sum())
+    assert found["num_second"] == int((right[1] & ~right[0]).sum())
+    assert found["difference"] == pytest.approx(right[1].mean() - right[0].mean())
+    assert {one["name"] for one in found["disagreements"]} == set(np.array(data.names)[right[0] != right[1]])
+    code, out, _ = command("compare", runs / "a", runs / "b")
+    assert code == 0
+    assert "seed: 0 -> 1" in out
+    assert "McNemar" in out
+
+
+def test_runs_of_other_data_are_not_compared(runs, command):
+    code, _, err = command("compare", runs / "a", runs / "fewer", "--json")
+    assert code == 2
+    assert "not trained and validated on the same images" in err
+    with pytest.raises(RunFolderError, match="no such run folder"):
+        kilnet.compare(runs / "a", runs / "gone", progress=False)
+    with pytest.raises(DataError, match="not the images that"):
+        kilnet.inspect(
+            runs / "a",
+            data=load_dataset(load_config(settings={"data.source": "digits"}).data),
+            progress=False,
+        )
+
+
+def test_plots_are_figures_that_a_notebook_shows(runs, run):
+    kilnet.evaluate(run, progress=False)
+    for figure in (
+        kilnet.plots.learning_curves(run),
+        kilnet.plots.confusion_matrix(run),
+        kilnet.plots.per_class(run),
+        kilnet.plots.filters(run, 2, columns=2),
+        kilnet.plots.feature_maps(run, "0000", split="train"),
+        kilnet.plots.attribution(run),
+        kilnet.plots.attribution(run, "0000", target=3, split="train"),
+        kilnet.plots.sample_predictions(run, 4),
+        kilnet.plots.confident_mistakes(run, 4),
+        kilnet.plots.confused_pairs(run),
+        kilnet.plots.label_errors(run),
+    ):
+        assert Image.open(BytesIO(figure._repr_png_())).format == "PNG"
+    with pytest.raises(InputError, match="has not been evaluated"):
+        kilnet.plots.confusion_matrix(runs / "b")
+    with pytest.raises(InputError, match="num_folds"):
+        kilnet.plots.label_errors(run, split="train")
