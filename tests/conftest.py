@@ -96,7 +96,9 @@ def served(colour_run: Path) -> Iterator[Served]:
     )
     assert process.stdout is not None
     try:
-        url = json.loads(process.stdout.readline())["url"]
+        started = json.loads(process.stdout.readline())
+        assert list(started) == ["url"]
+        url = started["url"]
         yield Served(url, int(url.rstrip("/").rpartition(":")[2]), process.pid)
     finally:
         process.terminate()

@@ -5,7 +5,9 @@ import base64
 import io
 import json
 import re
+import socket
 import struct
+import sys
 import threading
 import zlib
 
@@ -14,14 +16,16 @@ import pytest
 from PIL import Image
 
 import kilnet
+from kilnet import cli
 from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import InputError
 from kilnet.inspection.attribution import grad_cam
 from kilnet.serving.pictures import to_input
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra `serve` is not installed")
 
 from kilnet.serving.server import app as serving  # noqa: E402
-from kilnet.serving.server import batching, guard, upload  # noqa: E402
+from kilnet.serving.server import batching, guard, listen, upload  # noqa: E402
 from kilnet.serving.server.batching import Batcher, QueueFullError  # noqa: E402
 from kilnet.serving.server.examples import Example, examples_of, is_at_hand  # noqa: E402
 
@@ -425,3 +429,56 @@ def test_a_network_without_convolution_answers_without_a_heat_map(tmp_path):
     assert answer["unsure"] is None
     assert answer["explanation"]["heat"] is None
     assert pixels_of(answer["explanation"]["seen"]).shape == (4, 4, 3)
+
+
+@pytest.fixture
+def refusal(monkeypatch, capfd, colour_run):
+    """Start the command line in this process with a mistake: exit code and what it says."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["kilnet", "serve", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        out, err = capfd.readouterr()
+        assert out == ""
+        return done.value.code, err
+
+    return call
+
+
+def test_port_in_use_is_one_line(refusal, colour_run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = f"kilnet: port {port} is in use; choose another with --port, 0 takes a free one\n"
+        assert refusal(colour_run, "--port", port) == (1, message)
+
+
+def test_what_cannot_be_served_is_one_line(refusal, colour_run, tmp_path, monkeypatch):
+    code, err = refusal(colour_run, "--port", 70000)
+    assert (code, err) == (2, "kilnet: --port 70000: ports are 0 to 65535\n")
+    code, err = refusal(tmp_path / "none", "--port", 0)
+    assert (code, err) == (2, f"kilnet: {tmp_path / 'none'}: no such run folder\n")
+    for name in [name for name in sys.modules if name.startswith("kilnet.serving.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    code, err = refusal(colour_run)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "pip install 'kilnet[serve]'" in err
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_a_foreign_address_is_refused(host):
+    with pytest.raises(InputError, match=rf"^--host {host}: .+"):
+        listen.bind(host, 0)
+
+
+def test_a_free_port_is_bound_and_its_url_known():
+    everywhere = "0.0.0.0"  # noqa: S104
+    urls = {
+        "127.0.0.1": "http://127.0.0.1:",
+        "localhost": "http://localhost:",
+        everywhere: "http://127.0.0.1:",
+    }
+    for host, start in urls.items():
+        with listen.bind(host, 0) as bound:
+            assert listen.url_of(bound, host) == f"{start}{bound.getsockname()[1]}/"

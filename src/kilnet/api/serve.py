@@ -50,17 +50,19 @@ def serve(
         ) from None
     if not 0 <= port <= 65535:
         raise InputError(f"--port {port}: ports are 0 to 65535")
-    predictor = load(run, model=model)
-    with listen.bind(host, port) as bound, ProgressDisplay(enabled=progress) as display:
-        examples = _examples(RunFolder(folder_of(run)), data_dir, display)
-        if predictor.calibration is None:
-            display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
-        if not guard.is_loopback(host):
-            display.say(
-                f"--host {host}: whoever can reach this machine at that address can use the network, "
-                "unencrypted and without a password"
-            )
-        name = folder_of(run).resolve().name
+    with listen.bind(host, port) as bound:
+        predictor = load(run, model=model)
+        folder = RunFolder(folder_of(run))
+        with ProgressDisplay(enabled=progress) as display:
+            examples = _examples(folder, data_dir, display)
+            if predictor.calibration is None:
+                display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
+            if not guard.is_loopback(host):
+                display.say(
+                    f"--host {host}: whoever can reach this machine at that address can use the network and see its "
+                    "examples, unencrypted and without a password"
+                )
+        name = folder.path.resolve().name
         application = app.make_app(predictor, name, examples, guard.own_names(host))
         listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
 

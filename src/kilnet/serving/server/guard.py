@@ -13,7 +13,7 @@ from time import monotonic
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kilnet.serving.server.counters import RequestCounters
-from kilnet.serving.server.refusal import Refusal
+from kilnet.serving.server.refusal import BODY_IS_READ, Refusal
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -57,9 +57,14 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *_ENCODED_HEADERS]}
             await send(message)
 
+        async def noted_receive() -> Message:
+            message = await receive()
+            scope[BODY_IS_READ] = not message.get("more_body", False)
+            return message
+
         try:
             answer = self._refusal(scope) or self._app
-            await answer(scope, receive, send_with_headers)
+            await answer(scope, noted_receive, send_with_headers)
         finally:
             path = getattr(scope.get("route"), "path", "other")
             self._counters.count(path, status, monotonic() - start)
