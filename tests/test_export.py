@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, ModelError, ProofError, RunFolderError
 from kilnet.reporting.card import SCRIPT
 from kilnet.serving import export as exporting
-from kilnet.serving.deployed import Deployed
+from kilnet.serving.deployed import Deployed, describe
 from kilnet.serving.export import readers
 from kilnet.serving.proof import Proof, Tolerance, prove
 from kilnet.serving.torch_file import TorchFile
@@ -175,6 +176,14 @@ def test_card_and_proof_lie_beside_the_file(exports):
     assert proof["sha256"] == made.sha256
     assert proof["proof"]["num_agreeing"] == made.proof.num_agreeing
     assert proof["proof"]["agreement"] == made.proof.agreement
+
+
+def test_class_names_may_be_anything(run):
+    predictor = kilnet.load(run)
+    names = ('猫 \n"it\'s"', "\udcff not utf-8", "")
+    renamed = dataclasses.replace(predictor, classes=names)
+    content = onnx_file.write_onnx(Deployed(renamed), renamed.image_shape, describe(renamed))
+    assert tuple(json.loads(onnx_file.OnnxFile(content, "x").notes["classes"])) == names
 
 
 @pytest.mark.parametrize(

@@ -229,6 +229,20 @@ def test_run_without_calibration_says_so_and_marks_nothing(command, colour_run, 
     assert json.loads(out)["unsure"] is None
 
 
+def test_run_of_a_larger_machine_with_another_device_is_used_on_this_one(colour_run, pictures, tmp_path):
+    run = shutil.copytree(colour_run, tmp_path / "run")
+    config = (run / "config.toml").read_text()
+    for mine, theirs in {'device = "cpu"': 'device = "cuda:7"', "threads = 1": "threads = 4096"}.items():
+        assert mine in config
+        config = config.replace(mine, theirs)
+    (run / "config.toml").write_text(config)
+    moved = kilnet.load(run)
+    moved.settings.apply()
+    assert moved.settings.threads <= 4096 // 8
+    expected = kilnet.load(colour_run)(pictures / "a.jpg")
+    np.testing.assert_allclose(moved(pictures / "a.jpg").probabilities, expected.probabilities, rtol=1e-4)
+
+
 def test_one_file_from_a_cold_start_imports_little(colour_run, pictures):
     code = (
         "import sys\nsys.argv = ['kilnet', 'predict', *sys.argv[1:]]\n"

@@ -44,7 +44,8 @@ def to_input(path):
 
 for path in sys.argv[2:]:
     probabilities = session.run(None, {"images": to_input(path)[None]})[0][0]
-    ranked = [{"class": classes[i], "probability": float(probabilities[i])} for i in np.argsort(-probabilities)]
+    order = np.argsort(-probabilities)
+    ranked = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
     print(json.dumps({"file": path, "classes": ranked}))
 '''
 

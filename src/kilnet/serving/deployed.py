@@ -62,7 +62,7 @@ def describe(predictor: Predictor) -> dict[str, str]:
     calibration = predictor.calibration
     threshold = None if calibration is None else calibration.threshold
     return {
-        "classes": json.dumps(predictor.classes, ensure_ascii=False),
+        "classes": json.dumps(predictor.classes),
         "channels": str(channels),
         "image_height": str(height),
         "image_width": str(width),
