@@ -1,7 +1,9 @@
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,73 @@ def cifar10_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cifar10")
     subprocess.run([sys.executable, str(unpack), str(folder)], check=True, capture_output=True)
     yield folder
+
+
+@pytest.fixture(scope="session")
+def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run on a folder of small coloured pictures, `pictures` beside it; copy it before writing."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    import kilnet
+
+    folder = tmp_path_factory.mktemp("colour")
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(("blue <b>", "green", "red, dark")):
+        (folder / "pictures" / name).mkdir(parents=True)
+        for number in range(60):
+            pixels = random.integers(0, 170, (20, 24, 3), np.uint8)
+            pixels[:, :, 2 - channel] += 80
+            Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILNET_CACHE", str(folder / "cache"))
+        settings = {"model.c1": 6, "model.c2": 8, "model.l1": 16}
+        settings |= {"training.batch_size": 16, "optimizer.lr": 0.005}
+        hardware = {"device": "cpu", "threads": 1, "precision": "fp32", "layout": "contiguous"}
+        kilnet.train(
+            folder / "pictures",
+            epochs=8,
+            out=folder / "run",
+            settings={**settings, **{f"hardware.{key}": value for key, value in hardware.items()}},
+            progress=False,
+        )
+    yield folder / "run"
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running `kilnet serve`."""
+
+    url: str
+    port: int
+    pid: int
+
+
+@pytest.fixture(scope="session")
+def served(colour_run: Path) -> Iterator[Served]:
+    """`kilnet serve` of `colour_run` in a process of its own, which loses patience with slow clients sooner."""
+    for package in ("fastapi", "uvicorn"):
+        pytest.importorskip(package, reason="the extra `serve` is not installed")
+    program = (
+        "from kilnet.serving.server import listen, upload; listen._HEAD_SECONDS = 2; upload._BODY_SECONDS = 4; "
+        "from kilnet.cli import main; main()"
+    )
+    words = ["serve", str(colour_run), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KILNET_CACHE": str(colour_run.parent / "cache")},
+    )
+    assert process.stdout is not None
+    try:
+        started = json.loads(process.stdout.readline())
+        assert list(started) == ["url"]
+        url = started["url"]
+        yield Served(url, int(url.rstrip("/").rpartition(":")[2]), process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)

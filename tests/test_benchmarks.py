@@ -1,12 +1,14 @@
 """The benchmarks run, and both sides of each do the same work."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import kilnet
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
 
@@ -55,3 +57,20 @@ def test_every_ranking_of_labels_has_all_images():
     probabilities = random.dirichlet(np.full(4, 0.3), 300)
     for _, ranking in load("label_errors").rankings(probabilities, random.integers(0, 4, 300)):
         assert sorted(ranking) == list(range(300))
+
+
+def test_inference_compares_the_same_answers(colour_run, tmp_path):
+    pytest.importorskip("onnxscript")
+    inference = load("inference")
+    run = shutil.copytree(colour_run, tmp_path / "run")
+    for name in ("onnx", "int8"):
+        kilnet.export(run, name, progress=False)
+    compared = inference.classifiers(run, 1)
+    images = np.random.default_rng(0).integers(0, 256, (70, *kilnet.load(run).image_shape), np.uint8)
+    exact = compared["kilnet fp32"](images)
+    for name, classify in compared.items():
+        np.testing.assert_allclose(
+            classify(images), exact, atol=1e-5 if "fp32" in name else 0.15, err_msg=name
+        )
+    speeds = inference.measure(compared, images, 2)
+    assert all(len(values) == 2 and min(values) > 0 for values in speeds.values())

@@ -19,6 +19,7 @@ FLOORS = (
     ("training",),
     ("evaluation",),
     ("inspection", "tuning"),
+    ("serving",),
     ("reporting",),
     ("api", "doctor"),
     ("plots",),

@@ -69,6 +69,7 @@ def test_the_folder_holds_what_is_promised(tmp_path):
     folder = run.folder
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
         ".lock",
+        "calibration.json",
         "config.toml",
         "environment.json",
         "history.csv",

@@ -3,7 +3,7 @@
     import kilnet
     run = kilnet.train("cifar10", model="ConfigNet", epochs=10)
     print(kilnet.evaluate(run).accuracy)
-    classifier = kilnet.load(run)
+    print(kilnet.load(run)("cat.jpg").label)
 
 Names are imported when they are first used, so that `import kilnet` and `kilnet --help` do not wait for torch.
 """
@@ -14,16 +14,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilnet import plots
     from kilnet.api.compare import RunComparison, compare
+    from kilnet.api.export import export
     from kilnet.api.finetuning import finetune
     from kilnet.api.inspect import Inspection, inspect
     from kilnet.api.report import report
-    from kilnet.api.runs import Run, evaluate, load, train
+    from kilnet.api.run import Run
+    from kilnet.api.runs import evaluate, train
     from kilnet.api.searches import HyperSearch, Search, promote, tune
+    from kilnet.api.serve import serve
+    from kilnet.api.use import load, predict
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
     from kilnet.data.dataset import ImageDataset, Split
     from kilnet.metrics import Evaluation
     from kilnet.models import ConfigNet, ConvNet, FastNet, ResNet
+    from kilnet.serving.predict import Prediction, Predictor
     from kilnet.training.early_stopping import EarlyStopping
 
 __all__ = [
@@ -36,6 +41,8 @@ __all__ = [
     "HyperSearch",
     "ImageDataset",
     "Inspection",
+    "Prediction",
+    "Predictor",
     "ResNet",
     "Run",
     "RunComparison",
@@ -44,12 +51,15 @@ __all__ = [
     "adopt_dataset",
     "compare",
     "evaluate",
+    "export",
     "finetune",
     "inspect",
     "load",
     "plots",
+    "predict",
     "promote",
     "report",
+    "serve",
     "train",
     "tune",
 ]
@@ -58,14 +68,19 @@ _HOMES = {
     "kilnet.api.finetuning": ("finetune",),
     "kilnet.api.searches": ("HyperSearch", "Search", "promote", "tune"),
     "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.export": ("export",),
     "kilnet.api.inspect": ("Inspection", "inspect"),
     "kilnet.api.report": ("report",),
-    "kilnet.api.runs": ("Run", "evaluate", "load", "train"),
+    "kilnet.api.run": ("Run",),
+    "kilnet.api.runs": ("evaluate", "train"),
+    "kilnet.api.serve": ("serve",),
+    "kilnet.api.use": ("load", "predict"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),
     "kilnet.data.dataset": ("ImageDataset", "Split"),
     "kilnet.metrics": ("Evaluation",),
     "kilnet.models": ("ConfigNet", "ConvNet", "FastNet", "ResNet"),
+    "kilnet.serving.predict": ("Prediction", "Predictor"),
     "kilnet.training.early_stopping": ("EarlyStopping",),
 }
 

@@ -100,15 +100,20 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
     write_tensors(path, classifier.model.state_dict(), description)
 
 
-def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
+def load_classifier(path: Path, settings: Settings | None = None, own_model: str | None = None) -> Classifier:
     """Read weights that `save_classifier` wrote; nothing in the file is executed.
+
+    A description may name any function that can be imported as the network's builder, and its arguments too:
+    whoever wrote the file would choose what runs here. So a builder outside `kilnet.models` is called only if
+    the caller names it.
 
     Args:
         path: a `weights.safetensors`.
         settings: how to compute; by default fp32 on the best device there is.
+        own_model: "package.module:builder", the caller's own, if the weights are of one.
 
     Raises:
-        RunFolderError: the file is missing, damaged, or not Kilnet's.
+        RunFolderError: the file is missing, damaged, or not Kilnet's, or names a builder that the caller did not.
     """
     try:
         tensors, description = read_tensors(path)
@@ -130,6 +135,11 @@ def load_classifier(path: Path, settings: Settings | None = None) -> Classifier:
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
         raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
+    if ":" in config.name and config.name != own_model:
+        raise RunFolderError(
+            f"{path}: its network is {config.name}, code outside Kilnet that loading would run; "
+            f"if it is yours, name it: --model {config.name}"
+        )
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
     model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
     try:

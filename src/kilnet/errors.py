@@ -12,6 +12,9 @@
     ├── StorageError               exit 1   a file could not be written
     ├── DivergedError              exit 1   the training loss became NaN or infinite
     ├── WorkerError                exit 1   a search has no worker, or no trial that succeeds
+    ├── ProofError                 exit 1   an exported file does not answer as Kilnet does
+    ├── MissingPackageError        exit 1   an optional part of Kilnet is not installed
+    ├── PortError                  exit 1   a server cannot listen where it was told to
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
 
 Messages are one line: what is wrong, where, and what to do.
@@ -70,6 +73,18 @@ class DivergedError(KilnetError):
 
 class WorkerError(KilnetError):
     """No worker of a search can be started, or none of its trials succeeds."""
+
+
+class ProofError(KilnetError):
+    """An exported file does not answer as Kilnet does; it is not kept."""
+
+
+class MissingPackageError(KilnetError):
+    """A package of an optional part of Kilnet is not installed."""
+
+
+class PortError(KilnetError):
+    """A server cannot listen where it was told to."""
 
 
 class InterruptedRunError(KilnetError):

@@ -1,5 +1,7 @@
 """A trained run, held against images it has not seen."""
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import numpy.typing as npt
 from kilnet.classifier import Classifier, load_classifier, match_classes
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.errors import DataError, RunFolderError
-from kilnet.hardware import Settings
+from kilnet.errors import ConfigError, DataError, RunFolderError
+from kilnet.hardware import Settings, resolve_device
 from kilnet.metrics import Evaluation
 from kilnet.training.run_folder import RunFolder
 
@@ -30,21 +32,30 @@ class EvaluatedSplit:
     logits: npt.NDArray[np.float32]
 
 
-def load_run(folder: Path) -> Classifier:
-    """Load the best weights of a run, to compute as the run did.
+def load_run(folder: Path, own_model: str | None = None, precision: str | None = None) -> Classifier:
+    """Load the best weights of a run, to compute as the run did; nothing in the folder is executed.
+
+    Where the run's device is not on this machine, the best one that is computes in fp32 instead.
+
+    Args:
+        own_model: see `load_classifier`.
+        precision: in place of the run's own.
 
     Raises:
-        RunFolderError: there is no run, or it has no weights yet.
-        ConfigError: the run's device is not on this machine.
+        RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
     """
     run = RunFolder(folder)
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: no such run folder")
     recorded = run.config().hardware
-    settings = Settings(
-        recorded.device, recorded.precision, recorded.layout, recorded.threads, "as in the run"
-    )
-    return load_classifier(run.weights_path, settings)
+    settings: Settings | None = None
+    with suppress(ConfigError):
+        device = resolve_device(recorded.device)
+        threads = min(recorded.threads, os.cpu_count() or 1)  # it may have been a larger machine
+        settings = Settings(
+            device, precision or recorded.precision, recorded.layout, threads, "as in the run"
+        )
+    return load_classifier(run.weights_path, settings, own_model)
 
 
 def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: str) -> EvaluatedSplit:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from kilnet.api.data import Data
 from kilnet.api.inspect import explanations, picture_to_explain
-from kilnet.api.opened import OpenedRun, folder_of, one_split, open_run
-from kilnet.api.runs import Run
+from kilnet.api.opened import OpenedRun, one_split, open_run
+from kilnet.api.run import Run, folder_of, own_model
 from kilnet.errors import InputError
 from kilnet.evaluation import EvaluatedSplit, load_run
 from kilnet.inspection import features, samples
@@ -26,13 +26,14 @@ from kilnet.reporting import figures, inspection_figures
 from kilnet.reporting.figures import Figure, Normalise
 from kilnet.reporting.files import read_evaluations
 from kilnet.reporting.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
 
 AnyRun = Run | str | Path
 
 
 def learning_curves(run: AnyRun) -> Figure:
     """Draw loss and accuracy of training and validation by epoch."""
-    return figures.learning_curves([asdict(record) for record in folder_of(run).history()])
+    return figures.learning_curves([asdict(record) for record in RunFolder(folder_of(run)).history()])
 
 
 def confusion_matrix(run: AnyRun, split: str = "test", normalise: Normalise = "counts") -> Figure:
@@ -54,7 +55,7 @@ def filters(
     columns: int | None = None,
 ) -> Figure:
     """Draw the filters of a convolution, by name or by number from 1; see `kilnet.inspection.filters.filters`."""
-    grid = filters_of.filters(load_run(folder_of(run).path), layer, channel, all_kernels)
+    grid = filters_of.filters(load_run(folder_of(run), own_model(run, None)), layer, channel, all_kernels)
     return inspection_figures.filters(grid, columns)
 
 
@@ -129,7 +130,7 @@ def _evaluated(run: AnyRun, split: str, data: Data | None) -> EvaluatedSplit:
 
 
 def _evaluation(run: AnyRun, split: str) -> Evaluation:
-    folder, split = folder_of(run).path, one_split(split)
+    folder, split = folder_of(run), one_split(split)
     entries = read_evaluations(folder)
     if split not in entries:
         raise InputError(f"{folder}: the {split} split has not been evaluated; kilnet evaluate does that")

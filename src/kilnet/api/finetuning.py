@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from kilnet.api.data import Data, located
-from kilnet.api.runs import Run, train_as
+from kilnet.api.run import Run, own_model
+from kilnet.api.runs import train_as
 from kilnet.config import change
 from kilnet.errors import RunFolderError
 from kilnet.training.run_folder import RunFolder
@@ -29,6 +30,7 @@ def finetune(
     anew: bool = False,
     settings: Mapping[str, Any] | None = None,
     data: Data | None = None,
+    model: str | None = None,
     out: str | Path | None = None,
     progress: bool = True,
 ) -> Run:
@@ -44,6 +46,8 @@ def finetune(
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
         data: if the parent's data cannot be loaded by its name.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
         out: run folder; by default beside the parent, or `finetuned` in the search.
         progress: whether to show progress on standard error.
 
@@ -53,6 +57,13 @@ def finetune(
     given = Path(run) if isinstance(run, str | Path) else run.folder
     parent, parent_folder, name = _parent(given)
     parent_config = RunFolder(parent).config()
+    name_of_model = parent_config.model.name
+    named = own_model(run, model) if isinstance(run, Run | str | Path) else model
+    if ":" in name_of_model and named != name_of_model:
+        raise RunFolderError(
+            f"{parent}: its network is {name_of_model}, code outside Kilnet; if it is yours, name it: "
+            f"--model {name_of_model}"
+        )
     lr = lr if lr is not None else min(LR, LR_FACTOR * parent_config.optimizer.lr)
     changes = {
         "training.epochs": epochs,

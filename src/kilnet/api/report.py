@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from kilnet.api.data import Data
-from kilnet.api.opened import folder_of, open_run
-from kilnet.api.runs import Run, evaluate
+from kilnet.api.opened import open_run
+from kilnet.api.run import Run, own_model
+from kilnet.api.runs import evaluate
 from kilnet.api.searches import Search
 from kilnet.errors import DataError, DownloadError
 from kilnet.evaluation import load_run
@@ -14,6 +15,7 @@ from kilnet.reporting.page.run_page import run_page
 from kilnet.reporting.page.search_page import search_page
 from kilnet.reporting.progress import ProgressDisplay
 from kilnet.storage import write_text
+from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import Summary, summarise
 
@@ -23,6 +25,7 @@ def report(
     *,
     data: Data | None = None,
     data_dir: str | None = None,
+    model: str | None = None,
     progress: bool = True,
 ) -> Path:
     """Write `report.html` of a run or a search, one file that opens without a network, and return its path.
@@ -35,6 +38,8 @@ def report(
         run: what `train` or `tune` returned, or the folder of a run or a search.
         data: the data that the run was trained on, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
         progress: whether to show progress on standard error.
 
     Raises:
@@ -43,7 +48,9 @@ def report(
     path = Path(run) if isinstance(run, str | Path) else run.folder
     if SearchFolder(path).exists:
         return _report_search(path)
-    return _report_run(path, data, data_dir, progress)
+    return _report_run(
+        path, data, data_dir, None if isinstance(run, Search) else own_model(run, model), progress
+    )
 
 
 def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
@@ -66,19 +73,21 @@ def _report_search(path: Path) -> Path:
     return path / "report.html"
 
 
-def _report_run(path: Path, data: Data | None, data_dir: str | None, progress: bool) -> Path:
-    folder = folder_of(path)
-    classifier = load_run(path)
+def _report_run(
+    path: Path, data: Data | None, data_dir: str | None, model: str | None, progress: bool
+) -> Path:
+    folder = RunFolder(path)
+    classifier = load_run(path, model)
     classifier.settings.apply()
     dataset, reason = None, ""
     with ProgressDisplay(enabled=progress) as display:
         try:
-            dataset = open_run(path, data, data_dir, display).dataset
+            dataset = open_run(path, data, data_dir, display, model).dataset
         except (DataError, DownloadError) as error:
             reason = str(error)
             display.say(f"no pictures: {reason}")
     if dataset is not None and not read_evaluations(path).keys() & {"test", "validation"}:
-        evaluate(path, "validation", data=dataset, progress=progress)
+        evaluate(path, "validation", data=dataset, model=model, progress=progress)
     with ProgressDisplay(enabled=progress) as display:
         page = run_page(folder, classifier, dataset, reason, display.advance)
     with folder.locked():

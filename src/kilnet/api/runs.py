@@ -1,14 +1,14 @@
-"""Training a run, evaluating it, loading it."""
+"""Training a run, evaluating it."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from kilnet import models
 from kilnet.api.data import Data, in_memory, located, requested, warn
-from kilnet.classifier import Classifier
+from kilnet.api.run import Run, folder_of, own_model
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, split_name
 from kilnet.data.sources import load_dataset
@@ -18,30 +18,9 @@ from kilnet.metrics import Evaluation
 from kilnet.reporting import figures
 from kilnet.reporting.files import write_evaluation
 from kilnet.reporting.progress import ProgressDisplay
-from kilnet.training.loop import EpochRecord
+from kilnet.serving.calibration import calibrated
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A training run on disk.
-
-    Attributes:
-        folder: its run folder.
-        config: complete.
-        history: a record an epoch.
-        best: the record whose weights are kept.
-        num_validation: images behind each validation accuracy.
-        finished: whether there is nothing left to train.
-    """
-
-    folder: Path
-    config: RunConfig
-    history: tuple[EpochRecord, ...]
-    best: EpochRecord
-    num_validation: int
-    finished: bool
 
 
 def train(
@@ -96,6 +75,8 @@ def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool) ->
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
+        if session.finished:
+            display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
         return run
 
 
@@ -105,6 +86,7 @@ def evaluate(
     *,
     data: Data | None = None,
     data_dir: str | None = None,
+    model: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Evaluate a run's best weights, and write numbers and pictures into its folder.
@@ -118,13 +100,15 @@ def evaluate(
             which is the default there.
         data: other data with the same class names.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
         progress: whether to show progress on standard error.
 
     Raises:
         KilnetError: see `kilnet.errors`.
     """
-    folder = RunFolder(run.folder if isinstance(run, Run) else Path(run))
-    classifier = load_run(folder.path)
+    folder = RunFolder(folder_of(run))
+    classifier = load_run(folder.path, own_model(run, model))
     classifier.settings.apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None or isinstance(data, str | Path):
@@ -145,6 +129,8 @@ def evaluate(
     entry = split if is_own else f"{dataset.name} {split}"
     evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))
     record_evaluation(folder, evaluated)
+    if is_own:
+        calibrated(folder, dataset, own_model(run, model))
     return evaluated.evaluation
 
 
@@ -160,15 +146,6 @@ def record_evaluation(folder: RunFolder, evaluated: EvaluatedSplit) -> None:
             figure = figures.confusion_matrix(evaluation, normalise)
             figures.save(figure, plots / f"confusion-{normalise}-{name}.png")
         figures.save(figures.per_class(evaluation), plots / f"per-class-{name}.png")
-
-
-def load(run: Run | str | Path) -> Classifier:
-    """Load the best weights of a run with its classes and preprocessing; nothing in the folder is executed.
-
-    Raises:
-        RunFolderError: there is no run, or it has no weights yet.
-    """
-    return load_run(run.folder if isinstance(run, Run) else Path(run))
 
 
 def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:

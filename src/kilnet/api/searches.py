@@ -220,13 +220,16 @@ def tune(
         display.follow()
     summary = search.summary()
     winner = summary.winner_folder
-    if finetune:
-        winner = finetuning.finetune(search.folder, data=search.data, progress=progress).folder
     if winner is None:
         raise RunFolderError(f"{search.folder}: the search has no winner")
+    model = RunFolder(winner).config().model.name  # which the caller has named, or chosen from the table
+    if finetune:
+        winner = finetuning.finetune(search.folder, data=search.data, model=model, progress=progress).folder
     read = read_evaluations(winner).get("test")  # by the same call before
     evaluation = (
-        Evaluation.from_dict(read) if read else evaluate(winner, "test", data=search.data, progress=progress)
+        Evaluation.from_dict(read)
+        if read
+        else evaluate(winner, "test", data=search.data, model=model, progress=progress)
     )
     return Search(search.folder, summary, winner, evaluation)
 

@@ -30,6 +30,11 @@ ImageSizeOption = Annotated[
 BadImageOption = Annotated[
     str | None, typer.Option("--on-bad-image", help="What a file that is no usable image does: fail or skip.")
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+OwnModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="The run's package.module:builder, if its network is your own code."),
+]
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import inspect, machine, report, runs, searches
+from kilnet.cli import export, inspect, machine, report, runs, searches, serve, use
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -32,6 +32,9 @@ _VERBS: dict[str, Callable[..., None]] = {
     "inspect": inspect.inspect,
     "compare": inspect.compare,
     "report": report.report,
+    "predict": use.predict,
+    "export": export.export,
+    "serve": serve.serve,
     "data": machine.show_data,
     "doctor": machine.doctor,
 }

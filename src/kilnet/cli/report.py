@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption
+from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption
 from kilnet.cli.output import print_json, print_rich
 
 
@@ -18,6 +18,7 @@ def report(
         typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved."),
     ] = None,
     data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write report.html, one page in one file that opens without a network; a search is printed as well."""
@@ -33,7 +34,7 @@ def report(
         if as_json:
             print_json(summary.to_dict() | {"test": None, "report": None})
         return
-    path = kilnet.report(run, data=data, data_dir=data_dir, progress=not as_json)
+    path = kilnet.report(run, data=data, data_dir=data_dir, model=model, progress=not as_json)
     num_bytes = path.stat().st_size
     if as_json:
         told = {"report": str(path), "num_bytes": num_bytes}

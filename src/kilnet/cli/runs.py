@@ -14,7 +14,9 @@ from kilnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     ModelOption,
+    OwnModelOption,
     RecipeOption,
+    RunArgument,
     SeedOption,
     SettingsOption,
     given,
@@ -22,7 +24,7 @@ from kilnet.cli.options import (
 from kilnet.cli.output import print_json, print_rich
 
 if TYPE_CHECKING:
-    from kilnet.api.runs import Run
+    from kilnet.api.run import Run
 
 
 def train(
@@ -61,20 +63,21 @@ def train(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: RunArgument,
     split: Annotated[
         str | None,
         typer.Option("--split", help="test (default), val or train; for other data all (default)."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Other data with the same class names.")] = None,
     data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run's best weights; the test split is read here and nowhere else."""
     import kilnet
     from kilnet.reporting.tables import evaluation_report
 
-    evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, progress=not as_json)
+    evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:
         print_json(evaluation.to_dict())
     else:

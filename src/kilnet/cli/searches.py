@@ -14,6 +14,7 @@ from kilnet.cli.options import (
     ImageSizeOption,
     JsonOption,
     ModelOption,
+    OwnModelOption,
     RecipeOption,
     SeedOption,
     SettingsOption,
@@ -127,6 +128,7 @@ def finetune(
         bool, typer.Option("--anew", help="Begin with random weights, not the parent's.")
     ] = False,
     settings: SettingsOption = None,
+    model: OwnModelOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: beside the parent.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,6 +145,7 @@ def finetune(
             patience=patience,
             anew=anew,
             settings=parse_settings(settings or []),
+            model=model,
             out=out,
             progress=not as_json,
         ),

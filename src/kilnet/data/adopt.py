@@ -81,6 +81,26 @@ def adopt_dataset(
     return ImageDataset(name, classes, *completed)
 
 
+def to_pixels(image: Any) -> npt.NDArray[np.uint8]:
+    """Return a picture in memory as uint8 (height, width, 1 or 3); see `adopt_dataset` for what it may be.
+
+    Raises:
+        DataError: it is no image.
+    """
+    if isinstance(image, Image.Image):
+        if image.mode in ("1", "L") and not image.has_transparency_data:
+            return np.asarray(image.convert("L"))[:, :, None]
+        return to_rgb(image)
+    is_tensor = hasattr(image, "detach")
+    try:
+        pixels = np.asarray(image.detach().cpu() if is_tensor else image)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"a {type(image).__name__} is no image; give Pillow images, arrays or tensors"
+        ) from None
+    return _to_bytes(_channels_last(pixels, is_tensor))
+
+
 def _read(where: str, pairs: PairDataset) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
     images, labels = [], []
     for index in range(len(pairs)):
@@ -90,7 +110,7 @@ def _read(where: str, pairs: PairDataset) -> tuple[list[npt.NDArray[np.uint8]], 
         except (TypeError, ValueError):
             raise DataError(f"{where}: item {index} is no (image, label) pair") from None
         try:
-            images.append(_to_pixels(image))
+            images.append(to_pixels(image))
             labels.append(_to_label(label))
         except DataError as error:
             raise DataError(f"{where}: item {index}: {error}") from None
@@ -107,22 +127,6 @@ def _to_label(label: Any) -> int:
     if number < 0:
         raise DataError(f"label {number} is negative; labels count from 0")
     return number
-
-
-def _to_pixels(image: Any) -> npt.NDArray[np.uint8]:
-    """Return uint8 (height, width, 1 or 3)."""
-    if isinstance(image, Image.Image):
-        if image.mode in ("1", "L") and not image.has_transparency_data:
-            return np.asarray(image.convert("L"))[:, :, None]
-        return to_rgb(image)
-    is_tensor = hasattr(image, "detach")
-    try:
-        pixels = np.asarray(image.detach().cpu() if is_tensor else image)
-    except (TypeError, ValueError, RuntimeError):
-        raise DataError(
-            f"a {type(image).__name__} is no image; give Pillow images, arrays or tensors"
-        ) from None
-    return _to_bytes(_channels_last(pixels, is_tensor))
 
 
 def _channels_last(pixels: npt.NDArray[Any], is_tensor: bool) -> npt.NDArray[Any]:

@@ -30,6 +30,7 @@ class RunFolder:
     history.csv       a line an epoch, nothing in it depends on the clock
     timing.csv        seconds and images a second of each epoch
     weights.safetensors  the best epoch's, with classes and preprocessing
+    calibration.json  temperature and threshold of these weights, fitted on validation
     state/            to go on from
     """
 
@@ -40,6 +41,7 @@ class RunFolder:
         self.history_path = path / "history.csv"
         self.timing_path = path / "timing.csv"
         self.weights_path = path / "weights.safetensors"
+        self.calibration_path = path / "calibration.json"
         self.state_path = path / "state" / "state.safetensors"
 
     @property

@@ -68,7 +68,7 @@ class TrainingSession:
         self._refuse_low_resolutions(model, config)
         if not self.folder.has_state:
             if config.training.initial_weights == "parent":
-                self._start_from(Path(config.parent or ""), model)
+                self._start_from(config, model)
             else:
                 models.prepare(model, self._some_images(config.seed))
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -157,8 +157,11 @@ class TrainingSession:
             except ModelError as error:
                 raise ModelError(f"training.low_resolution: {error}") from None
 
-    def _start_from(self, parent: Path, model: torch.nn.Module) -> None:
-        classifier = load_classifier(RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1))
+    def _start_from(self, config: RunConfig, model: torch.nn.Module) -> None:
+        parent = Path(config.parent or "")
+        classifier = load_classifier(
+            RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1), config.model.name
+        )
         if classifier.classes != self._dataset.classes:
             raise RunFolderError(f"{parent}: its classes are not those of {self._dataset.name}")
         try:

@@ -88,16 +88,16 @@ def _train(job: dict[str, Any], channel: _Channel) -> None:
                 told = monotonic()
                 _tell_step(record, channel)
     if job["judge"]:
-        _judge(folder, dataset)
+        _judge(folder, dataset, session.config.model.name)
 
 
 def _tell_step(record: StepRecord, channel: _Channel) -> None:
     channel.send("step", step=record.step, num_steps=record.num_steps)
 
 
-def _judge(folder: Path, dataset: ImageDataset) -> None:
+def _judge(folder: Path, dataset: ImageDataset, model: str) -> None:
     """Write correct.npy: bool (num_validation,), whether the kept weights are right."""
-    evaluated = evaluate_classifier(load_run(folder), dataset, "validation")
+    evaluated = evaluate_classifier(load_run(folder, model), dataset, "validation")
     content = io.BytesIO()
     np.save(content, evaluated.logits.argmax(1) == evaluated.images.labels)
     write_bytes(folder / "correct.npy", content.getvalue())

@@ -1,0 +1,39 @@
+"""kilnet export: a run as one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
+from kilnet.cli.output import print_json
+
+
+def export(
+    run: RunArgument,
+    output: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="onnx, torch (torch.export), or int8 (ONNX).")
+    ] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The file; default: in RUN/exports/.")
+    ] = None,
+    data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Export a run as one file, which is kept only if it answers as Kilnet does."""
+    from kilnet.api.export import export
+
+    made = export(run, output, out=out, data_dir=data_dir, model=model, progress=not as_json)
+    if as_json:
+        print_json(made.to_dict())
+        return
+    proof, allowed = made.proof, made.proof.tolerance
+    typer.echo(f"{made.path}: {made.num_bytes / 1e6:.2f} MB, proved on {made.images}, run by {made.runtime}")
+    typer.echo(f"same class             {proof.agreement:.2%} (at least {allowed.agreement:.2%})")
+    typer.echo(f"largest difference     {proof.largest_difference:.2g} (at most {allowed.difference:g})")
+    typer.echo(
+        f"accuracy lost          {100 * proof.accuracy_lost:.2f} points (at most {100 * allowed.accuracy_lost:.2f}, "
+        "or one image)"
+    )
+    typer.echo(f"how to use it: {made.path.with_name('README.md')}")

@@ -1,0 +1,152 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize_scalar
+from torch.nn import functional as F
+
+import kilnet
+from kilnet.config import load_config
+from kilnet.data.sources import load_dataset
+from kilnet.errors import RunFolderError
+from kilnet.evaluation import load_run
+from kilnet.metrics import Evaluation
+from kilnet.serving.calibration import (
+    calibrated,
+    fit_temperature,
+    read_calibration,
+    sure_threshold,
+)
+from kilnet.training.run_folder import RunFolder
+
+RANDOM = np.random.default_rng(0)
+
+
+def drawn(temperature, num_images=4000, num_classes=5):
+    """Logits of a network that is right as often as softmax(logits / temperature) says."""
+    logits = RANDOM.normal(0, 2, (num_images, num_classes))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (probabilities.cumsum(1) > RANDOM.random((num_images, 1))).argmax(1)
+    return (logits * temperature).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_temperature_is_found_again_and_is_the_optimisers(temperature):
+    logits, labels = drawn(temperature)
+    fitted = fit_temperature(logits, labels)
+    assert fitted == pytest.approx(temperature, rel=0.1)
+
+    def loss(t):
+        return F.cross_entropy(torch.from_numpy(logits).double() / t, torch.from_numpy(labels)).item()
+
+    reference = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-8})
+    assert fitted == pytest.approx(reference.x, rel=1e-5)
+    logged = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([logged], line_search_fn="strong_wolfe", max_iter=100, tolerance_grad=1e-12)
+
+    def closure():
+        optimiser.zero_grad()
+        value = F.cross_entropy(torch.from_numpy(logits).double() / logged.exp(), torch.from_numpy(labels))
+        value.backward()
+        return value
+
+    optimiser.step(closure)
+    assert fitted == pytest.approx(logged.exp().item(), rel=1e-5)
+
+
+def test_temperature_mends_the_calibration_error():
+    logits, labels = drawn(3.0)
+    fitted = fit_temperature(logits, labels)
+    names = tuple("abcde")
+    before = Evaluation.from_logits("v", names, logits, labels)
+    after = Evaluation.from_logits("v", names, logits / fitted, labels)
+    assert before.calibration_error > 0.15
+    assert after.calibration_error < 0.03
+    assert after.loss < before.loss
+    np.testing.assert_array_equal(after.confusion, before.confusion)
+
+
+def test_temperature_where_the_images_cannot_tell():
+    labels = np.array([0, 1, 0])
+    right = np.array([[5.0, 0.0], [0.0, 3.0], [1.0, 0.9]])
+    assert fit_temperature(right, labels) == 1.0
+    assert fit_temperature(-right, labels) == 10.0  # worse than chance: as unsure as it may be
+    assert fit_temperature(np.array([[0.1, 0.0], [0.0, 0.1], [0.0, 1e-4]]), labels) == 0.1
+    assert fit_temperature(1e4 * right, np.array([0, 1, 1])) == 10.0  # no overflow
+
+
+def by_hand(confidence, correct, target):
+    enough = [t for t in confidence if correct[confidence >= t].mean() >= target]
+    return min(enough) if enough else None
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("target", [0.5, 0.8, 0.95])
+def test_threshold_is_the_lowest_that_keeps_the_target(seed, target):
+    random = np.random.default_rng(seed)
+    confidence = random.integers(1, 12, 40) / 12  # many are equal
+    correct = random.random(40) < confidence
+    assert sure_threshold(confidence, correct, target) == by_hand(confidence, correct, target)
+
+
+def test_threshold_that_nothing_reaches():
+    assert sure_threshold(np.array([0.9, 0.8]), np.array([False, True]), 0.95) is None
+
+
+@pytest.fixture
+def run(colour_run, tmp_path):
+    return RunFolder(shutil.copytree(colour_run, tmp_path / "run"))
+
+
+def dataset_of(run):
+    return load_dataset(load_config(run.config_path).data)
+
+
+def test_training_calibrates_on_the_validation_images(run):
+    kept = read_calibration(run)
+    dataset = dataset_of(run)
+    logits = load_run(run.path).logits(dataset.validation.images)
+    labels = dataset.validation.labels
+    assert kept.temperature == fit_temperature(logits, labels)
+    scaled = logits.astype(float) / kept.temperature
+    after = Evaluation.from_logits("validation", dataset.classes, scaled, labels)
+    assert (kept.loss_after, kept.calibration_error_after) == (after.loss, after.calibration_error)
+    assert kept.loss_after <= kept.loss_before
+    assert kept.data == dataset.fingerprint
+    confidence = np.exp(scaled) / np.exp(scaled).sum(1, keepdims=True)
+    sure = confidence.max(1) >= kept.threshold - 1e-9
+    assert (kept.num_sure, kept.num_sure_correct) == (sure.sum(), (sure & (logits.argmax(1) == labels)).sum())
+    assert kept.num_sure_correct / kept.num_sure >= 0.95
+
+
+def test_a_run_without_calibration_gets_one_by_evaluation_and_not_on_test_images(run):
+    kept = read_calibration(run)
+    run.calibration_path.unlink()
+    assert read_calibration(run) is None
+    kilnet.evaluate(run.path, "validation", progress=False)
+    assert read_calibration(run) == kept
+
+
+def test_calibration_of_other_weights_does_not_count(run):
+    dataset = dataset_of(run)
+    content = json.loads(run.calibration_path.read_text())
+    run.calibration_path.write_text(json.dumps({**content, "weights": "0" * 64, "temperature": 9.0}))
+    assert read_calibration(run) is None
+    assert calibrated(run, dataset).temperature == content["temperature"]
+    assert json.loads(run.calibration_path.read_text()) == content
+
+
+@pytest.mark.parametrize(
+    "change", [{"temperature": 0.0}, {"temperature": "1"}, {"threshold": 3.0}, {"weights": None}, None]
+)
+def test_damaged_calibration_is_refused_with_what_to_do(run, change):
+    content = json.loads(run.calibration_path.read_text())
+    if change and None in change.values():
+        content = {}
+    elif change:
+        content |= change
+    run.calibration_path.write_text(json.dumps(content) if change else "{")
+    with pytest.raises(RunFolderError, match="delete it"):
+        read_calibration(run)

@@ -1,0 +1,238 @@
+"""The page of `kilnet serve` in headless Chromium; skipped where there is no browser."""
+
+import base64
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import kilnet
+from kilnet.inspection.attribution import grad_cam
+from kilnet.serving.pictures import to_input
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
+expect = sync_api.expect
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HOSTILE = "<img src=x onerror=window.hacked=1>.png"
+# Drops files as a person would: the page's own handlers see a DataTransfer.
+DROP = """([element, files]) => {
+    const transfer = new DataTransfer();
+    for (const [name, content] of files) {
+        const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+        transfer.items.add(new File([bytes], name));
+    }
+    for (const kind of ['dragenter', 'dragover', 'drop'])
+        element.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        try:
+            browser = playwright.chromium.launch(executable_path=path)
+        except sync_api.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, served):
+    """Opens the page; afterwards nothing may have run, been complained about or asked of another server."""
+    opened = []
+
+    def open_it(**options):
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        page = context.new_page()
+        complaints, requests = [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        opened.append((context, page, complaints, requests))
+        page.goto(served.url)
+        expect(page.locator("#example-list button").last).to_be_visible()
+        return page
+
+    yield open_it
+    for context, page, complaints, requests in opened:
+        assert page.evaluate("window.hacked") is None
+        assert [text for text in complaints if "status of 415" not in text] == []
+        assert [url for url in requests if not url.startswith((served.url, "data:", "blob:"))] == []
+        context.close()
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A picture of each class, and a file that is none, whose name wants to be more."""
+    random = np.random.default_rng(3)
+    paths = []
+    for channel, name in ((0, "one.png"), (1, "two.jpg"), (2, "three.webp")):
+        pixels = random.integers(0, 120, (30, 50, 3), np.uint8)
+        pixels[:, :, channel] += 120
+        Image.fromarray(pixels).save(tmp_path / name)
+        paths.append(tmp_path / name)
+    (tmp_path / HOSTILE).write_text("no picture")
+    return [*paths, tmp_path / HOSTILE]
+
+
+def cards(page):
+    """The results by the name of the picture: what stands on the card."""
+    found = page.locator("#results .card").all()
+    return {card.locator(".name").inner_text(): card.locator(".said").inner_text() for card in found}
+
+
+def test_several_are_picked_at_once_and_one_cannot_be_used(page, files, colour_run):
+    page.set_input_files("#files", files)
+    expect(page.locator("#status")).to_have_text("3 pictures classified, 1 could not be used.")
+    predictor, shown = kilnet.load(colour_run), cards(page)
+    for path in files[:3]:
+        lines = shown[path.name].splitlines()
+        prediction = predictor(path)
+        assert lines[0].startswith(f"{prediction.label} {prediction.confidence:.1%}")
+        assert ("unsure" in lines[0]) == prediction.unsure
+        text = " ".join(lines[1:])
+        for name, value in zip(prediction.classes, prediction.probabilities, strict=True):
+            assert re.search(rf"{re.escape(name)}\s+{value:.1%}", text), text
+    assert "cannot be used: no image in one of the formats" in shown[HOSTILE]
+    assert page.locator(".card img[src=x], .card b").count() == 0
+
+
+def test_bars_are_as_long_as_probabilities(page, files, colour_run):
+    page.set_input_files("#files", files[0])
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    widths = page.locator(".track").evaluate_all(
+        "tracks => tracks.map(one => one.firstChild.getBoundingClientRect().width / one.getBoundingClientRect().width)"
+    )
+    np.testing.assert_allclose(widths, kilnet.load(colour_run)(files[0]).probabilities, atol=0.01)
+
+
+@pytest.mark.parametrize("place", ["#drop", "footer"])
+def test_dropped_anywhere(page, files, place):
+    content = [(path.name, base64.b64encode(path.read_bytes()).decode()) for path in files[:2]]
+    page.locator(place).evaluate("(element, files) => (" + DROP + ")([element, files])", content)
+    expect(page.locator("#status")).to_have_text("2 pictures classified.")
+    assert list(cards(page)) == ["two.jpg", "one.png"], "the newest is first"
+    assert not page.locator("#drop.over").count()
+
+
+def inferno(values):
+    anchors = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
+    return np.stack([np.interp(values, np.linspace(0, 255, 5), channel) for channel in anchors.T], -1)
+
+
+def enlarged(pixels, resampling):
+    return np.asarray(Image.fromarray(pixels).resize((256, 256), resampling)).astype(float)
+
+
+def test_overlay_is_the_heat_map_over_what_the_network_sees(page, files, colour_run):
+    page.set_input_files("#files", files[0])
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    predictor = kilnet.load(colour_run)
+    image = to_input(files[0], predictor.image_shape)
+    pixels = page.locator(".looked canvas").evaluate("""(canvas) => {
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        return [...data].filter((_, i) => i % 4 < 3);
+    }""")
+    overlay = np.array(pixels, float).reshape(256, 256, 3)
+    grey = enlarged(image.transpose(1, 2, 0).copy(), Image.Resampling.NEAREST) @ [0.299, 0.587, 0.114]
+    heat = enlarged((255 * grad_cam(predictor, image)).astype(np.uint8), Image.Resampling.BILINEAR)
+    difference = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat))).mean()
+    upside_down = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat[::-1, ::-1]))).mean()
+    assert difference < 8 < upside_down
+    assert "what spoke for" in page.locator(".looked canvas").get_attribute("aria-label")
+
+
+def test_too_large_is_said_without_sending(page, tmp_path):
+    (tmp_path / "large.png").write_bytes(bytes(21 * 2**20))
+    sent = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.set_input_files("#files", tmp_path / "large.png")
+    expect(page.locator(".verdict")).to_have_text("cannot be used: 21 MB, more than 20 MB")
+    assert "POST" not in sent
+
+
+def test_examples_show_the_truth(page):
+    button = page.locator("#example-list button").nth(1)
+    truth = button.locator("bdi, span").last.inner_text()
+    button.click()
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    verdict = page.locator(".verdict").inner_text()
+    assert "✓ right" in verdict or f"✗ truth {truth}" in verdict
+    page.click("#clear")
+    expect(page.locator("#status")).to_have_text("None yet.")
+    assert cards(page) == {}
+
+
+def test_keyboard_alone_is_enough(page, files):
+    def focused(what):
+        return page.evaluate(f"document.activeElement.{what}")
+
+    page.keyboard.press("Tab")
+    assert focused("id") == "files"
+    outline = page.evaluate("getComputedStyle(document.querySelector('label.button')).outlineStyle")
+    assert outline == "solid", "one must see where one is"
+    with page.expect_file_chooser() as chosen:
+        page.keyboard.press("Space")
+    chosen.value.set_files(files[1])
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('#example-list button')")
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("2 pictures classified.")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if focused("id") == "clear":
+            break
+    page.keyboard.press("Space")
+    expect(page.locator("#status")).to_have_text("None yet.")
+    assert focused("id") == "files", "focus is not lost with the button"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone_with_contrast_and_names_for_screen_readers(open_page, files, scheme):
+    page = open_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.set_input_files("#files", files)
+    expect(page.locator("#status")).to_have_text("3 pictures classified, 1 could not be used.")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    small = "[...document.querySelectorAll('button, label.button')].filter(b => b.getBoundingClientRect().height < 44)"
+    assert page.evaluate(f"{small}.length") == 0, "a finger needs room"
+    low = page.evaluate("""() => {
+        const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+        const luminance = ([r, g, b]) => {
+            const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+            return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+        };
+        const background = (element) => {
+            for (; element; element = element.parentElement) {
+                const colour = channels(getComputedStyle(element).backgroundColor);
+                if (colour.length === 3 || colour[3] === 1) return colour;
+            }
+            return [255, 255, 255];
+        };
+        const hasText = ({ childNodes }) => [...childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
+        return [...document.querySelectorAll('body *')]
+            .filter((element) => element.checkVisibility() && hasText(element))
+            .map((element) => {
+                const colours = [channels(getComputedStyle(element).color), background(element)];
+                const [dark, light] = colours.map(luminance).sort((a, b) => a - b);
+                return [element.outerHTML.slice(0, 80), (light + 0.05) / (dark + 0.05)];
+            })
+            .filter(([, ratio]) => ratio < 4.5);  // WCAG 2.2, 1.4.3
+    }""")
+    assert low == []
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    nameless = "img:not([alt]), [role=img]:not([aria-label]), html:not([lang]), button:empty"
+    assert page.locator(nameless).locator("visible=true").count() == 0
+    assert page.get_by_role("status").count() == 1
+    assert page.get_by_role("button", name="example: green").count() >= 1

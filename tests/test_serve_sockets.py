@@ -1,0 +1,219 @@
+"""`kilnet serve` as a process: what only a real socket shows."""
+
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+
+
+def picture(seed=0):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def connected(served):
+    connection = socket.create_connection(("127.0.0.1", served.port), timeout=20)
+    connection.settimeout(20)
+    return connection
+
+
+def received(connection):
+    """Everything until the server hangs up."""
+    content = b""
+    try:
+        while part := connection.recv(2**16):
+            content += part
+    except ConnectionResetError:
+        pass
+    return content
+
+
+def head(served, *lines, length=None):
+    lines = [*lines, *([] if length is None else [f"Content-Length: {length}"])]
+    start = ["POST /api/predict HTTP/1.1", f"Host: 127.0.0.1:{served.port}", "Content-Type: image/png"]
+    return "\r\n".join([*start, *lines, "", ""]).encode()
+
+
+def is_alive(served):
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    connection.request("POST", "/api/predict", picture(), OCTETS)
+    return connection.getresponse().status == 200
+
+
+def test_declared_too_large_is_413_before_a_byte_of_it(served):
+    with connected(served) as connection:
+        connection.sendall(head(served, length=10**12))
+        start = time.monotonic()
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close" in answer
+    assert time.monotonic() - start < 5
+    assert is_alive(served)
+
+
+def test_whoever_asks_first_is_told_before_sending(served):
+    with connected(served) as connection:
+        connection.sendall(head(served, "Expect: 100-continue", length=10**9))
+        assert received(connection).startswith(b"HTTP/1.1 413 "), "not 100 Continue"
+
+
+def test_endless_chunks_are_413_and_cut_off(served):
+    """Far less is taken than the sender has; where reading stops, sending fails."""
+    with connected(served) as connection:
+        connection.sendall(head(served, "Transfer-Encoding: chunked"))
+        block = b"%x\r\n%s\r\n" % (2**20, bytes(2**20))
+        num_sent = 0
+        try:
+            while num_sent < 400:
+                connection.sendall(block)
+                num_sent += 1
+        except OSError:
+            pass
+        assert num_sent < 200, "20 MB are read, 64 MB thrown away; the rest fills buffers"
+    assert is_alive(served)
+
+
+def test_a_little_too_large_is_told_to_clients_that_send_first_and_read_then(served):
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
+    connection.request("POST", "/api/predict", bytes(25 * 2**20), OCTETS)
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)) == (413, {"detail": "more than 20 MB"})
+
+
+def test_a_slow_head_is_hung_up_on(served):
+    with connected(served) as connection:
+        start = time.monotonic()
+        connection.settimeout(0.2)
+        open_still = True
+        for byte in b"GET / HTTP/1.1\r\nX: " + 100 * b"a":
+            try:
+                connection.sendall(bytes([byte]))
+                open_still = connection.recv(1) != b""
+            except TimeoutError:
+                continue
+            except OSError:
+                open_still = False
+            if not open_still:
+                break
+    assert not open_still
+    assert 1 < time.monotonic() - start < 10
+
+
+def test_silence_is_hung_up_on_also_between_requests(served):
+    for first in (b"", f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n\r\nG".encode()):
+        with connected(served) as connection:
+            connection.sendall(first)
+            start = time.monotonic()
+            answer = received(connection)
+        assert answer.count(b"HTTP/1.1 200 ") == bool(first)
+        assert 1 < time.monotonic() - start < 10
+
+
+def test_a_slow_body_is_408_and_others_are_served_meanwhile(served):
+    with connected(served) as connection:
+        connection.sendall(head(served, length=1000))
+        start = time.monotonic()
+        for _ in range(3):
+            connection.sendall(b"x")
+            time.sleep(0.3)
+            assert is_alive(served)
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert 3 < time.monotonic() - start < 15
+
+
+def test_a_hundred_idle_connections_keep_nobody_out(served):
+    idle = [connected(served) for _ in range(100)]
+    try:
+        assert is_alive(served)
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Host: evil.example"], 421),
+        (["Host: 127.0.0.1", "Host: 127.0.0.1"], 400),
+        ([], 400),
+        (["Host: 127.0.0.1", "Origin: http://evil.example"], 403),
+        (["Host: 127.0.0.1", "Origin: null"], 403),
+        (["Host: 127.0.0.1", "Origin: http://127.0.0.1"], 200),
+    ],
+)
+def test_host_and_origin_on_the_wire(served, lines, status):
+    content = picture()
+    start = [
+        "POST /api/predict HTTP/1.1",
+        *lines,
+        "Content-Type: image/png",
+        f"Content-Length: {len(content)}",
+    ]
+    with connected(served) as connection:
+        connection.sendall("\r\n".join([*start, "Connection: close", "", ""]).encode() + content)
+        assert received(connection).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(
+    "target", ["/../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/weights.safetensors", "//etc/passwd"]
+)
+def test_raw_paths_lead_nowhere(served, target):
+    """As they are; HTTP clients tidy them up before sending."""
+    with connected(served) as connection:
+        request = f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"root:" not in answer
+
+
+@pytest.fixture
+def command(colour_run):
+    """Start the command line; everything is ended afterwards."""
+    processes = []
+
+    def start(*words):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kilnet", "serve", str(colour_run), *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "KILNET_CACHE": str(colour_run.parent / "cache")},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_ctrl_c_ends_it_and_another_host_says_what_that_means(command):
+    process = command("--host", "0.0.0.0", "--port", 0)  # noqa: S104
+    url = process.stdout.readline().split()[0]
+    port = int(url.rstrip("/").rpartition(":")[2])
+    assert url == f"http://127.0.0.1:{port}/"
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read() == b'{"status":"ok"}'  # and the connection stays open
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert err.startswith("--host 0.0.0.0: whoever can reach this machine")
+    assert err.count("\n") == 1, "no traceback"
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
