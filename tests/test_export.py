@@ -345,6 +345,10 @@ VERBS = {
     "predict": lambda run: list(kilnet.predict(run, ["cat.png"])),
     "evaluate": lambda run: kilnet.evaluate(run, "validation", progress=False),
     "export": lambda run: kilnet.export(run, "torch", progress=False),
+    "inspect": lambda run: kilnet.inspect(run, progress=False),
+    "compare": lambda run: kilnet.compare(run, run, progress=False),
+    "report": lambda run: kilnet.report(run, progress=False),
+    "serve": lambda run: kilnet.serve(run, port=0, progress=False),
 }
 
 
@@ -370,6 +374,22 @@ def test_a_run_cannot_choose_what_is_imported(run, verb, model, tmp_path, monkey
         kilnet.load(tmp_path / "hostile", model=model["name"])
     assert marker.exists(), "it would have shown"
     sys.modules.pop("evil", None)
+
+
+def test_a_configuration_cannot_choose_what_is_imported_either(run, tmp_path, monkeypatch):
+    """Checking labels by `inspect --folds` trains from it."""
+    marker = tmp_path / "executed"
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    copy = shutil.copytree(run, tmp_path / "hostile")
+    text = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(text.replace('name = "ConfigNet"', 'name = "evil:build"'))
+    for verb in (*VERBS.values(), lambda run: kilnet.inspect(run, num_folds=2, progress=False)):
+        with pytest.raises(
+            RunFolderError, match=r"config.toml: its network is evil:build.* --model evil:build"
+        ):
+            verb(copy)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -401,5 +421,7 @@ def test_a_network_of_ones_own_is_used_when_it_is_named(run, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     model = {"name": "ownnets:Mine", "c1": 6, "c2": 8, "l1": 16}
     own = kilnet.load(hostile(run, tmp_path, model=model), model="ownnets:Mine")
+    with pytest.raises(RunFolderError, match="--model ownnets:Mine"):
+        kilnet.load(tmp_path / "hostile")
     images = RANDOM.integers(0, 256, (2, *own.image_shape), np.uint8)
     np.testing.assert_array_equal(own.logits(images), kilnet.load(run).logits(images))

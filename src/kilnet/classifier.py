@@ -131,11 +131,7 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
         raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
-    if ":" in config.name and config.name != own_model:
-        raise RunFolderError(
-            f"{path}: its network is {config.name}, code outside Kilnet that loading would run; "
-            f"if it is yours, name it: --model {config.name}"
-        )
+    refuse_unnamed(config, own_model, path)
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
     model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
     try:
@@ -145,6 +141,19 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
             f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
         ) from None
     return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings)
+
+
+def refuse_unnamed(config: ModelConfig, own_model: str | None, where: Path) -> None:
+    """Refuse a network that a file chose, is code outside Kilnet, and was not named by the caller.
+
+    Raises:
+        RunFolderError: it is.
+    """
+    if ":" in config.name and config.name != own_model:
+        raise RunFolderError(
+            f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
+            f"if it is yours, name it: --model {config.name}"
+        )
 
 
 def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.classifier import Classifier, load_classifier, match_classes
+from kilnet.classifier import Classifier, load_classifier, match_classes, refuse_unnamed
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, DataError, RunFolderError
@@ -47,7 +47,9 @@ def load_run(folder: Path, own_model: str | None = None, precision: str | None =
     run = RunFolder(folder)
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: no such run folder")
-    recorded = run.config().hardware
+    config = run.config()
+    refuse_unnamed(config.model, own_model, run.config_path)  # it may be trained from again
+    recorded = config.hardware
     settings: Settings | None = None
     with suppress(ConfigError):
         device = resolve_device(recorded.device)

@@ -15,7 +15,7 @@ from pathlib import Path
 from kilnet.api.data import Data
 from kilnet.api.inspect import explanations, picture_to_explain
 from kilnet.api.opened import OpenedRun, folder_of, one_split, open_run
-from kilnet.api.run import Run
+from kilnet.api.run import Run, own_model
 from kilnet.errors import InputError
 from kilnet.evaluation import EvaluatedSplit, load_run
 from kilnet.inspection import features, samples
@@ -54,7 +54,9 @@ def filters(
     columns: int | None = None,
 ) -> Figure:
     """Draw the filters of a convolution, by name or by number from 1; see `kilnet.inspection.filters.filters`."""
-    grid = filters_of.filters(load_run(folder_of(run).path), layer, channel, all_kernels)
+    grid = filters_of.filters(
+        load_run(folder_of(run).path, own_model(run, None)), layer, channel, all_kernels
+    )
     return inspection_figures.filters(grid, columns)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kilnet.api.data import Data
 from kilnet.api.opened import OpenedRun, folder_of, one_split, open_run
-from kilnet.api.run import Run
+from kilnet.api.run import Run, own_model
 from kilnet.config import differences
 from kilnet.errors import DataError
 from kilnet.evaluation import load_run
@@ -59,6 +59,7 @@ def compare(
     *,
     data: Data | None = None,
     data_dir: str | None = None,
+    model: str | None = None,
     progress: bool = True,
 ) -> RunComparison:
     """Compare two runs image by image: settings, accuracies with a paired test, where one is right and the other wrong.
@@ -70,6 +71,7 @@ def compare(
         split: "validation", "train" or "test"; reading the test split is recorded for both as `evaluate` does.
         data: the runs' data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: see `load`; for both runs.
         progress: whether to show progress on standard error.
 
     Raises:
@@ -78,7 +80,7 @@ def compare(
     """
     split = one_split(split)
     folders = folder_of(first), folder_of(second)
-    classifiers = [load_run(folder.path) for folder in folders]
+    classifiers = [load_run(folder_of(run).path, own_model(run, model)) for run in (first, second)]
     prints = [folder.environment().get("data", {}).get("fingerprint") for folder in folders]
     if prints[0] != prints[1]:
         raise DataError(
@@ -86,7 +88,7 @@ def compare(
             "cannot be compared image by image; evaluate each, or train one of them anew on the other's data"
         )
     with ProgressDisplay(enabled=progress) as display:
-        opened = open_run(first, data, data_dir, display)
+        opened = open_run(first, data, data_dir, display, model)
         results = [
             OpenedRun(folder, classifier, opened.dataset).evaluated(split)
             for folder, classifier in zip(folders, classifiers, strict=True)

@@ -104,6 +104,7 @@ def inspect(
     num_folds: int | None = None,
     data: Data | None = None,
     data_dir: str | None = None,
+    model: str | None = None,
     progress: bool = True,
 ) -> Inspection:
     """Draw what is inside a run into its `plots/`, with the numbers behind each picture, and return the numbers.
@@ -125,6 +126,7 @@ def inspect(
             of them; they are kept in `folds/`, and go on there when interrupted.
         data: the run's data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: see `load`.
         progress: whether to show progress on standard error.
 
     Raises:
@@ -135,7 +137,7 @@ def inspect(
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
     with ProgressDisplay(enabled=progress) as display:
-        opened = open_run(run, data, data_dir, display)
+        opened = open_run(run, data, data_dir, display, model)
         classifier = opened.classifier
         grids = [
             filters(classifier, name, channel, all_kernels)

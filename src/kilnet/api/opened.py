@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilnet.api.data import Data, in_memory, warn
-from kilnet.api.run import Run
+from kilnet.api.run import Run, own_model
 from kilnet.api.runs import record_evaluation
 from kilnet.classifier import Classifier
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, split_name
@@ -54,7 +54,11 @@ def one_split(name: str) -> str:
 
 
 def open_run(
-    run: Run | str | Path, data: Data | None, data_dir: str | None, display: ProgressDisplay
+    run: Run | str | Path,
+    data: Data | None,
+    data_dir: str | None,
+    display: ProgressDisplay,
+    model: str | None = None,
 ) -> OpenedRun:
     """Load a run's weights and its data.
 
@@ -63,13 +67,14 @@ def open_run(
         data: the run's data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
         display: shows how far loading is.
+        model: see `kilnet.load`.
 
     Raises:
         RunFolderError: there is no run, or it has no weights yet.
         DataError: the data is not what the run was trained on.
     """
     folder = folder_of(run)
-    classifier = load_run(folder.path)
+    classifier = load_run(folder.path, own_model(run, model))
     classifier.settings.apply()
     if data is None or isinstance(data, str | Path):
         config = data_of_run(folder, classifier, None, data_dir)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption
+from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption
 from kilnet.cli.output import print_json, print_rich
 
 MovedDataOption = Annotated[
@@ -54,6 +54,7 @@ def inspect(
     ] = None,
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Draw filters, feature maps, attributions and mistakes, and list suspected label errors."""
@@ -73,6 +74,7 @@ def inspect(
         num_folds=folds,
         data=data,
         data_dir=data_dir,
+        model=model,
         progress=not as_json,
     )
     if as_json:
@@ -90,13 +92,16 @@ def compare(
     ] = "val",
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what two runs differ in: settings, accuracy with a paired test, single images."""
     import kilnet
     from kilnet.reporting.comparison import comparison_report
 
-    found = kilnet.compare(first, second, split, data=data, data_dir=data_dir, progress=not as_json)
+    found = kilnet.compare(
+        first, second, split, data=data, data_dir=data_dir, model=model, progress=not as_json
+    )
     if as_json:
         print_json(found.to_dict())
     else:
