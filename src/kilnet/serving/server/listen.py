@@ -122,3 +122,4 @@ def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None
     )
     started()
     uvicorn.Server(config).run(sockets=[bound])
+    raise KeyboardInterrupt  # where the process was started with SIGINT ignored, as by nohup, nobody else says so
