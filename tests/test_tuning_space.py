@@ -317,7 +317,10 @@ def test_no_value_is_left_out_of_the_corners(num_keys):
         ({"model.c1": [4.5]}, ["the space holds c1 4.5", "must be of type int"]),
         ({"optimizer.lr": {"low": -1.0, "high": 1.0}}, ["the space holds lr -1", "greater than 0"]),
         ({"optimizer.momentum": {"low": 0.1, "high": 1.5}}, ["the space holds momentum 1.5", "less than 1"]),
-        ({"optimizer.name": ["adam", "adma"]}, ["the space holds name adma", "'adam', 'adamw', 'sgd' or 'muon'"]),
+        (
+            {"optimizer.name": ["adam", "adma"]},
+            ["the space holds name adma", "'adam', 'adamw', 'sgd' or 'muon'"],
+        ),
         ({"model.name": ["ConfigNet", "Confinet"]}, ["name Confinet", "did you mean ConfigNet?"]),
         (
             {"model.c1": [4], "model.kernel_size": [3, 5]},

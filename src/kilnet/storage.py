@@ -4,13 +4,15 @@ import errno
 import json
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
 import platformdirs
 
-from kilnet.errors import StorageError
+from kilnet.errors import BusyError, RunFolderError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -51,6 +53,35 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace `path` by indented JSON; see `write_bytes`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def held(folder: Path, what: str) -> Iterator[None]:
+    """Make a folder, and hold it against other processes; the system lets go when the process dies.
+
+    Args:
+        folder: made where it is not there.
+        what: another process is doing, if one holds it: "writing this run".
+
+    Raises:
+        BusyError: another process holds it.
+        RunFolderError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock", blocking=False)
+        lock.acquire()
+    except filelock.Timeout:
+        raise BusyError(f"{folder}: another process is {what}; wait for it, or use another --out") from None
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder}: cannot be written: {error.strerror or error}; choose another folder with --out"
+        ) from None
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def remove_leftovers(folder: Path) -> None:

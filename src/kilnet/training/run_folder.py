@@ -10,15 +10,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import filelock
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from kilnet.classifier import read_tensors, write_tensors
 from kilnet.config import RunConfig
-from kilnet.errors import BusyError, RunFolderError
-from kilnet.storage import remove_leftovers, write_json, write_text
+from kilnet.errors import RunFolderError
+from kilnet.storage import held, remove_leftovers, write_json, write_text
 from kilnet.training.loop import EpochRecord
 
 
@@ -62,24 +61,13 @@ class RunFolder:
             BusyError: another process holds it.
             RunFolderError: it cannot be made or written.
         """
-        try:
-            self.state_path.parent.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", blocking=False)
-            lock.acquire()
-        except filelock.Timeout:
-            raise BusyError(
-                f"{self.path}: another process is writing this run; wait for it, or use another --out"
-            ) from None
-        except OSError as error:
-            raise RunFolderError(
-                f"{self.path}: cannot be written: {error.strerror or error}; choose another folder with --out"
-            ) from None
-        try:
-            remove_leftovers(self.path)
+        with held(self.path, "writing this run"):
+            try:
+                self.state_path.parent.mkdir(exist_ok=True)
+            except OSError as error:
+                raise RunFolderError(f"{self.path}: cannot be written: {error.strerror or error}") from None
             remove_leftovers(self.state_path.parent)
             yield
-        finally:
-            lock.release()
 
     def begin(self, config: RunConfig, environment: dict[str, Any]) -> None:
         """Write what the run is; config.toml last, since it makes the folder a run."""

@@ -3,19 +3,18 @@
 import json
 import shutil
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from kilnet.errors import BusyError, RunFolderError
-from kilnet.storage import remove_leftovers, write_json, write_text
+from kilnet.errors import RunFolderError
+from kilnet.storage import held, write_json, write_text
 from kilnet.training.loop import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_config import SearchConfig
@@ -64,31 +63,14 @@ class SearchFolder:
         """Whether a search was begun here."""
         return self.config_path.is_file()
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Hold the folder against other processes; the system lets go when the process dies.
 
         Raises:
             BusyError: another process is running this search.
             RunFolderError: it cannot be made or written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / ".lock", blocking=False)
-            lock.acquire()
-        except filelock.Timeout:
-            raise BusyError(
-                f"{self.path}: another process is running this search; wait for it, or use another --out"
-            ) from None
-        except OSError as error:
-            raise RunFolderError(
-                f"{self.path}: cannot be written: {error.strerror or error}; choose another folder with --out"
-            ) from None
-        try:
-            remove_leftovers(self.path)
-            yield
-        finally:
-            lock.release()
+        return held(self.path, "running this search")
 
     def begin(self, config: SearchConfig, environment: dict[str, Any]) -> None:
         """Write what the search is."""
