@@ -14,7 +14,9 @@ from kilnet.tuning.workers import Job
 
 def images_of(path, num_train):
     def split(num_images):
-        return Split(np.zeros((num_images, 3, 20, 20), np.uint8), np.arange(num_images) % 2, ("",) * num_images)
+        return Split(
+            np.zeros((num_images, 3, 20, 20), np.uint8), np.arange(num_images) % 2, ("",) * num_images
+        )
 
     share_images(ImageDataset("made", ("a", "b"), split(num_train), split(4), split(4)), path)
     return path
