@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -92,7 +93,17 @@ def test_first_frame_of_an_animation_with_a_warning():
     frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "green", "blue")]
     pixels, warnings = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert pixels[0, 0].tolist() == [255, 0, 0]
-    assert warnings == ("first of 3 pictures",)
+    assert warnings == ("first of several pictures",)
+
+
+def test_frames_that_are_not_read_cost_nothing():
+    first, second = (Image.new("P", (2, 2), colour) for colour in (0, 1))
+    content = encoded(first, "GIF", save_all=True, append_images=[second], optimize=False)
+    long = content[:-2] + 8_000_000 * b"\1\0" + b"\0;"  # the second frame's data, a byte a block
+    start = time.process_time()
+    pixels, warnings = decode(long)
+    assert time.process_time() - start < 1, "going through it takes seconds"
+    assert (pixels.shape, warnings) == ((2, 2, 3), ("first of several pictures",))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

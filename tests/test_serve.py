@@ -18,10 +18,10 @@ from PIL import Image
 
 import kilnet
 from kilnet import cli
+from kilnet.data.fit import to_input
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InputError
 from kilnet.inspection.attribution import grad_cam
-from kilnet.serving.pictures import to_input
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra `serve` is not installed")
 
@@ -197,13 +197,11 @@ def tiff(num_pages):
     return b"II*\0" + struct.pack("<I", 8) + b"".join(entries + struct.pack("<I", start) for start in starts)
 
 
-def test_pages_are_bounded_too(client):
-    """Of 40,000 pages in 4 MB, each costs the decoder half a millisecond."""
-    start = time.monotonic()
-    answer = client.post("/api/predict", content=tiff(40_000), headers=OCTETS)
-    assert (answer.status_code, answer.json()["detail"]) == (413, "more than 500 pages")
-    assert time.monotonic() - start < 5
-    assert client.post("/api/predict", content=tiff(500), headers=OCTETS).status_code == 200
+def test_pages_nobody_asked_for_cost_nothing(client):
+    """Going through these 40,000 pages in 4 MB takes 20 s."""
+    start = time.process_time()
+    assert client.post("/api/predict", content=tiff(40_000), headers=OCTETS).status_code == 200
+    assert time.process_time() - start < 2
 
 
 def test_memory_of_pictures_being_sent_is_bounded(client, monkeypatch):

@@ -35,8 +35,8 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     if not isinstance(source, bytes):
         try:
             source = source.read_bytes()
-        except OSError as error:
-            raise UnusableImageError(f"cannot be read: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # no path has a NUL
+            raise UnusableImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not source:
         raise UnusableImageError("empty file")
     try:
@@ -45,7 +45,8 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
             if width * height > MAX_PIXELS:
                 raise UnusableImageError(f"{width} × {height} pixels, above the limit of {MAX_PIXELS}")
             # A JPEG's further pictures are thumbnails and depth maps that cameras add, no animation.
-            num_frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            # Others are not counted: a GIF file of 15 MB takes seconds to go through.
+            goes_on = image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
             image.seek(0)
             pixels = to_rgb(ImageOps.exif_transpose(image))
     except UnusableImageError:
@@ -57,8 +58,7 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
-    warnings = (f"first of {num_frames} pictures",) if num_frames > 1 else ()
-    return pixels, warnings
+    return pixels, ("first of several pictures",) if goes_on else ()
 
 
 def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

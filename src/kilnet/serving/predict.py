@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.classifier import Classifier
+from kilnet.data.fit import to_input
 from kilnet.data.walk import Problem, find_files
 from kilnet.errors import DataError
 from kilnet.evaluation import load_run
 from kilnet.serving.calibration import IN_USE, Calibration, read_calibration, softmax
-from kilnet.serving.pictures import to_input
 from kilnet.training.run_folder import RunFolder
 
 # Files a decoding thread takes at a time: one batch for the network, few enough that all threads have work.
@@ -154,6 +154,8 @@ def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
             files, problems = find_files(source)
             yield from files
             yield from (Problem(str(path), reason) for path, reason in problems)
+            if not files and not problems:
+                yield Problem(str(source), "a folder without files")
         else:
             yield source
 
