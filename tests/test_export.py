@@ -285,6 +285,28 @@ def test_nothing_but_an_older_export_is_replaced(run, exports, tmp_path):
     assert again.path == exports["torch"].path
 
 
+@pytest.mark.parametrize("num_written", [1, 2])
+def test_an_export_that_was_killed_between_its_files_can_be_made_again(
+    run, tmp_path, monkeypatch, num_written
+):
+    out, written, replace = tmp_path / "model.pt2", [], Path.replace
+
+    def replace_and_die(source, target):
+        replace(source, target)
+        written.extend([target] if target.parent == tmp_path else [])
+        if len(written) == num_written:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            kilnet.export(run, "torch", out=out, progress=False)
+    assert set(tmp_path.iterdir()) == set(written)
+    made = kilnet.export(run, "torch", out=out, progress=False)
+    assert made.proof.breach() is None
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_the_proof_needs_the_images_of_the_training(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "run")
     text = (moved / "config.toml").read_text()
