@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.decode import decode
+from kilnet.data.decode import decode, webp_pixels
 from kilnet.data.resize import default_side, resized, to_square
 from kilnet.errors import UnusableImageError
 
@@ -118,10 +118,29 @@ def test_bomb_is_refused_from_its_header(width, height):
         decode(bomb)
 
 
+WEBP = {
+    "lossy": ({}, (26, struct.pack("<HH", 16383, 16383))),
+    "lossless": ({"lossless": True}, (21, struct.pack("<I", 16382 + (16382 << 14)))),
+    "animated": ({"save_all": True, "append_images": [Image.new("RGB", (5, 7))]}, (24, b"\xff\xff\0" * 2)),
+}
+
+
+@pytest.mark.parametrize("kind", WEBP)
+def test_webp_bomb_is_refused_before_there_is_room_for_its_pixels(kind, monkeypatch):
+    options, (start, size) = WEBP[kind]
+    content = encoded(Image.new("RGB", (5, 7), "red"), "WEBP", **options)
+    assert webp_pixels(content) == 35
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(UnusableImageError, match="limit of 89478485"):
+        decode(content[:start] + size + content[start + len(size) :])
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "empty file"),
+        (b"RIFF", "no image in one of the formats"),
+        (b"RIFF\0\0\0\0WEBP", "no image in one of the formats|damaged"),
         (b"these are words, not pixels", "no image in one of the formats"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image in one of the formats"),
         (encoded(Image.fromarray(RGB), "JPEG")[:-200], "damaged or cut short|no image"),

@@ -163,8 +163,9 @@ def test_too_many_bytes_are_413_declared_or_not(client, monkeypatch):
 def test_bombs_are_413_before_a_pixel_is_decoded(client, monkeypatch):
     bomb, bigger = png_bomb(8000), png_bomb(20000)
     assert len(bigger) < 200_000
+    webp = b"RIFF\x1a\0\0\0WEBPVP8X\n\0\0\0" + bytes(4) + b"\xff\xff\0" * 2
     monkeypatch.setattr("kilnet.serving.server.upload.to_input", lambda *_: pytest.fail("it was decoded"))
-    for content in (bomb, bigger):
+    for content in (bomb, bigger, webp):
         answer = client.post("/api/predict", content=content, headers=OCTETS)
         assert (answer.status_code, answer.json()["detail"]) == (413, "more than 50 million pixels")
 

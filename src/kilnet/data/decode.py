@@ -39,6 +39,8 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
             raise UnusableImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not source:
         raise UnusableImageError("empty file")
+    if webp_pixels(source) > MAX_PIXELS:
+        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS}")
     try:
         with Image.open(io.BytesIO(source), formats=FORMATS) as image:
             width, height = image.size
@@ -59,6 +61,24 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
     return pixels, ("first of several pictures",) if goes_on else ()
+
+
+def webp_pixels(content: bytes) -> int:
+    """Return the pixels of a WebP file as its first bytes say (RFC 9649); 0 for a file of another format.
+
+    Pillow's other readers wait until pixels are asked for; the one of WebP makes room for all when it opens a file.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
+        return 0
+    kind, head = content[12:16], content[20:30]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(head[start : start + 3], "little") for start in (4, 7))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        width, height = 1 + bits % 2**14, 1 + (bits >> 14) % 2**14
+    else:
+        width, height = (int.from_bytes(head[start : start + 2], "little") % 2**14 for start in (6, 8))
+    return width * height
 
 
 def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from kilnet.data.decode import FORMATS
+from kilnet.data.decode import FORMATS, webp_pixels
 from kilnet.data.fit import to_input
 from kilnet.errors import DataError
 from kilnet.serving.server.refusal import RefusedError
@@ -83,6 +83,8 @@ class Uploads:
 
 def _num_pixels(content: bytes) -> int:
     """Pixels as the file's head says; 0 where it is no picture, which the decoder says better."""
+    if num_pixels := webp_pixels(content):
+        return num_pixels
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return image.width * image.height
