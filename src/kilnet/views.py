@@ -21,19 +21,19 @@ def logits(
     between the two highest probabilities.
 
     Args:
-        model, pixels, preprocessing, settings: as for `inference.logits`.
+        model, pixels, preprocessing, settings: as for `inference.shared_logits`.
         views: which, and when.
 
     Returns:
         float32 (num_images, num_classes) on the settings' device.
     """
-    result = inference.logits(model, pixels, preprocessing, settings)
+    result = inference.shared_logits(model, pixels, preprocessing, settings)
     if not has_more(views):
         return result
     unsure = is_unsure(result, views).nonzero()[:, 0]
     if len(unsure):
         first, others = result[unsure], further(pixels[unsure.to(pixels.device)], views)
-        logits = inference.logits(model, others, preprocessing, settings)
+        logits = inference.shared_logits(model, others, preprocessing, settings)
         result[unsure] = mean(torch.cat([first, logits]).view(-1, *first.shape), views)
     return result
 
