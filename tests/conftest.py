@@ -1,14 +1,18 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +22,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("KILNET_CACHE", str(cache))
     monkeypatch.delenv("KILNET_DATA", raising=False)
     return cache
+
+
+@pytest.fixture(scope="module")
+def no_figures() -> Iterator[None]:
+    """Training and evaluation draw nothing: it takes longer than the small runs of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kilnet.api.runs.figures", Mock())
+        yield
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; without it tests are skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        path = next(filter(None, map(shutil.which, BROWSERS)), None)
+        try:
+            browser = playwright.chromium.launch(executable_path=path)
+        except sync_api.Error as error:
+            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

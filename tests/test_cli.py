@@ -6,7 +6,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from unittest.mock import Mock
 
 import filelock
 import numpy as np
@@ -18,6 +17,8 @@ from PIL import Image
 from kilnet import cli
 from kilnet.data import sources
 from kilnet.reporting import figures
+
+pytestmark = pytest.mark.usefixtures("no_figures")  # one test looks at real ones
 
 TINY = [
     "model.c1=4",
@@ -58,14 +59,6 @@ def refusal(kilnet):
         return code, err
 
     return call
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    """Drawing takes longer than these runs; one test looks at real pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.runs.figures", Mock())
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,13 @@
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.decode import decode
+from kilnet.data.decode import decode, webp_pixels
 from kilnet.data.resize import default_side, resized, to_square
 from kilnet.errors import UnusableImageError
 
@@ -92,7 +93,17 @@ def test_first_frame_of_an_animation_with_a_warning():
     frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "green", "blue")]
     pixels, warnings = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert pixels[0, 0].tolist() == [255, 0, 0]
-    assert warnings == ("first of 3 pictures",)
+    assert warnings == ("first of several pictures",)
+
+
+def test_frames_that_are_not_read_cost_nothing():
+    first, second = (Image.new("P", (2, 2), colour) for colour in (0, 1))
+    content = encoded(first, "GIF", save_all=True, append_images=[second], optimize=False)
+    long = content[:-2] + 8_000_000 * b"\1\0" + b"\0;"  # the second frame's data, a byte a block
+    start = time.process_time()
+    pixels, warnings = decode(long)
+    assert time.process_time() - start < 1, "going through it takes seconds"
+    assert (pixels.shape, warnings) == ((2, 2, 3), ("first of several pictures",))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -107,10 +118,29 @@ def test_bomb_is_refused_from_its_header(width, height):
         decode(bomb)
 
 
+WEBP = {
+    "lossy": ({}, (26, struct.pack("<HH", 16383, 16383))),
+    "lossless": ({"lossless": True}, (21, struct.pack("<I", 16382 + (16382 << 14)))),
+    "animated": ({"save_all": True, "append_images": [Image.new("RGB", (5, 7))]}, (24, b"\xff\xff\0" * 2)),
+}
+
+
+@pytest.mark.parametrize("kind", WEBP)
+def test_webp_bomb_is_refused_before_there_is_room_for_its_pixels(kind, monkeypatch):
+    options, (start, size) = WEBP[kind]
+    content = encoded(Image.new("RGB", (5, 7), "red"), "WEBP", **options)
+    assert webp_pixels(content) == 35
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(UnusableImageError, match="limit of 89478485"):
+        decode(content[:start] + size + content[start + len(size) :])
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "empty file"),
+        (b"RIFF", "no image in one of the formats"),
+        (b"RIFF\0\0\0\0WEBP", "no image in one of the formats|damaged"),
         (b"these are words, not pixels", "no image in one of the formats"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image in one of the formats"),
         (encoded(Image.fromarray(RGB), "JPEG")[:-200], "damaged or cut short|no image"),

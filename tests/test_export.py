@@ -15,16 +15,18 @@ import torch
 from PIL import Image
 
 import kilnet
+from inspected import WithoutConvolution, built, classifier_of
 from kilnet import cli
-from kilnet.config import load_config
+from kilnet.config import ViewsConfig, load_config
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, ModelError, ProofError, RunFolderError
 from kilnet.reporting.card import SCRIPT
 from kilnet.serving import export as exporting
 from kilnet.serving.deployed import Deployed, describe
 from kilnet.serving.export import readers
+from kilnet.serving.predict import calibrated_by
 from kilnet.serving.proof import Proof, Tolerance, prove
-from kilnet.serving.torch_file import TorchFile
+from kilnet.serving.torch_file import TorchFile, write_torch
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -154,6 +156,46 @@ def test_what_is_needed_is_inside_the_file_and_nothing_of_this_machine(run, expo
     assert len(list(exports[name].path.parent.iterdir())) == 3  # file, proof, card: one self-contained file
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "further"),
+    [
+        ("ResNet", {"depth": 8, "width": 4}, {}),
+        (
+            "FastNet",
+            {"widths": [8, 12, 16], "output_scale": 5.0},
+            {"mirror": True, "shift_px": 2, "margin": 0.3},
+        ),
+    ],
+)
+def test_networks_of_other_makes_and_all_their_views_are_exported(name, options, further):
+    classifier = dataclasses.replace(built(name, **options), views=ViewsConfig(**further))
+    predictor = calibrated_by(classifier, None)
+    images = RANDOM.integers(0, 256, (70, *predictor.image_shape), np.uint8)
+    expected = predictor.probabilities(images)
+    if further:
+        first = dataclasses.replace(predictor, views=ViewsConfig()).probabilities(images)
+        changed = np.abs(expected - first).max(1) > 1e-5
+        assert 0 < changed.sum() < len(images), "where the first look leaves doubt, and there alone"
+    network, notes = Deployed(predictor), describe(predictor)
+    content = onnx_file.write_onnx(network, predictor.image_shape, notes)
+    np.testing.assert_allclose(onnx_file.OnnxFile(content, "x").probabilities(images), expected, atol=1e-5)
+    small = onnx_file.quantise(content, images, notes)
+    assert np.abs(onnx_file.OnnxFile(small, "x").probabilities(images) - expected).mean() < 0.02
+    program = TorchFile(write_torch(network, predictor.image_shape, notes))
+    np.testing.assert_allclose(program.probabilities(images), expected, atol=1e-5)
+
+
+def test_a_network_for_batches_of_one_size_is_refused():
+    class OneByOne(WithoutConvolution):
+        def forward(self, x):
+            return torch.cat([super(OneByOne, self).forward(image[None]) for image in x])
+
+    predictor = calibrated_by(classifier_of(OneByOne((3, 4, 4)), (3, 4, 4)), None)
+    for write in (onnx_file.write_onnx, write_torch):
+        with pytest.raises(ModelError, match="cannot be exported"):
+            write(Deployed(predictor), predictor.image_shape, {})
+
+
 def test_int8_computes_with_integers(exports):
     exact, small = (onnx.load(exports[name].path) for name in ("onnx", "int8"))
     assert not any(node.op_type == "QuantizeLinear" for node in exact.graph.node)
@@ -243,6 +285,28 @@ def test_nothing_but_an_older_export_is_replaced(run, exports, tmp_path):
     assert again.path == exports["torch"].path
 
 
+@pytest.mark.parametrize("num_written", [1, 2])
+def test_an_export_that_was_killed_between_its_files_can_be_made_again(
+    run, tmp_path, monkeypatch, num_written
+):
+    out, written, replace = tmp_path / "model.pt2", [], Path.replace
+
+    def replace_and_die(source, target):
+        replace(source, target)
+        written.extend([target] if target.parent == tmp_path else [])
+        if len(written) == num_written:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            kilnet.export(run, "torch", out=out, progress=False)
+    assert set(tmp_path.iterdir()) == set(written)
+    made = kilnet.export(run, "torch", out=out, progress=False)
+    assert made.proof.breach() is None
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_the_proof_needs_the_images_of_the_training(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "run")
     text = (moved / "config.toml").read_text()
@@ -320,6 +384,16 @@ def test_what_is_no_exported_classifier_is_refused(content, exports):
         content = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
     with pytest.raises(InputError, match=r"^file.onnx: "):
         onnx_file.OnnxFile(content, "file.onnx")
+
+
+def test_bytes_of_another_format_are_not_read_in_place_of_what_was_checked(exports):
+    """ "ORTM" at the fifth byte makes ONNX Runtime look for its own format; here it lies in a field nobody knows."""
+    content = exports["onnx"].path.read_bytes()
+    images = RANDOM.integers(0, 256, (3, 3, 24, 24), np.uint8)
+    expected, read = (
+        onnx_file.OnnxFile(start + content, "x").probabilities(images) for start in (b"", b"\x7a\x06..ORTM")
+    )
+    np.testing.assert_array_equal(read, expected)
 
 
 class Payload:

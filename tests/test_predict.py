@@ -15,11 +15,11 @@ from PIL import Image, ImageOps
 import kilnet
 from kilnet import cli
 from kilnet.data.decode import decode
+from kilnet.data.fit import fit, to_input
 from kilnet.data.resize import to_square
 from kilnet.data.walk import Problem
 from kilnet.errors import DataError
 from kilnet.serving import predict as predicting
-from kilnet.serving.pictures import fit, to_input
 
 RANDOM = np.random.default_rng(0)
 
@@ -218,6 +218,28 @@ def test_table_and_paths_from_standard_input(command, colour_run, pictures):
     assert "a.jpg" in out
     assert "b.png" in out
     assert len([line for line in out.splitlines() if ".png" in line or ".jpg" in line]) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_names_that_are_no_text_come_through_a_pipe(colour_run, pictures):
+    name = os.fsencode(pictures) + b"/\xff.jpg"
+    shutil.copy(pictures / "a.jpg", name)
+    words = [sys.executable, "-m", "kilnet", "predict", str(colour_run), "-", "--format", "jsonl"]
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as in most people's terminals
+    done = subprocess.run(words, input=name + b"\na\0b.png\n", capture_output=True, env=strict)
+    assert json.loads(done.stdout)["file"] == os.fsdecode(name)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        b"a\0b.png: cannot be read: embedded null byte",
+        b"1 file could not be used",
+    ]
+
+
+def test_a_folder_without_files_is_told(command, colour_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, out, err = command(colour_run, tmp_path / "empty", "--format", "jsonl")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[0] == f"{tmp_path / 'empty'}: a folder without files"
 
 
 def test_run_without_calibration_says_so_and_marks_nothing(command, colour_run, pictures, tmp_path):

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,6 +8,8 @@ from PIL import Image
 
 import kilnet
 from kilnet.errors import DataError, InputError, RunFolderError
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 TINY = {
     "model.c1": 4,
@@ -34,14 +35,6 @@ def stripes(num_images, size=16, seed=0):
         pixels[:: 2 if index % 2 == 0 else 1, :: 1 if index % 2 == 0 else 2] += 150
         pairs.append((Image.fromarray(pixels.astype(np.uint8)), index % 2))
     return pairs
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    """Drawing takes longer than these runs; test_reporting.py and test_cli.py look at pictures."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.runs.figures", Mock())
-        yield
 
 
 @pytest.fixture(scope="module")

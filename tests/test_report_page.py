@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,6 +23,8 @@ from kilnet.reporting.page.selection import Predictions, select
 from kilnet.reporting.page.svg import Scale, tag, ticks
 from made_up_search import make_row, make_summary
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 TINY = {
     "model.c1": 4,
     "model.c2": 8,
@@ -34,16 +35,6 @@ TINY = {
     "hardware.precision": "fp32",
     "hardware.layout": "contiguous",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_pictures():
-    """The figures beside the page are test_reporting.py's."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.runs.figures", Mock())
-        yield
-    torch.set_num_threads(threads)
 
 
 def noise(num_images, seed):
@@ -62,7 +53,9 @@ def data():
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    return kilnet.train(data, epochs=1, out=out, settings=TINY, progress=False).folder
+    threads = torch.get_num_threads()
+    yield kilnet.train(data, epochs=1, out=out, settings=TINY, progress=False).folder
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

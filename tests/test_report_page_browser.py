@@ -2,12 +2,10 @@
 
 import csv
 import re
-import shutil
 import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,10 +17,10 @@ from kilnet.inspection.attribution import grad_cam
 from kilnet.reporting.labels import one_line
 from kilnet.reporting.page.search_page import search_page
 from made_up_search import make_row, make_summary
+from pages import LOW_CONTRASTS, inferno, visit
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
+pytestmark = pytest.mark.usefixtures("no_figures")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TINY = {
     "model.c1": 4,
     "model.c2": 8,
@@ -81,10 +79,8 @@ def data():
 def run(data, tmp_path_factory):
     threads = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("runs") / f"run {NAMES[0].replace('/', '')}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.runs.figures", Mock())
-        kilnet.train(data, epochs=2, out=folder, settings=TINY, progress=False)
-        kilnet.evaluate(folder, data=data, progress=False)
+    kilnet.train(data, epochs=2, out=folder, settings=TINY, progress=False)
+    kilnet.evaluate(folder, data=data, progress=False)
     kilnet.report(folder, data=data, progress=False)
     torch.set_num_threads(threads)
     return folder
@@ -96,48 +92,33 @@ def predictions(run):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
-        try:
-            browser = playwright.chromium.launch(executable_path=path)
-        except sync_api.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser):
-    """Opens a file; afterwards nothing may have been asked for, complained about or run."""
-    contexts, complaints, requests = [], [], []
+    """Opens a file, and waits for its pictures."""
+    visits = []
 
     def opened(path, **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_function(
+        visits.append(visit(browser, path.as_uri(), **options))
+        visits[-1].page.wait_for_function(
             "document.querySelector('ul[data-images]') === null || document.querySelector('.thumb')"
         )
-        return page, complaints, requests
+        return visits[-1]
 
     yield opened
-    for context in contexts:
-        context.close()
+    for visited in visits:
+        visited.page.context.close()
 
 
 @pytest.fixture
 def page(open_page, run):
-    page, complaints, requests = open_page(run / "report.html")
-    yield page
-    assert page.evaluate("window.hacked") is None
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == [(run / "report.html").as_uri()]
+    """The report; nothing on it may have been run, complained about or fetched."""
+    visited = open_page(run / "report.html")
+    yield visited.page
+    assert visited.page.evaluate("window.hacked") is None
+    assert visited.complaints == []
+    assert [url for url in visited.requests if not url.startswith("data:")] == [
+        (run / "report.html").as_uri()
+    ]
 
 
 def thumbs(page, selector):
@@ -294,11 +275,6 @@ def test_keyboard_alone_is_enough(page, predictions):
     assert focused("ariaLabel") == first, "focus comes back"
 
 
-def inferno(values):
-    anchors = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
-    return np.stack([np.interp(values, np.linspace(0, 1, 5), channel) for channel in anchors.T], -1)
-
-
 def test_a_click_on_an_image_shows_what_is_known_of_it(page, predictions, run, data):
     page.locator("#mistakes .thumb").first.click()
     row = max(
@@ -354,7 +330,8 @@ def test_policy_lets_nothing_in_and_nothing_out(open_page, run):
 
     server = HTTPServer(("127.0.0.1", 0), Recorder)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    page, complaints, _ = open_page(run / "report.html")
+    visited = open_page(run / "report.html")
+    page = visited.page
     page.evaluate(
         """async (url) => {
             const refused = (promise) => promise.then(() => 'let through', () => 'refused');
@@ -371,7 +348,7 @@ def test_policy_lets_nothing_in_and_nothing_out(open_page, run):
     server.server_close()
     assert visitors == []
     assert page.evaluate("window.hacked") is None
-    assert any("Content Security Policy" in complaint for complaint in complaints)
+    assert any("Content Security Policy" in complaint for complaint in visited.complaints)
 
 
 def test_nothing_is_wider_than_the_screen(page):
@@ -386,41 +363,15 @@ def test_nothing_is_wider_than_the_screen(page):
         page.keyboard.press("Escape")
 
 
-CONTRASTS = """() => {
-    const channels = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);
-    const luminance = ([r, g, b]) => {
-        const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-        return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-    };
-    const background = (element) => {
-        for (; element; element = element.parentElement) {
-            const colour = channels(getComputedStyle(element).backgroundColor);
-            if (colour.length === 3 || colour[3] === 1) return colour;
-        }
-        return [255, 255, 255];
-    };
-    const low = [];
-    for (const element of document.querySelectorAll('body *')) {
-        const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-        if (!own || element.disabled || !element.getClientRects().length) continue;
-        const style = getComputedStyle(element);
-        const colour = channels(element.closest('svg') ? style.fill : style.color);
-        const [a, b] = [luminance(colour), luminance(background(element))].sort((x, y) => y - x);
-        if ((a + 0.05) / (b + 0.05) < 4.5) low.push([element.outerHTML.slice(0, 80), (a + 0.05) / (b + 0.05)]);
-    }
-    return low;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(open_page, run, scheme):
-    page, _, _ = open_page(run / "report.html", color_scheme=scheme)
+    page = open_page(run / "report.html", color_scheme=scheme).page
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
-    assert page.evaluate(CONTRASTS) == []  # WCAG 2.2, 1.4.3: 4.5 to 1
+    assert page.evaluate(LOW_CONTRASTS) == []  # WCAG 2.2, 1.4.3: 4.5 to 1
     page.locator("#samples .thumb").first.click()
-    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(LOW_CONTRASTS) == []
 
 
 def test_a_screen_reader_finds_its_way(page):
@@ -447,7 +398,7 @@ def test_a_screen_reader_finds_its_way(page):
 
 
 def test_prints_without_controls_and_with_its_pictures(open_page, run):
-    page, _, _ = open_page(run / "report.html", viewport={"width": 700, "height": 900})
+    page = open_page(run / "report.html", viewport={"width": 700, "height": 900}).page
     page.emulate_media(media="print")
     assert page.is_hidden("nav")
     assert page.is_hidden(".switch")
@@ -474,7 +425,8 @@ def test_page_of_a_search(open_page, tmp_path):
     best = summary.winner
     path = tmp_path / "report.html"
     path.write_text(search_page(summary, {}, None), "utf-8")
-    page, complaints, requests = open_page(path, viewport={"width": 360, "height": 800})
+    visited = open_page(path, viewport={"width": 360, "height": 800})
+    page = visited.page
     head = page.locator("#trials th", has_text="accuracy")
     head.get_by_role("button").click()
     head.get_by_role("button").click()
@@ -486,7 +438,7 @@ def test_page_of_a_search(open_page, tmp_path):
     rates = [float(rate) for rate in page.locator("#trials tbody td:nth-child(2)").all_inner_texts()]
     assert rates == sorted(rates), "by size, not by letters"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.evaluate(CONTRASTS) == []
+    assert page.evaluate(LOW_CONTRASTS) == []
     assert page.evaluate("window.hacked") is None
-    assert complaints == []
-    assert requests == [path.as_uri()]
+    assert visited.complaints == []
+    assert visited.requests == [path.as_uri()]

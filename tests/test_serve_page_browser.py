@@ -2,20 +2,19 @@
 
 import base64
 import re
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import kilnet
+from kilnet.data.fit import to_input
 from kilnet.inspection.attribution import grad_cam
-from kilnet.serving.pictures import to_input
+from pages import LOW_CONTRASTS, inferno, visit
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 expect = sync_api.expect
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 HOSTILE = "<img src=x onerror=window.hacked=1>.png"
 # Drops files as a person would: the page's own handlers see a DataTransfer.
 DROP = """([element, files]) => {
@@ -29,41 +28,23 @@ DROP = """([element, files]) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
-        try:
-            browser = playwright.chromium.launch(executable_path=path)
-        except sync_api.Error as error:
-            pytest.skip(f"no browser: {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(browser, served):
     """Opens the page; afterwards nothing may have run, been complained about or asked of another server."""
-    opened = []
+    visits = []
 
-    def open_it(**options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        page = context.new_page()
-        complaints, requests = [], []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        opened.append((context, page, complaints, requests))
-        page.goto(served.url)
-        expect(page.locator("#example-list button").last).to_be_visible()
-        return page
+    def opened(**options):
+        visits.append(visit(browser, served.url, **options))
+        expect(visits[-1].page.locator("#example-list button").last).to_be_visible()
+        return visits[-1].page
 
-    yield open_it
-    for context, page, complaints, requests in opened:
-        assert page.evaluate("window.hacked") is None
-        assert [text for text in complaints if "status of 415" not in text] == []
-        assert [url for url in requests if not url.startswith((served.url, "data:", "blob:"))] == []
-        context.close()
+    yield opened
+    for visited in visits:
+        assert visited.page.evaluate("window.hacked") is None
+        assert [text for text in visited.complaints if "status of 415" not in text] == []
+        own = (served.url, "data:", "blob:")
+        assert [url for url in visited.requests if not url.startswith(own)] == []
+        visited.page.context.close()
 
 
 @pytest.fixture
@@ -125,11 +106,6 @@ def test_dropped_anywhere(page, files, place):
     assert not page.locator("#drop.over").count()
 
 
-def inferno(values):
-    anchors = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]])
-    return np.stack([np.interp(values, np.linspace(0, 255, 5), channel) for channel in anchors.T], -1)
-
-
 def enlarged(pixels, resampling):
     return np.asarray(Image.fromarray(pixels).resize((256, 256), resampling)).astype(float)
 
@@ -146,8 +122,8 @@ def test_overlay_is_the_heat_map_over_what_the_network_sees(page, files, colour_
     overlay = np.array(pixels, float).reshape(256, 256, 3)
     grey = enlarged(image.transpose(1, 2, 0).copy(), Image.Resampling.NEAREST) @ [0.299, 0.587, 0.114]
     heat = enlarged((255 * grad_cam(predictor, image)).astype(np.uint8), Image.Resampling.BILINEAR)
-    difference = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat))).mean()
-    upside_down = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat[::-1, ::-1]))).mean()
+    difference = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat / 255))).mean()
+    upside_down = np.abs(overlay - (0.45 * grey[..., None] + 0.55 * inferno(heat[::-1, ::-1] / 255))).mean()
     assert difference < 8 < upside_down
     assert "what spoke for" in page.locator(".looked canvas").get_attribute("aria-label")
 
@@ -206,30 +182,7 @@ def test_fits_a_phone_with_contrast_and_names_for_screen_readers(open_page, file
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     small = "[...document.querySelectorAll('button, label.button')].filter(b => b.getBoundingClientRect().height < 44)"
     assert page.evaluate(f"{small}.length") == 0, "a finger needs room"
-    low = page.evaluate("""() => {
-        const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
-        const luminance = ([r, g, b]) => {
-            const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-            return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-        };
-        const background = (element) => {
-            for (; element; element = element.parentElement) {
-                const colour = channels(getComputedStyle(element).backgroundColor);
-                if (colour.length === 3 || colour[3] === 1) return colour;
-            }
-            return [255, 255, 255];
-        };
-        const hasText = ({ childNodes }) => [...childNodes].some((one) => one.nodeType === 3 && one.textContent.trim());
-        return [...document.querySelectorAll('body *')]
-            .filter((element) => element.checkVisibility() && hasText(element))
-            .map((element) => {
-                const colours = [channels(getComputedStyle(element).color), background(element)];
-                const [dark, light] = colours.map(luminance).sort((a, b) => a - b);
-                return [element.outerHTML.slice(0, 80), (light + 0.05) / (dark + 0.05)];
-            })
-            .filter(([, ratio]) => ratio < 4.5);  // WCAG 2.2, 1.4.3
-    }""")
-    assert low == []
+    assert page.evaluate(LOW_CONTRASTS) == []
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
     nameless = "img:not([alt]), [role=img]:not([aria-label]), html:not([lang]), button:empty"

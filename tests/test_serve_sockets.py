@@ -85,6 +85,16 @@ def test_endless_chunks_are_413_and_cut_off(served):
     assert is_alive(served)
 
 
+def test_thousands_of_parts_are_refused_by_their_head(served):
+    with connected(served) as connection:
+        form = head(served, "Transfer-Encoding: chunked").replace(
+            b"image/png", b"multipart/form-data; boundary=x"
+        )
+        connection.sendall(form)
+        assert received(connection).startswith(b"HTTP/1.1 415 "), "before a single part has been sent"
+    assert is_alive(served)
+
+
 def test_a_little_too_large_is_told_to_clients_that_send_first_and_read_then(served):
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
     connection.request("POST", "/api/predict", bytes(25 * 2**20), OCTETS)

@@ -8,7 +8,8 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
@@ -64,6 +65,10 @@ class Settings:
         if self.device == "cpu":
             keep_freed_memory()
 
+    def with_all_threads(self) -> "Settings":
+        """Return the same on all cores that this process may use: for work whose results no thread changes."""
+        return replace(self, threads=AVAILABLE_THREADS)
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
         device_type = torch.device(self.device).type
@@ -83,6 +88,19 @@ class Settings:
                 "threads": self.threads,
             }
         )
+
+
+@contextmanager
+def lone_threads(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Give threads that run torch's operators without helpers; nothing else in the process changes."""
+    num_threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(number, "lone", torch.set_num_threads, (1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(
+            num_threads
+        )  # it was this thread's own, but the default of new threads is now 1
 
 
 @cache

@@ -1,15 +1,20 @@
 """A network run on images in memory."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor, nn
 
 from kilnet.data.preprocess import Preprocessing
-from kilnet.hardware import Settings
+from kilnet.hardware import Settings, lone_threads
 
 # Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
 _BATCH_SIZE = 256
+_PART_SIZE = (
+    128  # of a thread that works alone: enough for linear layers, whose weights are read anew for each part
+)
 
 
 def logits(model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings) -> Tensor:
@@ -30,6 +35,46 @@ def logits(model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, setti
         return torch.cat(list(_outputs(model, pixels, preprocessing, settings)))
     finally:
         model.train(was_training)
+
+
+def shared_logits(
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+) -> Tensor:
+    """Run a network as `logits` does, on a CPU by threads that have images of their own.
+
+    Threads that share each layer wait for each other at its end, for long where other programs run too
+    (docs/experiments.md, 2026-11-23); these wait once. Parts are cut the same for any number of threads, so that
+    the number changes no answer.
+
+    Args:
+        model, pixels, preprocessing, settings: as for `logits`; as many threads as `torch.get_num_threads` says.
+
+    Returns:
+        float32 (num_images, num_classes) on the settings' device.
+    """
+    parts = pixels.tensor_split(max(1, -(-len(pixels) // _PART_SIZE)))
+    num_threads = min(torch.get_num_threads(), len(parts))
+    if settings.device != "cpu" or num_threads == 1:
+        return torch.cat([logits(model, part, preprocessing, settings) for part in parts])
+    free: SimpleQueue[nn.Module] = SimpleQueue()
+    for twin in twins(model, num_threads):
+        free.put(twin)
+
+    def run(part: Tensor) -> Tensor:
+        twin = free.get()
+        try:
+            return logits(twin, part, preprocessing, settings)
+        finally:
+            free.put(twin)
+
+    with lone_threads(num_threads) as pool:
+        return torch.cat(list(pool.map(run, parts)))
+
+
+def twins(model: nn.Module, number: int) -> Sequence[nn.Module]:
+    """Return networks of the same weights for threads of their own: what a layer notes in itself is not shared."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return [copy.deepcopy(model, dict(shared)) for _ in range(number)]
 
 
 def measure_batch_norm(

@@ -21,32 +21,56 @@ def logits(
     between the two highest probabilities.
 
     Args:
-        model, pixels, preprocessing, settings: as for `inference.logits`.
+        model, pixels, preprocessing, settings: as for `inference.shared_logits`.
         views: which, and when.
 
     Returns:
         float32 (num_images, num_classes) on the settings' device.
     """
-    result = inference.logits(model, pixels, preprocessing, settings)
-    if not views.mirror and not views.shift_px:
+    result = inference.shared_logits(model, pixels, preprocessing, settings)
+    if not has_more(views):
         return result
-    first, second = result.softmax(1).topk(2, dim=1).values.unbind(1)
-    unsure = (first - second < views.margin).nonzero()[:, 0]
-    if len(unsure) == 0:
-        return result
-    images = pixels[unsure.to(pixels.device)]
+    unsure = is_unsure(result, views).nonzero()[:, 0]
+    if len(unsure):
+        first, others = result[unsure], further(pixels[unsure.to(pixels.device)], views)
+        logits = inference.shared_logits(model, others, preprocessing, settings)
+        result[unsure] = mean(torch.cat([first, logits]).view(-1, *first.shape), views)
+    return result
 
-    def seen(images: Tensor) -> Tensor:
-        return inference.logits(model, images, preprocessing, settings)
 
-    average = result[unsure]
-    if views.mirror:
-        average = (average + seen(images.flip(3))) / 2
+def has_more(views: ViewsConfig) -> bool:
+    """Whether there are views beside the image itself."""
+    return views.mirror or views.shift_px > 0
+
+
+def is_unsure(logits: Tensor, views: ViewsConfig) -> Tensor:
+    """Return which images get further views: bool (num_images,), from logits (num_images, num_classes)."""
+    first, second = logits.softmax(1).topk(2, dim=1).values.unbind(1)
+    return first - second < views.margin
+
+
+def further(images: Tensor, views: ViewsConfig) -> Tensor:
+    """Return all views but the image itself, one after another.
+
+    Args:
+        images: uint8 or float32 (num_images, channels, height, width).
+        views: which; there is more than the image itself.
+
+    Returns:
+        (num_views * num_images, channels, height, width).
+    """
+    still = [images.flip(3)] if views.mirror else []
+    moved: list[Tensor] = []
     if views.shift_px:
-        by = torch.full((len(images),), views.shift_px, device=images.device)
+        by = torch.full((images.shape[0],), views.shift_px, device=images.device)
         moved = [shift(images, way, way, "mirror") for way in (-by, by)]
         if views.mirror:
             moved += [view.flip(3) for view in moved]
-        average = (average + torch.stack([seen(view) for view in moved]).mean(0)) / 2
-    result[unsure] = average
-    return result
+    return torch.cat(still + moved)
+
+
+def mean(logits: Tensor, views: ViewsConfig) -> Tensor:
+    """Return the weighted mean over views: (1 + num_views, num_images, num_classes) -> (num_images, num_classes)."""
+    num_still = 2 if views.mirror else 1
+    still = logits[:num_still].mean(0)
+    return (still + logits[num_still:].mean(0)) / 2 if views.shift_px else still

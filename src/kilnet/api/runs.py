@@ -109,7 +109,7 @@ def evaluate(
     """
     folder = RunFolder(folder_of(run))
     classifier = load_run(folder.path, own_model(run, model))
-    classifier.settings.apply()
+    classifier.settings.with_all_threads().apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None or isinstance(data, str | Path):
             source = None if data is None else located(DataConfig(source=str(data))).source

@@ -35,17 +35,20 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     if not isinstance(source, bytes):
         try:
             source = source.read_bytes()
-        except OSError as error:
-            raise UnusableImageError(f"cannot be read: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # no path has a NUL
+            raise UnusableImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not source:
         raise UnusableImageError("empty file")
+    if webp_pixels(source) > MAX_PIXELS:
+        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS}")
     try:
         with Image.open(io.BytesIO(source), formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise UnusableImageError(f"{width} × {height} pixels, above the limit of {MAX_PIXELS}")
             # A JPEG's further pictures are thumbnails and depth maps that cameras add, no animation.
-            num_frames = 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)
+            # Others are not counted: a GIF file of 15 MB takes seconds to go through.
+            goes_on = image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
             image.seek(0)
             pixels = to_rgb(ImageOps.exif_transpose(image))
     except UnusableImageError:
@@ -57,8 +60,25 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
-    warnings = (f"first of {num_frames} pictures",) if num_frames > 1 else ()
-    return pixels, warnings
+    return pixels, ("first of several pictures",) if goes_on else ()
+
+
+def webp_pixels(content: bytes) -> int:
+    """Return the pixels of a WebP file as its first bytes say (RFC 9649); 0 for a file of another format.
+
+    Pillow's other readers wait until pixels are asked for; the one of WebP makes room for all when it opens a file.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
+        return 0
+    kind, head = content[12:16], content[20:30]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(head[start : start + 3], "little") for start in (4, 7))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        width, height = 1 + bits % 2**14, 1 + (bits >> 14) % 2**14
+    else:
+        width, height = (int.from_bytes(head[start : start + 2], "little") % 2**14 for start in (6, 8))
+    return width * height
 
 
 def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:

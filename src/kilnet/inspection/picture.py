@@ -4,13 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from kilnet.classifier import Classifier
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.decode import decode
-from kilnet.data.resize import to_square
-from kilnet.errors import InputError, UnusableImageError
+from kilnet.data.fit import to_input
+from kilnet.errors import DataError, InputError
 
 
 def find_picture(
@@ -36,10 +34,9 @@ def find_picture(
         place = images.names.index(wanted)
     elif Path(wanted).is_file():
         try:
-            pixels, _ = decode(Path(wanted))
-        except UnusableImageError as error:
+            return to_input(Path(wanted), classifier.image_shape), Path(wanted).name, None
+        except DataError as error:
             raise InputError(f"{wanted}: {error}") from None
-        return _fitted(pixels, classifier.image_shape), Path(wanted).name, None
     elif wanted.isdecimal() and not images.names[0].isdecimal():
         place = int(wanted)
         if place >= len(images):
@@ -50,11 +47,3 @@ def find_picture(
             f"{', '.join(images.names[:3])}"
         )
     return images.images[place], images.names[place], dataset.classes[images.labels[place]]
-
-
-def _fitted(pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Bring uint8 (height, width, 3) to the network's channels and size."""
-    channels, side, _ = image_shape
-    if channels == 1:
-        pixels = np.asarray(Image.fromarray(pixels).convert("L"))[:, :, None]
-    return to_square(pixels, side)

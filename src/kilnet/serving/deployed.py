@@ -1,4 +1,4 @@
-"""The network as it leaves the house: preprocessing before it, temperature and softmax behind it."""
+"""The network as it leaves the house: preprocessing before it; views, temperature and softmax behind it."""
 
 import copy
 import hashlib
@@ -9,6 +9,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
+from kilnet import views
 from kilnet.hardware import Settings
 from kilnet.serving.predict import Predictor
 
@@ -21,6 +22,8 @@ RESIZE = (
 
 class Deployed(nn.Module):
     """From stored pixels to calibrated probabilities.
+
+    A run that has further views where it is unsure looks at all of them here: a file cannot leave some out.
 
     Args:
         predictor: the network; it is copied to the CPU in fp32.
@@ -36,13 +39,21 @@ class Deployed(nn.Module):
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (parts.mean, parts.std))
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
+        self.views = predictor.views
         self.temperature = temperature(predictor)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 (num_images, channels, height, width) to float32 probabilities (num_images, num_classes)."""
-        logits = self.model(images.float() * self.scale + self.shift)
+        normalised = images.float() * self.scale + self.shift
+        logits = self._views(normalised) if views.has_more(self.views) else self.model(normalised)
         return torch.softmax(logits / self.temperature, 1)
+
+    def _views(self, images: Tensor) -> Tensor:
+        seen = self.model(torch.cat([images, views.further(images, self.views)]))
+        seen = seen.view(-1, images.shape[0], seen.shape[1])
+        unsure = views.is_unsure(seen[0], self.views)
+        return torch.where(unsure[:, None], views.mean(seen, self.views), seen[0])
 
 
 def on_cpu(predictor: Predictor) -> Predictor:

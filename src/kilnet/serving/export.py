@@ -120,8 +120,9 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
-    write_bytes(path, content)
+    # The proof first: a file without one would be taken for somebody else's if the process died in between.
     write_json(proof_path(path), {**made.to_dict(), "path": path.name})
+    write_bytes(path, content)
     return made
 
 

@@ -51,6 +51,8 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Or bytes of another format, which ONNX Runtime looks for too, might be read in place of what was checked.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has exceptions of its own, without a common base
@@ -69,7 +71,7 @@ def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapp
     """Return a self-contained ONNX file with a batch of any size, made by the `torch.export` route.
 
     Raises:
-        ModelError: the network does something that ONNX has no operator for.
+        ModelError: the network does something that ONNX has no operator for, or takes batches of one size only.
     """
     example = torch.zeros(2, *image_shape, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
@@ -88,7 +90,10 @@ def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapp
             )
     except Exception as error:  # a user's own network may do anything
         raise ModelError(f"the network cannot be exported to ONNX: {str(error).splitlines()[0]}") from None
-    return _finished(program.model_proto, notes)  # type: ignore[union-attr]
+    model = program.model_proto  # type: ignore[union-attr]
+    if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        raise ModelError("the network cannot be exported to ONNX: it takes batches of one size only")
+    return _finished(model, notes)
 
 
 def quantise(content: bytes, images: npt.NDArray[np.uint8], notes: Mapping[str, str]) -> bytes:

@@ -1,26 +1,29 @@
 """A trained network asked about pictures: files by the thousand, or what lies in memory."""
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from kilnet.classifier import Classifier
+from kilnet.data.fit import to_input
 from kilnet.data.walk import Problem, find_files
 from kilnet.errors import DataError
 from kilnet.evaluation import load_run
+from kilnet.hardware import lone_threads
+from kilnet.inference import twins
 from kilnet.serving.calibration import IN_USE, Calibration, read_calibration, softmax
-from kilnet.serving.pictures import to_input
 from kilnet.training.run_folder import RunFolder
 
-# Files a decoding thread takes at a time: one batch for the network, few enough that all threads have work.
+# Files a thread takes at a time: a batch for the network, few enough that all threads have work.
 _FILES_PER_BATCH = 64
 
 
@@ -115,7 +118,9 @@ def load_predictor(folder: Path, own_model: str | None = None) -> Predictor:
     Raises:
         RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
     """
-    return calibrated_by(load_run(folder, own_model, IN_USE), read_calibration(RunFolder(folder)))
+    classifier = load_run(folder, own_model, IN_USE)
+    settings = classifier.settings.with_all_threads()
+    return calibrated_by(replace(classifier, settings=settings), read_calibration(RunFolder(folder)))
 
 
 def calibrated_by(classifier: Classifier, calibration: Calibration | None) -> Predictor:
@@ -124,7 +129,7 @@ def calibrated_by(classifier: Classifier, calibration: Calibration | None) -> Pr
 
 
 def predict_files(predictor: Predictor, paths: Iterable[Path | Problem]) -> Iterator[Prediction | Problem]:
-    """Classify files; threads decode the next ones while the network looks at these.
+    """Classify files by as many threads as `torch.get_num_threads` says, each with files of its own.
 
     Args:
         paths: read as they are needed; problems are passed on.
@@ -132,19 +137,31 @@ def predict_files(predictor: Predictor, paths: Iterable[Path | Problem]) -> Iter
     Yields:
         For each path, in order, a prediction, or the reason why there is none.
     """
-    num_threads = os.cpu_count() or 1
-    pool = ThreadPoolExecutor(num_threads)  # Pillow decodes and scales without holding Python's lock
-    pending: deque[Future[_Decoded]] = deque()
-    try:
-        remaining = iter(paths)
-        while part := tuple(islice(remaining, _FILES_PER_BATCH)):
-            pending.append(pool.submit(_decode, part, predictor.image_shape))
-            if len(pending) > num_threads:
-                yield from _classify(predictor, pending.popleft().result())
-        while pending:
-            yield from _classify(predictor, pending.popleft().result())
-    finally:
-        pool.shutdown(cancel_futures=True)
+    num_threads = torch.get_num_threads()
+    free: SimpleQueue[Predictor] = SimpleQueue()
+    for model in twins(predictor.model, num_threads):
+        free.put(replace(predictor, model=model))
+
+    def work(part: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
+        own = free.get()
+        try:
+            return _classify(own, *_decode(part, own.image_shape))
+        finally:
+            free.put(own)
+
+    pending: deque[Future[list[Prediction | Problem]]] = deque()
+    with lone_threads(num_threads) as pool:
+        try:
+            remaining = iter(paths)
+            while part := tuple(islice(remaining, _FILES_PER_BATCH)):
+                pending.append(pool.submit(work, part))
+                if len(pending) > num_threads:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
@@ -154,15 +171,16 @@ def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
             files, problems = find_files(source)
             yield from files
             yield from (Problem(str(path), reason) for path, reason in problems)
+            if not files and not problems:
+                yield Problem(str(source), "a folder without files")
         else:
             yield source
 
 
-_Decoded = tuple[list[str | Problem], npt.NDArray[np.uint8]]
-"""Names, with the reason in place of one that cannot be used, and the images of the others."""
-
-
-def _decode(paths: tuple[Path | Problem, ...], image_shape: tuple[int, int, int]) -> _Decoded:
+def _decode(
+    paths: tuple[Path | Problem, ...], image_shape: tuple[int, int, int]
+) -> tuple[list[str | Problem], npt.NDArray[np.uint8]]:
+    """Return names, with the reason in place of one that cannot be used, and the images of the others."""
     names: list[str | Problem] = []
     images = np.empty((len(paths), *image_shape), np.uint8)
     num_images = 0
@@ -180,9 +198,9 @@ def _decode(paths: tuple[Path | Problem, ...], image_shape: tuple[int, int, int]
     return names, images[:num_images]
 
 
-def _classify(predictor: Predictor, decoded: _Decoded) -> Iterator[Prediction | Problem]:
-    names, images = decoded
+def _classify(
+    predictor: Predictor, names: list[str | Problem], images: npt.NDArray[np.uint8]
+) -> list[Prediction | Problem]:
     usable = [name for name in names if isinstance(name, str)]
     predictions = iter(predictor.predictions(usable, images) if usable else [])
-    for name in names:
-        yield next(predictions) if isinstance(name, str) else name
+    return [next(predictions) if isinstance(name, str) else name for name in names]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.fit import to_input
 from kilnet.serving.deployed import on_cpu
-from kilnet.serving.pictures import to_input
 from kilnet.serving.predict import Predictor
 
 _BATCH_SIZE = 256

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import warnings
 from collections.abc import Callable
@@ -77,7 +78,8 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise InputError(f"--host {host}: {error.strerror or error}") from None
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it lets two servers share a port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.listen(128)  # here and not later: two sockets may be bound to one port, but not listen there
     except OSError as error:

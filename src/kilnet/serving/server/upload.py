@@ -3,16 +3,16 @@
 import asyncio
 import io
 import threading
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from kilnet.data.decode import FORMATS
+from kilnet.data.decode import FORMATS, webp_pixels
+from kilnet.data.fit import to_input
 from kilnet.errors import DataError
-from kilnet.serving.pictures import to_input
 from kilnet.serving.server.refusal import RefusedError
 
 MAX_BYTES = 20 * 2**20
@@ -22,7 +22,6 @@ MAX_PIXELS = 50_000_000
 _MAX_BYTES_HELD = 2**28  # of all pictures that are being sent, together
 _BODY_SECONDS = 30.0  # for a whole picture: 20 MB at 5.6 Mbit/s
 _LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time, for the memory they take
-_MAX_PAGES = 500  # of a TIFF; going through them takes half a millisecond each, and 20 MB hold 200,000
 _MEDIA_TYPES = ("image/", "application/octet-stream")
 
 
@@ -70,13 +69,11 @@ class Uploads:
         """Return the picture as the network takes it; runs in a thread.
 
         Raises:
-            RefusedError: 415, it is no picture or damaged; 413, it has too many pixels or pages, and none is decoded.
+            RefusedError: 415, it is no picture or damaged; 413, it has too many pixels, and none is decoded.
         """
-        num_pixels, num_pages = _extent(content)
+        num_pixels = _num_pixels(content)
         if num_pixels > MAX_PIXELS:
             raise RefusedError(413, f"more than {MAX_PIXELS / 1e6:.0f} million pixels")
-        if num_pages > _MAX_PAGES:
-            raise RefusedError(413, f"more than {_MAX_PAGES} pages")
         try:
             with self._one_large if num_pixels > _LARGE_PIXELS else nullcontext():
                 return to_input(content, image_shape)
@@ -84,20 +81,17 @@ class Uploads:
             raise RefusedError(415, str(error)) from None
 
 
-def _extent(content: bytes) -> tuple[int, int]:
-    """Pixels and pages as the file's heads say; 0 where it is no picture, which the decoder says better."""
+def _num_pixels(content: bytes) -> int:
+    """Pixels as the file's head says; 0 where it is no picture, which the decoder says better."""
+    if num_pixels := webp_pixels(content):
+        return num_pixels
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            num_pixels = image.width * image.height
-            if image.format == "TIFF" and num_pixels <= MAX_PIXELS:
-                with suppress(EOFError):
-                    image.seek(_MAX_PAGES)  # reads heads only
-                    return num_pixels, _MAX_PAGES + 1
-            return num_pixels, 1
+            return image.width * image.height
     except Image.DecompressionBombError:
-        return MAX_PIXELS + 1, 1
+        return MAX_PIXELS + 1
     except Exception:  # Pillow's readers raise whatever broken bytes lead them to
-        return 0, 0
+        return 0
 
 
 def _too_large() -> RefusedError:
