@@ -1,0 +1,114 @@
+"""How far a run is, where it has a time to keep to."""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+# Kept free at the end, so that nothing has to go exactly as it did before.
+_SPARE_PART = 0.01
+_SPARE_SECONDS = 0.5  # the learning curves are drawn, the process ends
+_SPARE_OF_END = 0.1
+# A validation comes only so many times its own length after the one before: at most about a twentieth of the time.
+_TRAINING_PER_VALIDATION = 20
+_SMOOTHING = 0.3  # weight of the latest step in the running mean of their lengths
+
+
+def training_seconds(budget_seconds: float, end_seconds: float) -> float:
+    """Return how much of a budget is for training, where validating and saving at the end take so long."""
+    spare = _SPARE_PART * budget_seconds + _SPARE_SECONDS + _SPARE_OF_END * end_seconds
+    return budget_seconds - end_seconds - spare
+
+
+class Timer:
+    """Tells how much of a run's time is gone; the run is over when what is left is needed to end it.
+
+    What the end needs is known from validations before, in units of training steps at full size: if these become
+    longer because other programs take the processor, so does the end.
+
+    Args:
+        budget_seconds: for everything, of all processes that work on the run.
+        step_seconds: a step at full size, as measured before the first.
+        end_seconds: validating and saving, likewise.
+        started: when this process began to count, as `clock` tells it.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        budget_seconds: float,
+        step_seconds: float,
+        end_seconds: float,
+        started: float,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.clock = clock
+        self._budget_seconds = budget_seconds
+        self._counted_from = started
+        self._spent_before = 0.0
+        self._step_seconds = step_seconds
+        self._last_step_seconds = step_seconds
+        self._end_in_steps = end_seconds / step_seconds
+        self._last_validation = 0.0
+
+    @property
+    def spent(self) -> float:
+        """Seconds that all processes have spent on this run."""
+        return self._spent_before + self.clock() - self._counted_from
+
+    @property
+    def left(self) -> float:
+        """Seconds until the budget is spent, not below 0."""
+        return max(0.0, self._budget_seconds - self.spent)
+
+    @property
+    def progress(self) -> float:
+        """Part of the time for training that is gone, 0 to 1."""
+        return min(1.0, self.spent / self._training_seconds) if self._training_seconds > 0 else 1.0
+
+    @property
+    def is_up(self) -> bool:
+        """Whether another step like the last would take time that the end needs."""
+        return self.spent + self._last_step_seconds > self._training_seconds
+
+    @property
+    def validation_is_due(self) -> bool:
+        """Whether time is up, or validating now is a small part of the time since the last and until the end."""
+        least = _TRAINING_PER_VALIDATION * self._end_seconds
+        spent = self.spent
+        return self.is_up or min(spent - self._last_validation, self._training_seconds - spent) >= least
+
+    def note_step(self, seconds: float, is_full_size: bool) -> None:
+        """Take how long a step was."""
+        self._last_step_seconds = seconds
+        if is_full_size:
+            self._step_seconds += _SMOOTHING * (seconds - self._step_seconds)
+
+    def note_validation(self, seconds: float) -> None:
+        """Take how long validating and saving was."""
+        self._end_in_steps = seconds / self._step_seconds
+        self._last_validation = self.spent
+
+    def state(self) -> dict[str, float]:
+        """Return all that is needed to go on in another process."""
+        self._spent_before, self._counted_from = self.spent, self.clock()
+        return {
+            "spent_seconds": self._spent_before,
+            "step_seconds": self._step_seconds,
+            "end_in_steps": self._end_in_steps,
+            "last_validation": self._last_validation,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; what this process has spent since it began, or last saved, is kept."""
+        self._spent_before = state["spent_seconds"]
+        self._step_seconds = state["step_seconds"]
+        self._end_in_steps = state["end_in_steps"]
+        self._last_validation = state["last_validation"]
+
+    @property
+    def _end_seconds(self) -> float:
+        return self._end_in_steps * self._step_seconds
+
+    @property
+    def _training_seconds(self) -> float:
+        return training_seconds(self._budget_seconds, self._end_seconds)
