@@ -6,7 +6,7 @@ from typing import Any
 
 # Kept free at the end, so that nothing has to go exactly as it did before.
 _SPARE_PART = 0.01
-_SPARE_SECONDS = 0.5  # the learning curves are drawn, the process ends
+_SPARE_SECONDS = 1.0  # the learning curves are drawn, the process ends
 _SPARE_OF_END = 0.1
 # A validation comes only so many times its own length after the one before: at most about a twentieth of the time.
 _TRAINING_PER_VALIDATION = 20
@@ -22,8 +22,8 @@ def training_seconds(budget_seconds: float, end_seconds: float) -> float:
 class Timer:
     """Tells how much of a run's time is gone; the run is over when what is left is needed to end it.
 
-    What the end needs is known from validations before, in units of training steps at full size: if these become
-    longer because other programs take the processor, so does the end.
+    What the end needs is known from the validation before. Where steps at full size have become longer since, because
+    other programs take the processor, the end is taken to become longer too.
 
     Args:
         budget_seconds: for everything, of all processes that work on the run.
@@ -45,10 +45,14 @@ class Timer:
         self._budget_seconds = budget_seconds
         self._counted_from = started
         self._spent_before = 0.0
-        self._step_seconds = step_seconds
         self._last_step_seconds = step_seconds
-        self._end_in_steps = end_seconds / step_seconds
+        self._step_seconds = step_seconds  # at full size, a running mean
+        self._step_seconds_then: float | None = (
+            step_seconds  # likewise, when the end was last measured, if it is known
+        )
+        self._measured_end_seconds = end_seconds
         self._last_validation = 0.0
+        self._is_full_size = False  # the last step
 
     @property
     def spent(self) -> float:
@@ -80,21 +84,26 @@ class Timer:
     def note_step(self, seconds: float, is_full_size: bool) -> None:
         """Take how long a step was."""
         self._last_step_seconds = seconds
-        if is_full_size:
+        if is_full_size and self._step_seconds_then is None:
+            self._step_seconds_then = self._step_seconds = seconds
+        elif is_full_size:
             self._step_seconds += _SMOOTHING * (seconds - self._step_seconds)
+        self._is_full_size = is_full_size
 
     def note_validation(self, seconds: float) -> None:
         """Take how long validating and saving was."""
-        self._end_in_steps = seconds / self._step_seconds
+        self._measured_end_seconds = seconds
+        self._step_seconds_then = self._step_seconds if self._is_full_size else None
         self._last_validation = self.spent
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, float | None]:
         """Return all that is needed to go on in another process."""
         self._spent_before, self._counted_from = self.spent, self.clock()
         return {
             "spent_seconds": self._spent_before,
             "step_seconds": self._step_seconds,
-            "end_in_steps": self._end_in_steps,
+            "step_seconds_then": self._step_seconds_then,
+            "end_seconds": self._measured_end_seconds,
             "last_validation": self._last_validation,
         }
 
@@ -102,12 +111,14 @@ class Timer:
         """Go on from what `state` returned; what this process has spent since it began, or last saved, is kept."""
         self._spent_before = state["spent_seconds"]
         self._step_seconds = state["step_seconds"]
-        self._end_in_steps = state["end_in_steps"]
+        self._step_seconds_then = state["step_seconds_then"]
+        self._measured_end_seconds = state["end_seconds"]
         self._last_validation = state["last_validation"]
 
     @property
     def _end_seconds(self) -> float:
-        return self._end_in_steps * self._step_seconds
+        then = self._step_seconds_then
+        return self._measured_end_seconds * (max(1.0, self._step_seconds / then) if then else 1.0)
 
     @property
     def _training_seconds(self) -> float:
