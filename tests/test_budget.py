@@ -1,6 +1,7 @@
 """Runs that keep to a time: by a clock that the work itself moves, and by the real one."""
 
 import json
+import re
 import time
 from pathlib import Path
 from unittest.mock import Mock
@@ -31,6 +32,7 @@ HARDWARE = {
     "hardware.layout": "contiguous",
     "hardware.threads": 1,
 }
+TINY = HARDWARE | {"model.widths": [4, 4], "training.batch_size": 20}
 SIDE = 12
 STEP = 1.0  # seconds of a step of 25 images at full size, by the made-up clock
 VALIDATION = 0.9  # 60 images, and 30 for batch norm, at a quarter of a step's price
@@ -349,7 +351,22 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr("kilnet.api.runs.figures", Mock())
 
 
-TINY = HARDWARE | {"model.widths": [4, 4], "training.batch_size": 20}
+def test_plan_and_time_left_are_told(tmp_path, capsys, no_pictures):
+    settings = TINY | {
+        "training.low_resolution": [[0.4, 0.5], [0.75, 0.75]],
+        "training.checkpoint_seconds": 0.1,
+    }
+    kilnet.train(make_dataset(num_train=120), budget="3s", settings=settings, out=tmp_path / "run")
+    lines = capsys.readouterr().err.splitlines()
+    (plan,) = (line for line in lines if "passes" in line)
+    assert re.fullmatch(
+        r"[123]s of 3s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 5; "
+        r"6x6 until 40%, 9x9 until 75%, then 12x12; learning rate 0 at \d\d:\d\d:\d\d",
+        plan,
+    )
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert all(re.search(r"images/s, \d.* s(, \d\.\d s left)?$", line) for line in epochs)
+    assert not any("/" in line.split("  train")[0] for line in epochs), "nobody knows how many there will be"
 
 
 def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(tmp_path, no_pictures):

@@ -20,13 +20,13 @@ from kilnet.classifier import Classifier, load_classifier, save_classifier
 from kilnet.config import RunConfig, change, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
-from kilnet.errors import InterruptedRunError, ModelError, RunFolderError
+from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
 from kilnet.training import speed
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
 from kilnet.training.plan import Plan, Speed, make_plan
-from kilnet.training.resolution import size_at
+from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.timer import Timer
 
@@ -86,7 +86,7 @@ class TrainingSession:
             self.plan = self._kept_plan()
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
-        self._refuse_low_resolutions(model, config)
+        refuse_other_sizes(model, config, dataset.image_shape, len(dataset.classes))
         if not self.folder.has_state:
             if config.training.initial_weights == "parent":
                 self._start_from(config, model)
@@ -179,15 +179,6 @@ class TrainingSession:
             raise RunFolderError(
                 f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
             )
-
-    def _refuse_low_resolutions(self, model: torch.nn.Module, config: RunConfig) -> None:
-        channels, height, width = self._dataset.image_shape
-        for _, factor in config.training.low_resolution:
-            size = size_at([(1.0, factor)], 0.0, height, width)
-            try:
-                models.prove(model, config.model.name, (channels, *size), len(self._dataset.classes))
-            except ModelError as error:
-                raise ModelError(f"training.low_resolution: {error}") from None
 
     def _start_from(self, config: RunConfig, model: torch.nn.Module) -> None:
         parent = Path(config.parent or "")
