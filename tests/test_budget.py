@@ -135,22 +135,23 @@ def test_a_run_ends_in_time_with_a_learning_rate_of_zero_whatever_else_the_machi
 
 def test_learning_rate_and_resolution_follow_the_time_and_not_the_epochs():
     machine = Machine()
+    machine.now = began = 7.0  # went into measurements
     loop = make_loop(machine, 100.0, **{"training.low_resolution": [[0.5, 0.5]], "training.epochs": 3})
     moments, rates, sides = [], [], []
     loop.model.register_forward_pre_hook(
         lambda model, inputs: sides.append(inputs[0].shape[2]) if model.training else None
     )
-    before = 0.0
+    before = began
     for record in loop:
         if isinstance(record, StepRecord):
             moments.append(before)
             rates.append(loop._optimizer.param_groups[0]["lr"])
         before = machine.now
     # 0.9 s to validate, a tenth more, 1 s and 1 s to spare; a step at half the side takes a quarter of a second.
-    training = 100 - 1.1 * VALIDATION - 2
-    expected = [0.01 * (1 - moment / training) for moment in moments]
+    training = 100 - 1.1 * VALIDATION - 2 - began
+    expected = [0.01 * (1 - (moment - began) / training) for moment in moments]
     assert rates == pytest.approx(expected, rel=0.01, abs=2e-5)
-    assert [side == 6 for side in sides] == [moment < training / 2 for moment in moments]
+    assert [side == 6 for side in sides] == [moment - began < training / 2 for moment in moments]
     assert loop.history[-1].epoch > 3  # as many as there is time for
     assert len(sides) == pytest.approx(training / 2 / 0.25 + training / 2, rel=0.05)
 

@@ -146,6 +146,8 @@ class TrainingLoop:
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         timer = self._timer
+        if timer:
+            timer.begin()
         while not self.finished:
             yield from self._train_epoch()
             if timer is None:

@@ -45,6 +45,7 @@ class Timer:
         self._budget_seconds = budget_seconds
         self._counted_from = started
         self._spent_before = 0.0
+        self._began: float | None = None  # with the first step
         self._last_step_seconds = step_seconds
         self._step_seconds = step_seconds  # at full size, a running mean
         self._step_seconds_then: float | None = (
@@ -66,8 +67,10 @@ class Timer:
 
     @property
     def progress(self) -> float:
-        """Part of the time for training that is gone, 0 to 1."""
-        return min(1.0, self.spent / self._training_seconds) if self._training_seconds > 0 else 1.0
+        """Part of the time from the first step to the end of training that is gone, 0 to 1."""
+        began = self._began or 0.0
+        whole = self._training_seconds - began
+        return min(1.0, (self.spent - began) / whole) if whole > 0 else 1.0
 
     @property
     def is_up(self) -> bool:
@@ -80,6 +83,11 @@ class Timer:
         least = _TRAINING_PER_VALIDATION * self._end_seconds
         spent = self.spent
         return self.is_up or min(spent - self._last_validation, self._training_seconds - spent) >= least
+
+    def begin(self) -> None:
+        """Take now as the moment of the first step, if there was none yet."""
+        if self._began is None:
+            self._began = self.spent
 
     def note_step(self, seconds: float, is_full_size: bool) -> None:
         """Take how long a step was."""
@@ -101,6 +109,7 @@ class Timer:
         self._spent_before, self._counted_from = self.spent, self.clock()
         return {
             "spent_seconds": self._spent_before,
+            "began": self._began,
             "step_seconds": self._step_seconds,
             "step_seconds_then": self._step_seconds_then,
             "end_seconds": self._measured_end_seconds,
@@ -110,6 +119,7 @@ class Timer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; what this process has spent since it began, or last saved, is kept."""
         self._spent_before = state["spent_seconds"]
+        self._began = state["began"]
         self._step_seconds = state["step_seconds"]
         self._step_seconds_then = state["step_seconds_then"]
         self._measured_end_seconds = state["end_seconds"]
