@@ -10,6 +10,7 @@ _SPARE_SECONDS = 1.0  # the learning curves are drawn, the process ends
 _SPARE_OF_END = 0.1
 # A validation comes only so many times its own length after the one before: at most about a twentieth of the time.
 _TRAINING_PER_VALIDATION = 20
+_MOST_HOPED_FOR = 0.5  # the end is not taken to become shorter than so much of what it was
 _SMOOTHING = 0.3  # weight of the latest step in the running mean of their lengths
 
 
@@ -23,7 +24,7 @@ class Timer:
     """Tells how much of a run's time is gone; the run is over when what is left is needed to end it.
 
     What the end needs is known from the validation before. Where steps at full size have become longer since, because
-    other programs take the processor, the end is taken to become longer too.
+    other programs take the processor, or shorter, the end is taken to change as they do.
 
     Args:
         budget_seconds: for everything, of all processes that work on the run.
@@ -49,7 +50,7 @@ class Timer:
         self._last_step_seconds = step_seconds
         self._step_seconds = step_seconds  # at full size, a running mean
         self._step_seconds_then: float | None = (
-            step_seconds  # likewise, when the end was last measured, if it is known
+            step_seconds  # when the end was measured; unknown at low resolution
         )
         self._measured_end_seconds = end_seconds
         self._last_validation = 0.0
@@ -128,7 +129,8 @@ class Timer:
     @property
     def _end_seconds(self) -> float:
         then = self._step_seconds_then
-        return self._measured_end_seconds * (max(1.0, self._step_seconds / then) if then else 1.0)
+        slowdown = max(_MOST_HOPED_FOR, self._step_seconds / then) if then else 1.0
+        return self._measured_end_seconds * slowdown
 
     @property
     def _training_seconds(self) -> float:
