@@ -1,5 +1,6 @@
 """Runs that keep to a time: by a clock that the work itself moves, and by the real one."""
 
+import functools
 import json
 import re
 import time
@@ -124,7 +125,7 @@ def test_a_run_ends_in_time_with_a_learning_rate_of_zero_whatever_else_the_machi
     machine = Machine(LOADS[load])
     loop = make_loop(machine, 60.0, **{"training.low_resolution": low_resolution})
     rates = rates_of(loop)
-    assert 0.92 * 60 <= machine.now <= 1.05 * 60
+    assert 0.9 * 60 <= machine.now <= 1.05 * 60
     assert loop.finished
     assert not loop.stopped_early
     assert rates[0] == pytest.approx(0.01, rel=0.05)
@@ -147,8 +148,8 @@ def test_learning_rate_and_resolution_follow_the_time_and_not_the_epochs():
             moments.append(before)
             rates.append(loop._optimizer.param_groups[0]["lr"])
         before = machine.now
-    # 0.9 s to validate, a tenth more, 0.6 s and 1 s to spare; a step at half the side takes a quarter of a second.
-    training = 60 - 1.1 * VALIDATION - 1.6 - began
+    # 0.9 s to validate, a tenth more, 0.6 s and 2 s to spare; a step at half the side takes a quarter of a second.
+    training = 60 - 1.1 * VALIDATION - 2.6 - began
     expected = [0.01 * (1 - (moment - began) / training) for moment in moments]
     assert rates == pytest.approx(expected, rel=0.01, abs=2e-5)
     assert [side == 6 for side in sides] == [moment - began < training / 2 for moment in moments]
@@ -174,7 +175,7 @@ def test_validations_take_a_twentieth_of_the_time_and_the_last_is_at_the_end():
     assert np.diff([0, *moments]).min() > 19 * VALIDATION
     assert end == machine.now
     assert [record.epoch for record in loop.history] == sorted({record.epoch for record in loop.history})
-    assert num_images == pytest.approx(25 * (100 - len(moments) * VALIDATION - 2), rel=0.03)
+    assert num_images == pytest.approx(25 * (100 - len(moments) * VALIDATION - 3), rel=0.03)
 
 
 def test_records_hold_all_images_since_the_one_before():
@@ -220,7 +221,7 @@ def test_a_resumed_run_spends_what_was_left(num_records, lost):
     rates = rates_of(resumed)
     spent = first.now + second.now - 1000
     assert spent <= 1.05 * 60 or lost > 60 - first.now
-    assert spent >= 0.93 * 60
+    assert spent >= 0.9 * 60
     assert rates == sorted(rates, reverse=True)
     assert resumed.history[: len(loop.history)] == loop.history
     assert resumed.finished
@@ -293,7 +294,7 @@ def test_more_time_means_a_wider_network_then_more_passes_then_less_saving_on_re
         assert config.training.epochs == max(1, round(plan.num_passes))
         # What was planned fits into the budget, counted by hand.
         factor = (config.model.options["widths"][-1] / 256) ** 2
-        training = 0.99 * budget - 1 - 1.1 * 8 * factor - 5
+        training = 0.99 * budget - 2 - 1.1 * 8 * factor - 5
         since, passes = 0.0, 0.0
         for until, part in (*config.training.low_resolution, (1.0, 1.0)):
             passes += (until - since) * training / (100 * SPEED[part] * factor)
@@ -347,21 +348,26 @@ def test_too_short_a_budget_is_refused_with_one_that_is_enough(scale, budget):
 
 
 @pytest.fixture
-def no_pictures(monkeypatch):
-    """Drawing takes longer than these runs."""
+def processor_time(monkeypatch):
+    """Count the time that this process computes, whatever else the machine does; draw nothing, which takes longer."""
+    for name in ("kilnet.api.runs.monotonic", "kilnet.api.finetuning.monotonic", "time.perf_counter"):
+        monkeypatch.setattr(name, time.process_time)
+    monkeypatch.setattr(
+        "kilnet.api.runs.TrainingSession", functools.partial(TrainingSession, clock=time.process_time)
+    )
     monkeypatch.setattr("kilnet.api.runs.figures", Mock())
 
 
-def test_plan_and_time_left_are_told(tmp_path, capsys, no_pictures):
+def test_plan_and_time_left_are_told(tmp_path, capsys, processor_time):
     settings = TINY | {
         "training.low_resolution": [[0.4, 0.5], [0.75, 0.75]],
         "training.checkpoint_seconds": 0.1,
     }
-    kilnet.train(make_dataset(num_train=120), budget="3s", settings=settings, out=tmp_path / "run")
+    kilnet.train(make_dataset(num_train=120), budget="4s", settings=settings, out=tmp_path / "run")
     lines = capsys.readouterr().err.splitlines()
     (plan,) = (line for line in lines if "passes" in line)
     assert re.fullmatch(
-        r"[123]s of 3s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 5; "
+        r"[1234]s of 4s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 5; "
         r"6x6 until 40%, 9x9 until 75%, then 12x12; learning rate 0 at \d\d:\d\d:\d\d",
         plan,
     )
@@ -370,23 +376,22 @@ def test_plan_and_time_left_are_told(tmp_path, capsys, no_pictures):
     assert not any("/" in line.split("  train")[0] for line in epochs), "nobody knows how many there will be"
 
 
-def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(tmp_path, no_pictures):
+def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(tmp_path, processor_time):
     dataset = make_dataset(num_train=120)
-    start = time.monotonic()
-    run = kilnet.train(dataset, budget="3s", settings=TINY, out=tmp_path / "run", progress=False)
-    seconds = time.monotonic() - start
-    assert 1.5 <= seconds <= 5  # 2 to 3 s on a machine that has nothing else to do
+    start = time.process_time()
+    run = kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
+    assert 1.5 <= time.process_time() - start <= 4.2
     assert run.finished
     assert run.config.model.name == "FastNet"
     assert run.history[-1].lr < 0.05 * run.config.optimizer.lr
     assert run.config.training.epochs > 1
     before = {path: path.read_bytes() for path in run.folder.glob("*.*")}
-    again = kilnet.train(dataset, budget="3s", settings=TINY, out=tmp_path / "run", progress=False)
+    again = kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
     assert again.finished
     assert again.history == run.history
     assert {path: path.read_bytes() for path in run.folder.glob("*.*")} == before
-    with pytest.raises(kilnet.errors.RunFolderError, match=r"budget\.seconds: 3\.0 -> 4\.0"):
-        kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
+    with pytest.raises(kilnet.errors.RunFolderError, match=r"budget\.seconds: 4\.0 -> 5\.0"):
+        kilnet.train(dataset, budget="5s", settings=TINY, out=tmp_path / "run", progress=False)
     # The command that goes on with it names its config.toml alone.
     kept = kilnet.train(
         dataset,
@@ -425,18 +430,18 @@ def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(
     assert second.plan == first.plan
     since = machine.now
     list(second)
-    assert machine.now - since == pytest.approx(50 - 20, abs=3)
+    assert machine.now - since == pytest.approx(50 - 20, abs=4)
     assert (tmp_path / "run" / "environment.json").read_bytes() == environment
     assert RunFolder(tmp_path / "run").history()[-1].lr < 0.05 * config.optimizer.lr
 
 
-def test_finetune_keeps_to_a_budget_too(tmp_path, no_pictures):
+def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     dataset = make_dataset()
     settings = TINY | {"model.name": "FastNet", "training.low_resolution": [[0.5, 0.75]]}
     parent = kilnet.train(dataset, epochs=1, settings=settings, out=tmp_path / "parent", progress=False)
-    start = time.monotonic()
-    tuned = kilnet.finetune(parent, budget="2s", data=dataset, out=tmp_path / "tuned", progress=False)
-    assert 0.8 <= time.monotonic() - start <= 4  # 1 to 2 s, likewise
+    start = time.process_time()
+    tuned = kilnet.finetune(parent, budget="3s", data=dataset, out=tmp_path / "tuned", progress=False)
+    assert 0.8 <= time.process_time() - start <= 3.15
     assert tuned.finished
     assert tuned.history[-1].lr < 0.05 * tuned.config.optimizer.lr
     assert tuned.config.training.patience is None

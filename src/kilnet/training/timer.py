@@ -6,7 +6,7 @@ from typing import Any
 
 # Kept free at the end, so that nothing has to go exactly as it did before.
 _SPARE_PART = 0.01
-_SPARE_SECONDS = 1.0  # the learning curves are drawn, the process ends
+_SPARE_SECONDS = 2.0  # the program starts and ends, the learning curves are drawn
 _SPARE_OF_END = 0.1
 # A validation comes only so many times its own length after the one before: at most about a twentieth of the time.
 _TRAINING_PER_VALIDATION = 20
