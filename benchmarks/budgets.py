@@ -22,7 +22,7 @@ from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
-ONE_THREAD = {"hardware.threads": 1}
+SETTINGS = {"hardware.threads": 1, "data.on_bad_image": "skip"}
 
 
 def kept(dataset: ImageDataset, config: RunConfig, folder: Path) -> Iterator[tuple[float, int, EpochRecord]]:
@@ -72,12 +72,12 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    config = requested(given.data, None, given.recipe, ONE_THREAD, 100_000, None, None)
+    config = requested(given.data, None, given.recipe, SETTINGS, 100_000, None, None)
     dataset = load_dataset(config.data)
     num_validation = len(dataset.validation)
     print("| | processor time | images trained on | validation accuracy |\n|---|---|---|---|")
     for budget in given.budgets:
-        ours = requested(given.data, None, None, ONE_THREAD, None, None, None, budget)
+        ours = requested(given.data, None, None, SETTINGS, None, None, None, budget)
         *_, last = kept(dataset, ours, given.out / budget)
         print(row(f"--budget {budget}", num_validation, last), flush=True)
     moments = [parse_duration(budget) for budget in given.budgets]

@@ -129,7 +129,7 @@ def test_a_run_ends_in_time_with_a_learning_rate_of_zero_whatever_else_the_machi
     assert loop.finished
     assert not loop.stopped_early
     assert rates[0] == pytest.approx(0.01, rel=0.05)
-    assert rates[-1] < 0.01 * 0.08  # one or two steps of the time
+    assert rates[-1] < 0.01 * 0.1  # one or two steps of the time
     assert rates == sorted(rates, reverse=True) or load == "another program in the middle"
     assert loop.history[-1].lr == pytest.approx(rates[-1])
 
@@ -367,7 +367,7 @@ def test_plan_and_time_left_are_told(tmp_path, capsys, processor_time):
     lines = capsys.readouterr().err.splitlines()
     (plan,) = (line for line in lines if "passes" in line)
     assert re.fullmatch(
-        r"[1234]s of 4s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 5; "
+        r"[1234]s of 4s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 3; "
         r"6x6 until 40%, 9x9 until 75%, then 12x12; learning rate 0 at \d\d:\d\d:\d\d",
         plan,
     )
