@@ -445,6 +445,7 @@ def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     assert tuned.finished
     assert tuned.history[-1].lr < 0.05 * tuned.config.optimizer.lr
     assert tuned.config.training.patience is None
+    assert tuned.config.optimizer.lr == pytest.approx(min(0.0008, 0.8 * parent.config.optimizer.lr))
     assert tuned.config.training.low_resolution == ()
     with pytest.raises(ConfigError, match="give one of them"):
         kilnet.finetune(parent, budget="2s", epochs=3, data=dataset, progress=False)
@@ -453,6 +454,14 @@ def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     assert further.config.budget.seconds is None
     assert len(further.history) == 2
     assert further.config.training.patience == 6
+
+
+def test_muon_is_fine_tuned_at_a_rate_of_its_own(tmp_path, processor_time):
+    settings = TINY | {"model.name": "FastNet", "optimizer.name": "muon", "optimizer.lr": 0.1}
+    dataset = make_dataset()
+    parent = kilnet.train(dataset, epochs=1, settings=settings, out=tmp_path / "parent", progress=False)
+    tuned = kilnet.finetune(parent, epochs=1, data=dataset, out=tmp_path / "tuned", progress=False)
+    assert tuned.config.optimizer.lr == pytest.approx(0.02)
 
 
 def test_a_budget_that_is_too_small_leaves_nothing_behind(tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 from kilnet.api.data import Data, located, with_budget
 from kilnet.api.run import Run, own_model
 from kilnet.api.runs import train_as
-from kilnet.config import change
+from kilnet.config import OptimizerConfig, change
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import free_folder
@@ -20,6 +20,9 @@ EPOCHS = 50
 PATIENCE = 6
 LR = 0.0008
 LR_FACTOR = 0.8
+# Muon's rate is the part of its length by which a filter moves: 0.0008 would leave everything where it is
+# (docs/experiments.md, 2026-11-23).
+MUON_LR_FACTOR = 0.2
 
 
 def finetune(
@@ -45,7 +48,8 @@ def finetune(
         run: what `train` or `tune` returned, or the folder of a run or of a search.
         epochs: at most; by default 50.
         budget: such as "10m": how long this call may take, in place of `epochs`; see `train`.
-        lr: by default 0.0008, or four fifths of the parent's if that is less. It falls to zero along a cosine.
+        lr: by default 0.0008, or four fifths of the parent's if that is less; with Muon a fifth of the parent's. It
+            falls to zero along a cosine.
         patience: epochs without a lower validation loss; by default 6, with a budget without end.
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
@@ -72,7 +76,7 @@ def finetune(
             f"{parent}: its network is {name_of_model}, code outside Kilnet; if it is yours, name it: "
             f"--model {name_of_model}"
         )
-    lr = lr if lr is not None else min(LR, LR_FACTOR * parent_config.optimizer.lr)
+    lr = lr if lr is not None else _default_lr(parent_config.optimizer)
     changes: dict[str, Any] = {
         "training.epochs": EPOCHS if epochs is None else epochs,
         "training.patience": PATIENCE if patience is None and budget is None else patience,
@@ -93,6 +97,12 @@ def finetune(
     config = config.model_copy(update={"data": located(config.data)})
     folder = Path(out) if out is not None else free_folder(parent_folder, name, config)
     return train_as(config, config.data.source if data is None else data, folder, progress, started)
+
+
+def _default_lr(parent: OptimizerConfig) -> float:
+    if parent.name == "muon":
+        return MUON_LR_FACTOR * parent.lr
+    return min(LR, LR_FACTOR * parent.lr)
 
 
 def _parent(given: Path) -> tuple[Path, Path, str]:

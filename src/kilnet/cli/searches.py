@@ -124,7 +124,11 @@ def finetune(
     epochs: Annotated[int | None, typer.Option("--epochs", help="At most; default 50.")] = None,
     budget: BudgetOption = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Default: 0.0008, or 4/5 of the parent's if that is less.")
+        float | None,
+        typer.Option(
+            "--lr",
+            help="Default: 0.0008, or 4/5 of the parent's if that is less; with Muon 1/5 of the parent's.",
+        ),
     ] = None,
     patience: Annotated[
         int | None,
