@@ -201,6 +201,7 @@ class TrainingSession:
             self._dataset.classes,
             self._preprocessing,
             self.settings,
+            self.config.views,
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)
