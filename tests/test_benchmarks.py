@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.sources import load_dataset
 from kilnet.models import ConfigNet
 from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import TrainingSession
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -241,3 +243,16 @@ def test_gpu_rehearsed_on_a_cpu(rival, tmp_path, monkeypatch, capsys):
         if line.startswith(("warm, to validated", "cold"))
     }
     assert seconds["cold"] > seconds["warm"]  # imports, for one
+
+
+def test_parts_add_up_to_the_whole(digits, tmp_path):
+    parts, (dataset, config) = load("parts"), digits
+    config = config.model_validate(config.model_dump() | {"training": {"epochs": 2, "averaging_epochs": 0.5}})
+    session = TrainingSession(dataset, config, tmp_path / "run")
+    start = time.perf_counter()
+    seconds = parts.seconds_by_part(session)
+    assert sum(seconds.values()) == pytest.approx(time.perf_counter() - start, rel=0.05)
+    assert set(seconds) == {*parts.PARTS, "the loop itself"}
+    assert max(seconds, key=seconds.__getitem__) == "forward and backward pass"
+    table = parts.profiled_step(TrainingSession(dataset, config, tmp_path / "another"), 10)
+    assert "aten::" in table
