@@ -133,20 +133,22 @@ def _train(dataset: ImageDataset, config: RunConfig, path: Path, until: float) -
     return seconds
 
 
-def step_seconds(dataset: ImageDataset, config: RunConfig, num_steps: int) -> float:
-    """Return the mean seconds of so many training steps, after one to warm up."""
+def step_seconds(dataset: ImageDataset, config: RunConfig, num_steps: int) -> dict[str, float]:
+    """Return the mean seconds of so many training steps, after one to warm up: of the clock and of the processor."""
     with TemporaryDirectory() as folder:
         session = TrainingSession(dataset, config, Path(folder))
-        print(f"{session.settings.device}: {session.settings.reason}", file=sys.stderr)
+        device = session.settings.device
+        print(f"{device}: {session.settings.reason}", file=sys.stderr)
         with closing(iter(session)) as records:
             steps = (record for record in records if isinstance(record, StepRecord))
             next(steps)
-            synchronise(session.settings.device)
-            start = time.perf_counter()
+            synchronise(device)
+            start, processor_start = time.perf_counter(), time.process_time()
             for _ in range(num_steps):
                 next(steps)
-            synchronise(session.settings.device)
-            return (time.perf_counter() - start) / num_steps
+            synchronise(device)
+            seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor_start
+    return {"step_seconds": seconds / num_steps, "step_cpu_seconds": processor_seconds / num_steps}
 
 
 def num_flops(dataset: ImageDataset, config: RunConfig, num_epochs: int) -> int:
@@ -201,7 +203,7 @@ def main() -> None:
     config = configured(options.recipe, parse_settings(options.set), options.epochs, options.seed)
     dataset = load_dataset(config.data)
     if options.steps:
-        print(json.dumps({"step_seconds": step_seconds(dataset, config, options.steps)}))
+        print(json.dumps(step_seconds(dataset, config, options.steps)))
     else:
         print(json.dumps(asdict(timed_run(dataset, config, options.out, options.until))))
 

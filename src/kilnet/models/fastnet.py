@@ -77,9 +77,9 @@ class _Group(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = _convolution(in_channels, out_channels)
+        self.conv1 = _begun_as_identity(_BeforePooling(in_channels, out_channels, 3, bias=False))
         self.norm1 = _norm(out_channels)
-        self.conv2 = _convolution(out_channels, out_channels)
+        self.conv2 = _begun_as_identity(nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False))
         self.norm2 = _norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,9 +89,19 @@ class _Group(nn.Module):
         return F.gelu(self.norm2(self.conv2(x)))
 
 
-def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-    nn.init.dirac_(convolution.weight.data[:in_channels])  # the further filters stay random
+class _BeforePooling(nn.Conv2d):
+    """A convolution with a border of zeros that leaves out the last of an odd number of rows or columns.
+
+    Pooling by 2 would drop it: of 15x15 outputs it keeps 14x14, of 7x7 36 in place of 49.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 the name that torch has
+        top_left, (bottom, right) = 1, (int(side % 2 == 0 or side == 1) for side in input.shape[2:])
+        return self._conv_forward(F.pad(input, [top_left, right, top_left, bottom]), self.weight, None)
+
+
+def _begun_as_identity(convolution: nn.Conv2d) -> nn.Conv2d:
+    nn.init.dirac_(convolution.weight.data[: convolution.in_channels])  # the further filters stay random
     return convolution
 
 
