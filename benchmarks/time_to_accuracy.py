@@ -33,8 +33,8 @@ RECIPES = FOLDER.parent / "recipes"
 
 # By target, in per cent of the test images, and by name: the recipe and its epochs.
 PLAN: dict[float, dict[str, tuple[str, int]]] = {
-    77.6: {"fast": ("fast-94.toml", 2), "tutorial": ("tutorial-winner.toml", 40)},
-    90.0: {"fast": ("fast-94.toml", 4)},
+    77.6: {"fast": ("fast-90.toml", 1), "tutorial": ("tutorial-winner.toml", 40)},
+    90.0: {"fast": ("fast-90.toml", 3)},
     94.0: {"fast": ("fast-94.toml", 8)},
 }
 # The tutorial's augmented run passes 77.6% after about so many epochs of 45,000 images, by its author's curve.

@@ -158,13 +158,16 @@ def num_flops(dataset: ImageDataset, config: RunConfig, num_epochs: int) -> int:
     training = config.training
     num_steps = -(-len(dataset.train) // training.batch_size)
     total = 0
-    by_size: dict[tuple[int, int], int] = {}
+    counts: dict[Any, int] = {}  # by the size of the images and what learns
     for step in range(num_epochs * num_steps):
-        size = size_at(training.low_resolution, step / (num_steps * training.epochs), height, width)
-        if size not in by_size:
-            by_size[size] = _flops_of_one_image(model, (channels, *size), backward=True)
+        done = step / (num_steps * training.epochs)
+        size = size_at(training.low_resolution, done, height, width)
+        models.advance(model, done)
+        key = size, tuple(parameter.requires_grad for parameter in model.parameters())
+        if key not in counts:
+            counts[key] = _flops_of_one_image(model, (channels, *size), backward=True)
         num_images = min(training.batch_size, len(dataset.train) - step % num_steps * training.batch_size)
-        total += num_images * by_size[size]
+        total += num_images * counts[key]
     num_seen = min(training.batch_norm_images, len(dataset.train)) + len(dataset.validation)
     return total + num_epochs * num_seen * _flops_of_one_image(model, dataset.image_shape, backward=False)
 

@@ -157,12 +157,15 @@ def test_floating_point_operations_are_those_of_the_layers(digits):
     def forward(side):
         return 2 * sum(layers(side - 1))
 
-    def training(side):
-        # Backward: the whitening's weights are frozen and its inputs are images; all else has two products.
-        return 3 * forward(side) - 2 * 2 * next(layers(side - 1))
+    def training(side, learns_biases):
+        # Backward, each layer's weights and inputs have a product more. The whitening's filters are frozen and images
+        # need no gradient; without its biases, neither do the inputs of the first layer that learns.
+        whitening, first, *_ = layers(side - 1)
+        return 3 * forward(side) - 2 * (2 * whitening + (0 if learns_biases else first))
 
     num_train, num_validation = len(dataset.train), len(dataset.validation)
-    expected = num_train * (training(12) + training(16)) + 2 * (50 + num_validation) * forward(16)
+    expected = num_train * (training(12, True) + training(16, False))
+    expected += 2 * (50 + num_validation) * forward(16)
     assert timed_run.num_flops(dataset, config, 2) == expected
 
 

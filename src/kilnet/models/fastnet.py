@@ -26,6 +26,8 @@ class FastNet(nn.Module):
         widths: channels of each group.
         kernel_size: side of the whitening patches in pixels.
         output_scale: factor on the logits.
+        bias_until: part of the training, 0 to 1, in which the whitening's biases learn. Nothing else before the first
+            group does, so that from then on no gradient needs to reach it; the default is that of airbench94_muon.
         image_shape: (channels, height, width) of the images.
         num_classes: number of logits.
 
@@ -38,6 +40,7 @@ class FastNet(nn.Module):
         widths: Sequence[int] = (64, 256, 256),
         kernel_size: int = 2,
         output_scale: float = 1 / 9,
+        bias_until: float = 3 / 8,
         *,
         image_shape: tuple[int, int, int] = (3, 32, 32),
         num_classes: int = 10,
@@ -49,6 +52,8 @@ class FastNet(nn.Module):
             raise ModelError(f"model.kernel_size = {kernel_size}: must be 1, 2 or 3")
         if output_scale <= 0:
             raise ModelError(f"model.output_scale = {output_scale}: must be above 0")
+        if not 0 <= bias_until <= 1:
+            raise ModelError(f"model.bias_until = {bias_until}: must be from 0 to 1")
         channels, height, width = image_shape
         if min(height, width) < _SMALLEST_SIDE:
             raise ModelError(
@@ -60,10 +65,15 @@ class FastNet(nn.Module):
         self.groups = nn.Sequential(*map(_Group, inputs, widths))
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         self.output_scale = output_scale
+        self.bias_until = bias_until
 
     def prepare(self, images: Tensor) -> None:
         """Fit the whitening to training images; see `kilnet.models.prepare`."""
         self.whitening.fit(images)
+
+    def advance(self, done: float) -> None:
+        """Freeze the whitening's biases when their time is over; see `kilnet.models.advance`."""
+        self.whitening.bias.requires_grad_(done < self.bias_until)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (num_images, channels, height, width), to logits (num_images, num_classes)."""
