@@ -16,7 +16,6 @@ import torch
 
 import kilnet
 from kilnet import models
-from kilnet.classifier import load_classifier
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import (
@@ -203,12 +202,6 @@ def test_the_average_of_the_weights_is_what_is_kept(tmp_path):
         assert torch.equal(value, tensors[f"average/{name}"]), name
     correct = classifier.logits(make_dataset().validation.images).argmax(1) == np.arange(20) % 2
     assert correct.sum() == run.best.num_validation_correct
-
-
-def test_the_weights_are_kept_with_the_views_of_the_configuration(tmp_path):
-    train(tmp_path / "run", **{"views.mirror": True, "views.margin": 0.5})
-    views = load_classifier(tmp_path / "run" / "weights.safetensors").views
-    assert (views.mirror, views.margin) == (True, 0.5)
 
 
 def test_a_resolution_that_the_network_cannot_take_is_refused(tmp_path):
