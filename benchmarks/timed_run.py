@@ -107,21 +107,25 @@ def timed_run(dataset: ImageDataset, config: RunConfig, path: Path, until: float
 
 def _train(dataset: ImageDataset, config: RunConfig, path: Path, until: float) -> float:
     """Train to the end; return the seconds of all processes that worked on it."""
-    clock, state, written = path / "clock.json", RunFolder(path).state_path, None
+    clock, state = path / "clock.json", RunFolder(path).state_path
     seconds = json.loads(clock.read_text())["seconds"] if clock.exists() else 0.0
     start = time.perf_counter() - seconds
     session = TrainingSession(dataset, config, path)
     print(f"{session.settings.device}: {session.settings.reason}", file=sys.stderr)
 
+    def saved() -> int | None:
+        return state.stat().st_mtime_ns if state.exists() else None
+
     def reached() -> bool:
         return any(record.is_best and record.validation_accuracy >= until for record in session.history)
 
+    last_saved = saved()
     if not session.finished and not reached():
         with closing(iter(session)) as records:
             for record in records:
-                if state.exists() and state.stat().st_mtime_ns != written:
+                if saved() != last_saved:
                     synchronise(session.settings.device)
-                    written, seconds = state.stat().st_mtime_ns, time.perf_counter() - start
+                    last_saved, seconds = saved(), time.perf_counter() - start
                     write_json(clock, {"seconds": seconds})
                 if isinstance(record, EpochRecord):
                     print(
