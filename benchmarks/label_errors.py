@@ -1,6 +1,7 @@
 """Plants wrong labels in CIFAR-10's training images, and counts how many the ranking of suspected labels finds.
 
-    python benchmarks/label_errors.py [--images N] [--folds K] [--epochs N] [--data-dir DIR] [--out DIR]
+    python benchmarks/label_errors.py [--images N] [--folds K] [--recipe FILE] [--set KEY=VALUE]...
+                                       [--epochs N] [--data-dir DIR] [--out DIR]
 
 One label in twenty becomes another class, at random. Networks trained on the images of the other folds predict each
 image; of the images ranked first, as many as were planted, the part that was planted is printed: for Kilnet's ranking,
@@ -19,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.config import RunConfig, load_config
+from kilnet.config import RunConfig, load_config, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.inspection.cross_validation import CrossValidation
@@ -81,6 +82,10 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
         "--images", type=int, help="use the first so many training images; default: all 45,000"
     )
     parser.add_argument("--folds", type=int, default=3)
+    parser.add_argument("--recipe", type=Path, help="how the folds' networks are trained; default: Kilnet's")
+    parser.add_argument(
+        "--set", action="append", default=[], help="KEY=VALUE, over the recipe; may be repeated"
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--fraction", type=float, default=0.05, help="part of the labels that become wrong")
     parser.add_argument("--seed", type=int, default=0)
@@ -93,8 +98,9 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
         "data.num_train": given.images,
         "training.epochs": given.epochs,
         "seed": given.seed,
+        **parse_settings(given.set),
     }
-    config = load_config(settings=settings)
+    config = load_config(given.recipe, settings)
     config = config.model_copy(update={"model": complete(config.model)})
     dataset, planted = plant(load_dataset(config.data), given.fraction, given.seed)
     with nullcontext(given.out) if given.out else tempfile.TemporaryDirectory() as folder:

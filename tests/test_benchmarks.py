@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,34 @@ def test_inference_compares_the_same_answers(colour_run, tmp_path):
         )
     speeds = inference.measure(compared, images, 2)
     assert all(len(values) == 2 and min(values) > 0 for values in speeds.values())
+
+
+def test_a_recipe_is_stopped_at_each_moment_and_trained_no_longer():
+    taken = []
+
+    def course():
+        for second in (10, 20, 30, 40, 50):
+            taken.append(second)
+            yield second, 0, f"record at {second}"
+
+    points = load("budgets").stopped_at([5, 20, 35], course())
+    assert [point and point[2] for point in points] == [None, "record at 20", "record at 30"]
+    assert taken == [10, 20, 30, 40]
+
+
+def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
+    words = ["budgets.py", "digits", "--budgets", "6s", "--out", str(tmp_path)]
+    recipe = Path(__file__).parents[1] / "recipes" / "fast-digits.toml"
+    monkeypatch.setattr("sys.argv", [*words, "--recipe", str(recipe)])
+    monkeypatch.setattr("time.perf_counter", time.perf_counter)  # put back afterwards
+    budgets = load("budgets")
+    budgets.SETTINGS |= {"hardware.precision": "fp32", "hardware.layout": "contiguous"}  # nothing to measure
+    budgets.SETTINGS |= {"hardware.device": "cpu", "model.widths": [8, 8]}
+    budgets.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [cells[0].removeprefix("| ") for cells in rows] == [
+        "--budget 6s",
+        "fast-digits, stopped at 6s",
+    ]
+    assert 0.4 * 6 <= float(rows[0][1].split()[0]) <= 1.05 * 6
+    assert float(rows[0][-1].split("%")[0]) > 30

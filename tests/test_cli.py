@@ -206,6 +206,13 @@ def test_pictures_in_folders(kilnet, refusal, tmp_path):
         (["--image-size", "5"], "--image-size 9 or more"),
         (["--image-size", "0"], "data.image_size = 0"),
         (["--on-bad-image", "ask"], "data.on_bad_image = 'ask'"),
+        (["--budget", "10"], "--budget 10: write a time with its unit, for example 90s, 10m or 1h30m"),
+        (["--budget", "10m", "--epochs", "3"], "give one of them"),
+        (["--budget", "10m", "--recipe", "none.toml"], "none.toml: cannot be read"),
+        (
+            ["--budget", "1s", "--set", "hardware.threads=1", "--set", "hardware.precision=fp32"],
+            "too short: one pass over 1,295 images takes about",
+        ),
     ],
 )
 def test_mistakes_in_training_are_one_line_and_leave_nothing(words, part, refusal, tmp_path, monkeypatch):

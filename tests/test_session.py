@@ -16,7 +16,7 @@ import torch
 
 import kilnet
 from kilnet import models
-from kilnet.config import load_config
+from kilnet.config import RunConfig, load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import (
     BusyError,
@@ -202,6 +202,12 @@ def test_the_average_of_the_weights_is_what_is_kept(tmp_path):
         assert torch.equal(value, tensors[f"average/{name}"]), name
     correct = classifier.logits(make_dataset().validation.images).argmax(1) == np.arange(20) % 2
     assert correct.sum() == run.best.num_validation_correct
+
+
+def test_the_views_are_kept_with_the_weights(tmp_path):
+    run = train(tmp_path / "run", **{"views.mirror": True, "views.margin": 0.7})
+    assert kilnet.load(run).views == run.config.views
+    assert kilnet.load(train(tmp_path / "plain")).views == RunConfig().views
 
 
 def test_a_resolution_that_the_network_cannot_take_is_refused(tmp_path):

@@ -338,6 +338,14 @@ def test_a_combination_that_cannot_be_trained_is_named(space, told):
     assert all(part in message for part in told), message
 
 
+def test_a_resolution_that_one_of_the_networks_cannot_take_is_named():
+    space = {"model.name": ["ResNet", "ConfigNet"]}
+    config = config_of(space, {"training.low_resolution": [[0.5, 0.75]]})
+    message = refusal(check, config, *DIGITS)
+    assert "the space holds name ConfigNet: training.low_resolution: ConfigNet does not take" in message
+    check(config_of({"model.name": ["ResNet"]}, {"training.low_resolution": [[0.5, 0.75]]}), *DIGITS)
+
+
 def test_spaces_that_can_be_trained_pass():
     check(config_of({"model.c1": [4, 8], "optimizer.lr": {"low": 1e-4, "high": 1e-2, "log": True}}), *DIGITS)
     check(config_of({"data.image_size": [9, 12]}), (1, 8, 8), 10)

@@ -5,6 +5,7 @@ nearest right one. `[model]` also holds the network's own options (`model.c1`), 
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,15 @@ from kilnet.errors import ConfigError
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+PlannedKey = Literal[
+    "training.epochs",
+    "training.low_resolution",
+    "model.widths",
+    "augment.horizontal_flip",
+    "augment.alternate_flips",
+    "views.mirror",
+]
+FAST_RECIPE = Path(__file__).with_name("fast.toml")
 
 
 class _Part(BaseModel):
@@ -147,7 +157,11 @@ class TrainingConfig(_Part):
     """How long, in which portions, and when to stop.
 
     Attributes:
-        patience: stop after so many epochs without a better validation loss; unset, never.
+        batch_size: images a step.
+        min_steps: an epoch has at least so many steps: of few images fewer go into a step than batch_size says. Muon's
+            `linear_factor` and `bias_factor`, which are for batch_size, are lowered in proportion.
+        patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
+            out some validations, it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
         initial_weights: "random", or "parent": the best weights of the run that `parent` names.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
@@ -155,12 +169,14 @@ class TrainingConfig(_Part):
         averaging_epochs: weights are averaged over about so many last epochs, may be a fraction, and the average is
             validated and kept; 0 keeps the weights themselves.
         low_resolution: pairs of numbers from 0 to 1, such as [[0.5, 0.5], [0.7, 0.75]]: until half of the run is done
-            images are trained on at half their side, then until 0.7 at three quarters, then as they are.
+            images are trained on at half their side, then until 0.7 at three quarters, then as they are. With a budget
+            these are parts of the time, else of the epochs.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
     """
 
     epochs: Count = 10
     batch_size: Annotated[int, Field(ge=2)] = 128
+    min_steps: Count = 1
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: Count | None = None
     min_delta: NonNegative = 0.0
@@ -170,12 +186,30 @@ class TrainingConfig(_Part):
     low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
+    def batch_size_for(self, num_images: int) -> int:
+        """Return how many images go into a step of an epoch over so many."""
+        return min(self.batch_size, max(2, num_images // self.min_steps))
+
     @model_validator(mode="after")
     def _resolutions_follow_each_other(self) -> Self:
         moments = [until for until, _ in self.low_resolution]
         if moments != sorted(set(moments)):
             raise ValueError("low_resolution: the first numbers of its pairs must rise")
         return self
+
+
+class BudgetConfig(_Part):
+    """How much time a run may take, and what is chosen so that it fills it.
+
+    Attributes:
+        seconds: of wall time, from start to end of the command, or of all commands that worked on the run together;
+            unset, the run takes as long as its epochs.
+        planned: dotted keys that are decided at the start from the images and the speed measured then; a run's
+            configuration holds what was decided.
+    """
+
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    planned: tuple[PlannedKey, ...] = ()
 
 
 class ViewsConfig(_Part):
@@ -222,6 +256,7 @@ class RunConfig(_Part):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    budget: BudgetConfig = BudgetConfig()
     views: ViewsConfig = ViewsConfig()
     hardware: HardwareConfig = HardwareConfig()
     parent: str | None = None
@@ -245,7 +280,7 @@ def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None =
     """Build a configuration from the defaults, a recipe file and settings by dotted key.
 
     Args:
-        recipe: TOML file with any of the keys.
+        recipe: TOML file with any of the keys; where there is no file "fast", that name stands for `FAST_RECIPE`.
         settings: values by dotted key; they win over the recipe. `augment = "tutorial"` or `"none"` in either
             place stands for a whole preset, which single keys then change.
 
@@ -255,7 +290,8 @@ def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None =
     """
     tree: dict[str, Any] = {}
     if recipe is not None:
-        tree = _read_toml(recipe)
+        is_built_in = str(recipe) == FAST_RECIPE.stem and not recipe.exists()
+        tree = _read_toml(FAST_RECIPE if is_built_in else recipe)
     where = str(recipe) if recipe is not None else "the settings"
     _expand_preset(tree, where)
     for key, value in (settings or {}).items():
@@ -280,6 +316,30 @@ def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunCon
     return _validated(tree, where)
 
 
+def parse_duration(text: str) -> float:
+    """Return the seconds of a time written with units: 90s, 10m, 1.5h, 1h30m.
+
+    Raises:
+        ConfigError: it is no such time, or none at all.
+    """
+    match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+    try:
+        parts = [float(part or 0) for part in match.groups()] if match else []
+    except ValueError:  # 1.2.3s
+        parts = []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not seconds:
+        raise ConfigError(f"--budget {text}: write a time with its unit, for example 90s, 10m or 1h30m")
+    return seconds
+
+
+def written_duration(seconds: float) -> str:
+    """Return whole seconds as `parse_duration` reads them: 45s, 10m, 1h30m."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
+
+
 def parse_settings(assignments: list[str]) -> dict[str, Any]:
     """Turn `key=value` words into settings; values are read as TOML, else taken as text.
 
@@ -298,10 +358,12 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """Return a line a key in which two configurations differ: `key: old -> new`.
 
-    What "auto" stands for, and where the data lies, is no difference.
+    What "auto" stands for, what both left to the same plan, and where the data lies, is no difference.
     """
     before, after = old.flat(), new.flat()
     ignored = {"data.dir", "training.checkpoint_seconds"}
+    if old.budget == new.budget:
+        ignored |= set(new.budget.planned)
     lines = []
     for key in sorted((before.keys() | after.keys()) - ignored):
         was, now = before.get(key), after.get(key)

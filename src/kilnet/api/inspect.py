@@ -260,7 +260,7 @@ def _checked(
             if not fold.session.finished:
                 display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
             try:
-                display.follow(fold.session, config.training.epochs)
+                display.follow(fold.session, None if config.budget.seconds else config.training.epochs)
             except InterruptedRunError:
                 raise InterruptedRunError("stopped; the folds are saved, the same command goes on") from None
         checked["train"] = dataset.train, classes, softmax(validation.logits())

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from kilnet import models
@@ -17,6 +18,7 @@ from kilnet.evaluation import EvaluatedSplit, data_of_run, evaluate_classifier, 
 from kilnet.metrics import Evaluation
 from kilnet.reporting import figures
 from kilnet.reporting.files import write_evaluation
+from kilnet.reporting.plan_line import plan_line
 from kilnet.reporting.progress import ProgressDisplay
 from kilnet.serving.calibration import calibrated
 from kilnet.training.run_folder import RunFolder
@@ -30,10 +32,12 @@ def train(
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
     epochs: int | None = None,
+    budget: str | None = None,
     seed: int | None = None,
     out: str | Path | None = None,
     device: str | None = None,
     progress: bool = True,
+    started: float | None = None,
 ) -> Run:
     """Train a network, or go on with a run that was interrupted; the same call again goes on.
 
@@ -45,17 +49,21 @@ def train(
         settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
             arguments win over them.
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
+        budget: such as "10m": how long this call may take, in place of `epochs`; of a run that goes on, what is left of
+            it. Where neither model nor recipe is given, `kilnet.config.FAST_RECIPE` is, fitted to images and time.
         out: run folder; by default a free name in `runs/`, or the run of this configuration that is there.
         progress: whether to show progress on standard error.
+        started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
 
     Raises:
         KilnetError: see `kilnet.errors`; nothing is left half-written.
     """
-    config = requested(data, model, recipe, settings, epochs, seed, device)
-    return train_as(config, data, Path(out) if out is not None else None, progress)
+    started = monotonic() if started is None else started
+    config = requested(data, model, recipe, settings, epochs, seed, device, budget)
+    return train_as(config, data, Path(out) if out is not None else None, progress, started)
 
 
-def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool) -> Run:
+def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, started: float) -> Run:
     """Train what a configuration says, or go on with it; see `train`.
 
     Args:
@@ -63,19 +71,20 @@ def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool) ->
         data: for `config.data`, unless it is images in memory already.
         out: run folder; None for a free one.
         progress: whether to show progress on standard error.
+        started: since when a budget counts.
     """
     config = config.model_copy(update={"model": models.complete(config.model)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display)
         folder = out or _default_folder(dataset, config)
-        session = TrainingSession(dataset, config, folder)
+        session = TrainingSession(dataset, config, folder, started)
         _introduce(session, dataset, display)
-        display.follow(session, config.training.epochs)
+        display.follow(session, None if config.budget.seconds else config.training.epochs)
         if session.stopped_early:
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
-        if session.finished:
+        if session.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
             display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
         return run
 
@@ -168,6 +177,8 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
     else:
         display.say(f"run folder: {session.folder.path}")
+    if session.plan and session.seconds_left is not None and not session.finished:
+        display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
 
 
 def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:

@@ -103,6 +103,10 @@ class HyperSearch:
     ) -> None:
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
         base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
+        if base.budget.seconds:
+            raise ConfigError(
+                "a budget goes with train and finetune; a search is bounded by --epochs and --trials"
+            )
         asked = _search_config(base, space, options)
         num_workers = options.get("workers")
         if num_workers is not None and num_workers < 1:

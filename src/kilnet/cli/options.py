@@ -18,6 +18,10 @@ SettingsOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="How often to go through the images.")]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="How long the command may take: 90s, 10m, 1h30m."),
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 DataDirOption = Annotated[

@@ -1,12 +1,14 @@
 """kilnet train, kilnet evaluate."""
 
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kilnet.cli.options import (
     BadImageOption,
+    BudgetOption,
     DataArgument,
     DataDirOption,
     DeviceOption,
@@ -33,6 +35,7 @@ def train(
     recipe: RecipeOption = None,
     settings: SettingsOption = None,
     epochs: EpochsOption = None,
+    budget: BudgetOption = None,
     seed: SeedOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")
@@ -44,6 +47,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a network, or go on with a run that was interrupted."""
+    started = monotonic()
     import kilnet
     from kilnet.config import parse_settings
 
@@ -54,10 +58,12 @@ def train(
         recipe=recipe,
         settings={**parse_settings(settings or []), **options},
         epochs=epochs,
+        budget=budget,
         seed=seed,
         out=out,
         device=device,
         progress=not as_json,
+        started=started,
     )
     print_run(run, as_json)
 
@@ -94,7 +100,7 @@ def print_run(run: "Run", as_json: bool) -> None:
         print_json(
             {
                 "run": str(run.folder),
-                "num_epochs": len(run.history),
+                "num_epochs": run.history[-1].epoch,
                 "best_epoch": run.best.epoch,
                 "validation_loss": run.best.validation_loss,
                 "validation_accuracy": run.best.validation_accuracy,
@@ -103,7 +109,7 @@ def print_run(run: "Run", as_json: bool) -> None:
         )
         return
     typer.echo(
-        f"best epoch {run.best.epoch} of {len(run.history)}: validation accuracy "
+        f"best epoch {run.best.epoch} of {run.history[-1].epoch}: validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
     )
     typer.echo(f"next: kilnet evaluate {run.folder}")

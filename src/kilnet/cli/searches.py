@@ -1,12 +1,14 @@
 """kilnet tune, finetune, promote."""
 
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, cast
 
 import typer
 
 from kilnet.cli.options import (
     BadImageOption,
+    BudgetOption,
     DataArgument,
     DataDirOption,
     DeviceOption,
@@ -119,11 +121,21 @@ def finetune(
     run: Annotated[
         Path, typer.Argument(metavar="RUN|SEARCH", help="A run folder, or a search with a winner.")
     ],
-    epochs: Annotated[int, typer.Option("--epochs", help="At most.")] = 50,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="At most; default 50.")] = None,
+    budget: BudgetOption = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Default: 0.0008, or 4/5 of the parent's if that is less.")
+        float | None,
+        typer.Option(
+            "--lr",
+            help="Default: 0.0008, or 4/5 of the parent's if that is less; with Muon 1/5 of the parent's.",
+        ),
     ] = None,
-    patience: Annotated[int, typer.Option("--patience", help="Epochs without a lower validation loss.")] = 6,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience", help="Epochs without a lower validation loss; default 6, with --budget any number."
+        ),
+    ] = None,
     anew: Annotated[
         bool, typer.Option("--anew", help="Begin with random weights, not the parent's.")
     ] = False,
@@ -133,6 +145,7 @@ def finetune(
     as_json: JsonOption = False,
 ) -> None:
     """Train a run, or a search's winner, further at a lower learning rate, until patience is spent."""
+    started = monotonic()
     import kilnet
     from kilnet.cli.runs import print_run
     from kilnet.config import parse_settings
@@ -141,6 +154,7 @@ def finetune(
         kilnet.finetune(
             run,
             epochs=epochs,
+            budget=budget,
             lr=lr,
             patience=patience,
             anew=anew,
@@ -148,6 +162,7 @@ def finetune(
             model=model,
             out=out,
             progress=not as_json,
+            started=started,
         ),
         as_json,
     )

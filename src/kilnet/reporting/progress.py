@@ -58,21 +58,29 @@ class ProgressDisplay:
         if self._line_is_due() and done < total:
             self.say(f"{what}: {done:,} of {total:,}")
 
-    def follow(self, records: Iterable[StepRecord | EpochRecord], num_epochs: int) -> None:
-        """Show a training run to its end: a bar a step, a line an epoch."""
+    def follow(self, records: Iterable[StepRecord | EpochRecord], num_epochs: int | None) -> None:
+        """Show a training run to its end: a bar a step, a line an epoch.
+
+        Args:
+            records: of the run.
+            num_epochs: of it; None where it ends by time.
+        """
         start = monotonic()
         num_images = 0
+        left: float | None = None
         for record in records:
             if isinstance(record, StepRecord):
                 num_images += record.num_images
+                left = record.seconds_left
                 rate = f"{num_images / (monotonic() - start):,.0f} images/s"
-                what = f"epoch {record.epoch}/{num_epochs}"
+                rate += f", {duration(left)} left" if left is not None else ""
+                what = f"epoch {record.epoch}" + (f"/{num_epochs}" if num_epochs else "")
                 self._draw("training", record.step, record.num_steps, rate, what)
                 if self._line_is_due() and record.step < record.num_steps:
                     self.say(f"{what}: step {record.step:,} of {record.num_steps:,}, {rate}")
             else:
                 seconds = monotonic() - start
-                self.say(epoch_line(record, num_epochs, seconds, num_images))
+                self.say(epoch_line(record, num_epochs, seconds, num_images, left))
                 start, num_images = monotonic(), 0
 
     def _draw(self, key: str, done: int, total: int, rate: str, what: str | None = None) -> None:
@@ -94,15 +102,19 @@ class ProgressDisplay:
         return self._bars.disable and monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
 
 
-def epoch_line(record: EpochRecord, num_epochs: int, seconds: float, num_images: int) -> str:
-    """Describe one epoch in one line, with the time left if all epochs are as long."""
+def epoch_line(
+    record: EpochRecord, num_epochs: int | None, seconds: float, num_images: int, left: float | None = None
+) -> str:
+    """Describe one epoch in one line, with the time left: as told, or else what it is if all epochs are as long."""
     num_validation = (
         round(record.num_validation_correct / record.validation_accuracy) if record.validation_accuracy else 0
     )
     low, high = wilson_interval(record.num_validation_correct, num_validation)
-    left = (num_epochs - record.epoch) * seconds
+    if left is None:
+        left = ((num_epochs or record.epoch) - record.epoch) * seconds
+    epoch = f"{record.epoch:>{len(str(num_epochs))}}/{num_epochs}" if num_epochs else f"{record.epoch:>3}"
     return (
-        f"epoch {record.epoch:>{len(str(num_epochs))}}/{num_epochs}"
+        f"epoch {epoch}"
         f"  train loss {record.train_loss:.4f} acc {record.train_accuracy:6.2%}"
         f"  validation loss {record.validation_loss:.4f} acc {record.validation_accuracy:6.2%} ({low:.1%}–{high:.1%})"
         f"  {'best' if record.is_best else '    '}"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kilnet import inference
+from kilnet import inference, models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
@@ -22,6 +22,7 @@ from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.optim import lr_factor, make_optimizer
 from kilnet.training.resolution import shrink, size_at
+from kilnet.training.timer import Timer
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
@@ -35,20 +36,24 @@ class StepRecord:
         epoch: counted from 1.
         step: steps done in this epoch, of `num_steps`.
         num_images: images of this step.
+        seconds_left: until the budget is spent; None where there is none.
     """
 
     epoch: int
     step: int
     num_steps: int
     num_images: int
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
 class EpochRecord:
     """One epoch, with everything that depends on the seed and nothing that depends on the clock.
 
+    With a budget it may also be several epochs since the record before, the last of them perhaps in part.
+
     Attributes:
-        epoch: counted from 1.
+        epoch: the last that it holds, counted from 1.
         lr: learning rate of the last step.
         train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
         train_accuracy: likewise; 0 to 1.
@@ -75,12 +80,17 @@ class TrainingLoop:
     The order of the images, their augmentation and the dropout masks depend on the seed, the epoch and the step
     alone, so that a loop whose state is loaded goes on as if it had never stopped: on a CPU, to the same bytes.
 
+    With a timer, what follows the course of the run (learning rate, resolution) follows the time instead of the
+    epochs, and the run ends when its time is up, be it in the middle of an epoch. Where validating would take too large
+    a part of the time, it is left out.
+
     Args:
         model: a network on any device, in any mode.
         dataset: its train and validation splits are used.
         config: augmentation, optimiser, length and seed.
         preprocessing: normalisation of the pixels.
         settings: device, precision, layout and threads.
+        timer: for a run with a budget.
     """
 
     def __init__(
@@ -90,6 +100,7 @@ class TrainingLoop:
         config: RunConfig,
         preprocessing: Preprocessing,
         settings: Settings,
+        timer: Timer | None = None,
     ) -> None:
         settings.apply()
         self.model = settings.place(model)
@@ -97,18 +108,23 @@ class TrainingLoop:
         self._config = config
         self._preprocessing = preprocessing
         self._settings = settings
+        self._timer = timer
         self._train = _on_device(dataset.train, settings)
         self._validation = _on_device(dataset.validation, settings)
-        self._optimizer = make_optimizer(config.optimizer, self.model.parameters())
+        self._batch_size = config.training.batch_size_for(len(dataset.train))
+        part_of_batch = self._batch_size / config.training.batch_size
+        self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch)
         self._average: WeightAverage | None = None
         if config.training.averaging_epochs:
-            steps_per_epoch = len(dataset.train) / config.training.batch_size
+            steps_per_epoch = len(dataset.train) / self._batch_size
             num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
             self._average = WeightAverage(self.model, num_steps)
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
+        self._is_over = False  # with a timer
+        self._last_moment = 0.0  # of the schedule, in epochs
         self._num_epochs_done = 0
-        self._num_steps_done = 0  # in the present epoch, as are the sums below
-        self._loss_sum = 0.0
+        self._num_steps_done = 0  # in the present epoch
+        self._loss_sum = 0.0  # since the last record, as are the counts below
         self._num_correct = 0
         self._num_images = 0
         self._unread: list[tuple[Tensor, Tensor, int]] = []
@@ -120,18 +136,38 @@ class TrainingLoop:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done or patience is spent."""
-        return self._num_epochs_done >= self._config.training.epochs or self._stopping.should_stop
+        """Whether all epochs are done, or the time is up, or patience is spent."""
+        return self._is_at_its_end or self._stopping.should_stop
 
     @property
     def stopped_early(self) -> bool:
-        """Whether patience was spent before the last epoch."""
-        return self._stopping.should_stop and self._num_epochs_done < self._config.training.epochs
+        """Whether patience was spent before the end."""
+        return self._stopping.should_stop and not self._is_at_its_end
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
+        timer = self._timer
+        if timer:
+            timer.begin()
         while not self.finished:
             yield from self._train_epoch()
-            yield self._finish_epoch()
+            if timer is None:
+                yield self._finish_epoch()
+            elif timer.is_up and not self._num_trained_since_record:
+                self._is_over = True
+            elif timer.validation_is_due:
+                start = timer.clock()
+                yield self._finish_epoch()
+                timer.note_validation(timer.clock() - start)  # with what the caller does to keep it
+            else:
+                self._begin_next_epoch()
+
+    @property
+    def _num_trained_since_record(self) -> int:
+        return self._num_images + sum(num_images for _, _, num_images in self._unread)
+
+    @property
+    def _is_at_its_end(self) -> bool:
+        return self._is_over if self._timer else self._num_epochs_done >= self._config.training.epochs
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that is needed to go on: tensors by name, and the rest as JSON-able values.
@@ -156,6 +192,10 @@ class TrainingLoop:
             "num_bad": self._stopping.num_bad,
             "history": [asdict(record) for record in self.history],
         }
+        if self._timer:
+            rest["last_moment"] = self._last_moment
+            rest["is_over"] = self._is_over
+            rest["timer"] = self._timer.state()
         return tensors, rest
 
     def load_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
@@ -188,28 +228,40 @@ class TrainingLoop:
         self._stopping.best_loss = rest["best_loss"]
         self._stopping.num_bad = rest["num_bad"]
         self.history = [EpochRecord(**record) for record in rest["history"]]
+        if self._timer:
+            self._last_moment = rest["last_moment"]
+            self._is_over = rest["is_over"]
+            self._timer.load_state(rest["timer"])
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         seed, epoch = self._config.seed, self._num_epochs_done
         images, labels = self._train
         order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(len(labels)))
-        batches = _batches(order.to(images.device), self._config.training.batch_size)
+        batches = _batches(order.to(images.device), self._batch_size)
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
+        timer = self._timer
         for step in range(self._num_steps_done, len(batches)):
+            if timer and timer.is_up and (self._num_trained_since_record or self.history):
+                return
+            start = timer.clock() if timer else 0.0
             indices = batches[step]
             torch.manual_seed(derive(seed, "step", epoch, step))
-            self._set_lr(epoch + step / len(batches))
-            done = (epoch + step / len(batches)) / self._config.training.epochs
+            moment = timer.progress * self._config.training.epochs if timer else epoch + step / len(batches)
+            self._set_lr(moment)
+            done = moment / self._config.training.epochs
             size = size_at(self._config.training.low_resolution, done, *images.shape[2:])
+            models.advance(self.model, done)
             pixels = shrink(augmentation(images[indices], indices), *size)
             self._train_step(self._preprocessing(pixels), labels[indices])
-            self._num_steps_done = step + 1
+            self._num_steps_done, self._last_moment = step + 1, moment
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
             if len(self._unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
-            yield StepRecord(epoch + 1, step + 1, len(batches), len(indices))
+            if timer:
+                timer.note_step(timer.clock() - start, size == images.shape[2:])
+            yield StepRecord(epoch + 1, step + 1, len(batches), len(indices), timer.left if timer else None)
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
         images = images.contiguous(memory_format=self._settings.memory_format)
@@ -241,7 +293,7 @@ class TrainingLoop:
             )
         record = EpochRecord(
             epoch=self._num_epochs_done + 1,
-            lr=self._lr(self._num_epochs_done + 1 - 1 / self._num_steps_done),
+            lr=self._lr(self._moment_of_last_step()),
             train_loss=self._loss_sum / self._num_images,
             train_accuracy=self._num_correct / self._num_images,
             validation_loss=loss,
@@ -250,10 +302,18 @@ class TrainingLoop:
             is_best=self._stopping.step(loss),
         )
         self.history.append(record)
-        self._num_epochs_done += 1
-        self._num_steps_done = self._num_correct = self._num_images = 0
+        self._num_correct = self._num_images = 0
         self._loss_sum = 0.0
+        self._is_over = self._timer is not None and self._timer.is_up
+        self._begin_next_epoch()
         return record
+
+    def _begin_next_epoch(self) -> None:
+        self._num_epochs_done += 1
+        self._num_steps_done = 0
+
+    def _moment_of_last_step(self) -> float:
+        return self._last_moment if self._timer else self._num_epochs_done + 1 - 1 / self._num_steps_done
 
     def _measure_batch_norm(self) -> None:
         num_images = min(self._config.training.batch_norm_images, len(self._train[1]))

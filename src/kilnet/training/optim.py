@@ -10,8 +10,18 @@ from kilnet.config import OptimizerConfig
 from kilnet.training.muon import Muon
 
 
-def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimiser; torch's fused kernels update all parameters in one pass over memory."""
+def make_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter], part_of_batch: float = 1.0
+) -> torch.optim.Optimizer:
+    """Build the optimiser; torch's fused kernels update all parameters in one pass over memory.
+
+    Args:
+        config: which, and how it moves.
+        parameters: what it moves.
+        part_of_batch: how much smaller batches are than the configuration is for. Muon's rates for what is no filter
+            fall in proportion (Goyal et al., 2017, arXiv 1706.02677, section 2.1, for SGD); that of the filters, whose
+            steps have the same length whatever the gradient, does not.
+    """
     if config.name == "muon":
         return Muon(
             parameters,
@@ -19,8 +29,8 @@ def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) 
             momentum=config.momentum,
             filter_momentum=config.filter_momentum,
             weight_decay=config.weight_decay,
-            linear_factor=config.linear_factor,
-            bias_factor=config.bias_factor,
+            linear_factor=part_of_batch * config.linear_factor,
+            bias_factor=part_of_batch * config.bias_factor,
         )
     if config.name == "sgd":
         return torch.optim.SGD(

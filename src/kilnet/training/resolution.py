@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from kilnet import models
+from kilnet.config import RunConfig
+from kilnet.errors import ModelError
 
 Plan = Sequence[tuple[float, float]]
 
@@ -33,3 +37,26 @@ def shrink(pixels: Tensor, height: int, width: int) -> Tensor:
     if pixels.shape[2:] == (height, width):
         return pixels
     return F.interpolate(pixels.float(), (height, width), mode="bilinear", antialias=True)
+
+
+def refuse_other_sizes(
+    model: nn.Module, config: RunConfig, image_shape: tuple[int, int, int], num_classes: int
+) -> None:
+    """Refuse a run at low resolutions of which a network does not take one.
+
+    Args:
+        model: of the run, on the CPU.
+        config: of the run.
+        image_shape: (channels, height, width) of the images as they are.
+        num_classes: of the images.
+
+    Raises:
+        ModelError: it names the setting and the size.
+    """
+    channels, height, width = image_shape
+    for _, factor in config.training.low_resolution:
+        size = size_at([(1.0, factor)], 0.0, height, width)
+        try:
+            models.prove(model, config.model.name, (channels, *size), num_classes)
+        except ModelError as error:
+            raise ModelError(f"training.low_resolution: {error}") from None

@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -17,15 +17,18 @@ import torch
 
 from kilnet import hardware, models
 from kilnet.classifier import Classifier, load_classifier, save_classifier
-from kilnet.config import RunConfig, differences
+from kilnet.config import RunConfig, change, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
-from kilnet.errors import InterruptedRunError, ModelError, RunFolderError
+from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
+from kilnet.training import speed
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
-from kilnet.training.resolution import size_at
+from kilnet.training.plan import Plan, Speed, make_plan
+from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
+from kilnet.training.timer import Timer
 
 _NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
@@ -40,19 +43,30 @@ class TrainingSession:
         dataset: the images; its test split is sealed here.
         config: what to train; "auto" is decided here and recorded.
         folder: where to; a run of the same configuration that is there goes on.
+        started: since when the time of a budget counts, as `clock` tells it; by default since now.
+        clock: seconds that never go back.
 
     Attributes:
         config: with nothing left open.
         settings: what it computes with, and why.
+        plan: how the time of a budget is to be filled; None without one.
         num_parameters: of the network.
-        num_epochs_before: epochs that were there already.
+        num_epochs_before: the last epoch of the history that was there already.
 
     Raises:
         RunFolderError: the folder holds a run of another configuration or other data.
         ConfigError, ModelError: the configuration cannot be trained.
     """
 
-    def __init__(self, dataset: ImageDataset, config: RunConfig, folder: Path) -> None:
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        config: RunConfig,
+        folder: Path,
+        started: float | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        started = clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
         normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
@@ -63,18 +77,31 @@ class TrainingSession:
             kept = self.folder.config()
             self._refuse_another(kept, config)
             config = config.model_copy(update={"hardware": kept.hardware})
+            config = change(config, {key: kept.flat()[key] for key in kept.budget.planned}, "the plan")
+        settings: Settings | None = None
+        self.plan: Plan | None = None
+        if kept is None and config.budget.seconds:
+            config, self.plan, settings = self._make_plan(config, lambda: clock() - started)
+        elif config.budget.seconds:
+            self.plan = self._kept_plan()
         torch.manual_seed(derive(config.seed, "weights"))
         model = models.build(config.model, dataset.image_shape, len(dataset.classes))
-        self._refuse_low_resolutions(model, config)
+        refuse_other_sizes(model, config, dataset.image_shape, len(dataset.classes))
         if not self.folder.has_state:
             if config.training.initial_weights == "parent":
                 self._start_from(config, model)
             else:
                 models.prepare(model, self._some_images(config.seed))
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.settings = self._choose(model, config)
+        self.settings = settings or self._choose(model, config)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
-        self._loop = TrainingLoop(model, self._dataset, self.config, self._preprocessing, self.settings)
+        self._timer: Timer | None = None
+        if self.plan and config.budget.seconds:
+            steps = self.plan.step_seconds, self.plan.end_seconds
+            self._timer = Timer(config.budget.seconds, *steps, started, clock)
+        self._loop = TrainingLoop(
+            model, self._dataset, self.config, self._preprocessing, self.settings, self._timer
+        )
         self.num_epochs_before = 0
         if kept is not None:
             self._resume()
@@ -93,6 +120,11 @@ class TrainingSession:
     def history(self) -> list[EpochRecord]:
         """The epochs so far."""
         return self._loop.history
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left of the budget; None without one."""
+        return self._timer.left if self._timer else None
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         with self.folder.locked(), _Interruption() as interruption:
@@ -148,15 +180,6 @@ class TrainingSession:
                 f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
             )
 
-    def _refuse_low_resolutions(self, model: torch.nn.Module, config: RunConfig) -> None:
-        channels, height, width = self._dataset.image_shape
-        for _, factor in config.training.low_resolution:
-            size = size_at([(1.0, factor)], 0.0, height, width)
-            try:
-                models.prove(model, config.model.name, (channels, *size), len(self._dataset.classes))
-            except ModelError as error:
-                raise ModelError(f"training.low_resolution: {error}") from None
-
     def _start_from(self, config: RunConfig, model: torch.nn.Module) -> None:
         parent = Path(config.parent or "")
         classifier = load_classifier(
@@ -178,8 +201,32 @@ class TrainingSession:
         chosen = generator(seed, "preparation").choice(len(images), num_images, replace=False)
         return self._preprocessing(torch.from_numpy(images[chosen]))
 
+    def _make_plan(self, config: RunConfig, spent: Callable[[], float]) -> tuple[RunConfig, Plan, Settings]:
+        """Measure the networks that come into question; returns what was chosen, and what it computes with."""
+        chosen: dict[str, Settings] = {}
+
+        def measure(candidate: RunConfig) -> Speed:
+            network = models.build(candidate.model, self._dataset.image_shape, len(self._dataset.classes))
+            settings = self._choose(network, candidate)
+            chosen[candidate.model.model_dump_json()] = settings
+            settings.apply()
+            return speed.measure(candidate, network, settings, self._dataset, self._preprocessing)
+
+        num_images = len(self._dataset.train)
+        config, plan = make_plan(config, self._dataset.image_shape, num_images, measure, spent)
+        return config, plan, chosen[config.model.model_dump_json()]
+
+    def _kept_plan(self) -> Plan:
+        try:
+            return Plan(**self.folder.environment()["plan"])
+        except (KeyError, TypeError):
+            raise RunFolderError(
+                f"{self.folder.environment_path}: the plan of this run is missing; train anew with another --out"
+            ) from None
+
     def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
-        batch = torch.from_numpy(self._dataset.train.images[: config.training.batch_size].copy())
+        batch_size = config.training.batch_size_for(len(self._dataset.train))
+        batch = torch.from_numpy(self._dataset.train.images[:batch_size].copy())
         images = self._preprocessing(batch)
         num_classes = len(self._dataset.classes)
         return hardware.choose(config.hardware, model, config.model, images, num_classes)
@@ -188,7 +235,7 @@ class TrainingSession:
         state = self.folder.load_state()
         if state is not None:
             self._loop.load_state(*state)
-            self.num_epochs_before = len(self.history)
+            self.num_epochs_before = self.history[-1].epoch if self.history else 0
             self.folder.write_history(self.history)
 
     def _save_state(self) -> None:
@@ -201,6 +248,7 @@ class TrainingSession:
             self._dataset.classes,
             self._preprocessing,
             self.settings,
+            self.config.views,
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)
@@ -224,6 +272,7 @@ class TrainingSession:
                 "warnings": data.warnings,
             },
             "num_parameters": self.num_parameters,
+            **({"plan": asdict(self.plan)} if self.plan else {}),
             "command": shlex.join(sys.argv),
         }
 

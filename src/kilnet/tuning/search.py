@@ -11,6 +11,7 @@ from typing import Any
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, StorageError, WorkerError
+from kilnet.tuning.cost import longest_first
 from kilnet.tuning.finalists import choose_finalists
 from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
 from kilnet.tuning.mirror import Mirror
@@ -159,7 +160,7 @@ class SearchLoop:
     def _work(self, due: Callable[[], list[Job]]) -> Iterator[Report | Notice]:
         """Keep the workers busy until nothing is due."""
         while True:
-            for job in due() if self._workers.num_idle else ():
+            for job in longest_first(due()) if self._workers.num_idle else ():
                 if self._workers.num_idle and job.name not in self.running:
                     self._workers.start(job)
                     self.running[job.name] = (job, None)

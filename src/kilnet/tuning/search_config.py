@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kilnet import models
 from kilnet.config import Count, RunConfig, change
 from kilnet.errors import ConfigError, KilnetError
+from kilnet.training.resolution import refuse_other_sizes
 from kilnet.tuning.space import Space, Values
 
 StrategyName = Literal["grid", "random", "tpe"]
@@ -85,9 +86,10 @@ def check(config: SearchConfig, image_shape: tuple[int, int, int], num_classes: 
             run = config.run_of(values)
             side = run.data.image_size if "data.image_size" in space.keys else None
             shape = (image_shape[0], side, side) if side else image_shape
-            key = (run.model.model_dump_json(), shape)
+            key = (run.model.model_dump_json(), shape, run.training.low_resolution)
             if key not in built:
-                models.build(run.model, shape, num_classes)
+                network = models.build(run.model, shape, num_classes)
+                refuse_other_sizes(network, run, shape, num_classes)
                 built.add(key)
         except KilnetError as error:
             raise ConfigError(f"the space holds {describe(values)}: {error}") from None

@@ -78,8 +78,9 @@ def run_page(
 def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRecord]) -> str:
     data = environment.get("data", {})
     num_parameters, num_train = environment.get("num_parameters", 0), data.get("num_train", 0)
+    num_epochs = history[-1].epoch if history else 0
     return (
-        f"{model}, {num_parameters:,} parameters, trained for {len(history)} epochs on {num_train:,} images of "
+        f"{model}, {num_parameters:,} parameters, trained for {num_epochs} epochs on {num_train:,} images of "
         f"{data.get('name', 'unknown data')} in {len(data.get('classes', []))} classes"
     )
 

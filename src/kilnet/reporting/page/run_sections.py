@@ -15,7 +15,7 @@ def curves(history: Sequence[EpochRecord]) -> Section:
     """Return loss and accuracy by epoch; the last best epoch is the one whose weights are kept."""
     best = [record for record in history if record.is_best][-1]
     summary = (
-        f"{len(history)} epochs; the weights of epoch {best.epoch} are kept, whose validation loss is the lowest: "
+        f"{history[-1].epoch} epochs; the weights of epoch {best.epoch} are kept, whose validation loss is the lowest: "
         f"{best.validation_loss:.4f} nats an image, at an accuracy of {best.validation_accuracy:.1%}."
     )
     epochs = Axis("epoch", history[0].epoch, max(history[-1].epoch, history[0].epoch + 1))

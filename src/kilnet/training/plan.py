@@ -1,0 +1,154 @@
+"""What fits into a budget: which network, how many passes over the images, at which resolutions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kilnet.config import RunConfig, change, written_duration
+from kilnet.errors import ConfigError
+from kilnet.training.timer import training_seconds
+
+# Widths of FastNet to choose from, the best for long runs first, and how many passes make one of them worth its time
+# (docs/experiments.md).
+_WIDTHS = ((64, 256, 256), (48, 160, 160), (32, 96, 96), (24, 48, 48))
+_ENOUGH_PASSES = 4.0
+# For fewer passes at full size than the first number: until when to train at which part of the side. Likewise.
+_LOW_RESOLUTIONS = (
+    (8.0, ((0.4, 0.5), (0.75, 0.75))),
+    (20.0, ((0.4, 0.75),)),
+)
+FACTORS = (1.0, 0.75, 0.5)
+"""Parts of the side at which a network's speed has to be known."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of a network.
+
+    Attributes:
+        step_seconds: of one training step, by part of the images' side, as far as the network takes such images.
+        num_steps: of one pass over the images.
+        end_seconds: validating at the end.
+    """
+
+    step_seconds: dict[float, float]
+    num_steps: int
+    end_seconds: float
+
+    def pass_seconds(self, low_resolution: Sequence[tuple[float, float]] = ()) -> float:
+        """Return how long a pass takes, on the mean over the time of a run with such a course of resolutions."""
+        passes_a_second, since = 0.0, 0.0
+        for until, factor in (*low_resolution, (1.0, 1.0)):
+            passes_a_second += (until - since) / (self.step_seconds[factor] * self.num_steps)
+            since = until
+        return 1 / passes_a_second
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was planned, and from what.
+
+    Attributes:
+        num_passes: over the training images, about.
+        step_seconds: of one step at full size.
+        images_per_second: likewise.
+        end_seconds: validating at the end.
+    """
+
+    num_passes: float
+    step_seconds: float
+    images_per_second: float
+    end_seconds: float
+
+
+def make_plan(
+    config: RunConfig,
+    image_shape: tuple[int, int, int],
+    num_images: int,
+    measure: Callable[[RunConfig], Speed],
+    spent: Callable[[], float],
+) -> tuple[RunConfig, Plan]:
+    """Choose what the configuration leaves to a plan, so that the time is filled.
+
+    Args:
+        config: with a budget; the keys that it names as planned are chosen here.
+        image_shape: (channels, height, width) of the images.
+        num_images: to train on.
+        measure: times a configuration's network here.
+        spent: seconds of the budget that are gone.
+
+    Returns:
+        The configuration with these keys decided, and the plan.
+
+    Raises:
+        ConfigError: the time is not enough for one pass; it says how much would be.
+    """
+    budget = config.budget.seconds or 0.0
+    if image_shape[0] == 1:
+        config = _decided(config, _WITHOUT_FLIPS)
+    options = [_decided(config, {"model.widths": list(widths)}) for widths in _WIDTHS]
+    if "model.widths" not in config.budget.planned:
+        options = [config]
+
+    def fitted(option: RunConfig) -> tuple[RunConfig, Plan, float]:
+        speed = measure(option)
+        seconds = training_seconds(budget, speed.end_seconds) - spent()
+        low_resolution = _low_resolution(speed, seconds / speed.pass_seconds())
+        option = _decided(option, {"training.low_resolution": low_resolution})
+        one_pass = _pass_seconds(option, speed)
+        num_passes = seconds / one_pass
+        option = _decided(option, {"training.epochs": max(1, round(num_passes))})
+        step = speed.step_seconds[1.0]
+        plan = Plan(num_passes, step, num_images / (speed.num_steps * step), speed.end_seconds)
+        return option, plan, one_pass
+
+    chosen, plan, one_pass = fitted(options[0])
+    if plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
+        full_work = _work(options[0]) * max(plan.num_passes, 0.0)
+        enough = (option for option in options[1:] if full_work / _work(option) >= _ENOUGH_PASSES)
+        chosen, plan, one_pass = fitted(next(enough, options[-1]))
+    if plan.num_passes < 1:
+        around = spent() + budget - training_seconds(budget, plan.end_seconds)
+        raise ConfigError(
+            f"--budget {written_duration(budget)}: too short: one pass over {num_images:,} images takes about "
+            f"{written_duration(one_pass)} here, beginning and ending {written_duration(around)}; "
+            f"try --budget {written_duration(_generous(one_pass + around))}"
+        )
+    return chosen, plan
+
+
+# What makes sense of photographs, but not of letters, digits and scans.
+_WITHOUT_FLIPS = {"augment.horizontal_flip": 0.0, "augment.alternate_flips": False, "views.mirror": False}
+
+
+def _decided(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """Return the configuration with those of the values that it leaves to the plan."""
+    planned: dict[str, Any] = {key: value for key, value in values.items() if key in config.budget.planned}
+    return change(config, planned, "the plan") if planned else config
+
+
+def _low_resolution(speed: Speed, num_passes: float) -> list[list[float]]:
+    """Return which of the courses fits a run of so many passes at full size, as far as the network can take part."""
+    course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
+    return [list(pair) for pair in course if pair[1] in speed.step_seconds]
+
+
+def _pass_seconds(config: RunConfig, speed: Speed) -> float:
+    """Return the length of a pass; at resolutions of the user's own, as if all were at full size."""
+    course = config.training.low_resolution
+    return speed.pass_seconds(course if all(factor in speed.step_seconds for _, factor in course) else ())
+
+
+def _work(config: RunConfig) -> float:
+    """Return a number in proportion to the multiplications of a FastNet: each group sees a quarter of the pixels."""
+    work, inputs, pixels = 0.0, config.model.options["widths"][0], 1.0
+    for width in config.model.options["widths"]:
+        work += pixels * width * (inputs + width / 4)
+        inputs, pixels = width, pixels / 4
+    return work
+
+
+def _generous(seconds: float) -> float:
+    """Return a round number of seconds that is enough even where the measurement was a fifth too good."""
+    step = 10 if seconds < 50 else 60 if seconds < 1500 else 600
+    return step * -(-1.2 * seconds // step)

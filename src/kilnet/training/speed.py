@@ -1,0 +1,75 @@
+"""How long the steps and the end of a training take here, measured in a second or two."""
+
+import copy
+import time
+
+import torch
+from torch import nn
+
+from kilnet import hardware, inference, models
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import ModelError
+from kilnet.hardware import Settings
+from kilnet.training.optim import make_optimizer
+from kilnet.training.plan import FACTORS, Speed
+from kilnet.training.resolution import shrink, size_at
+
+_NUM_IMAGES = 64  # the speed at hundreds is nearly the same, the wait is not
+_SECONDS = 0.2  # of each measurement, if one step is not longer
+
+
+def measure(
+    config: RunConfig,
+    model: nn.Module,
+    settings: Settings,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+) -> Speed:
+    """Time a network on the first of the training images; it is left as it was.
+
+    Forward and backward passes grow with the batch, the optimiser's step does not: they are measured apart.
+    """
+    num_images, num_classes = len(dataset.train), len(dataset.classes)
+    batch_size = config.training.batch_size_for(num_images)
+    pixels = torch.from_numpy(dataset.train.images[: min(_NUM_IMAGES, batch_size)].copy())
+    channels, height, width = dataset.image_shape
+    optimizer_seconds = _optimizer_seconds(config, model, settings)
+    step_seconds = {}
+    for factor in FACTORS:
+        size = size_at([(1.0, factor)], 0.0, height, width)
+        try:
+            models.prove(copy.deepcopy(model), config.model.name, (channels, *size), num_classes)
+        except ModelError:  # a network for images of one size
+            continue
+        images = preprocessing(shrink(pixels, *size))
+        images_a_second = hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
+        step_seconds[factor] = batch_size / images_a_second + optimizer_seconds
+    num_seen = len(dataset.validation) + min(config.training.batch_norm_images, num_images)
+    end_seconds = num_seen * _inference_seconds(model, settings, pixels, preprocessing)
+    return Speed(step_seconds, -(-num_images // batch_size), end_seconds)
+
+
+def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:
+    model = settings.place(copy.deepcopy(model))
+    optimizer = make_optimizer(config.optimizer, model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    optimizer.step()  # makes its moments
+    hardware.synchronise(settings.device)
+    start = time.perf_counter()
+    optimizer.step()
+    hardware.synchronise(settings.device)
+    return time.perf_counter() - start
+
+
+def _inference_seconds(
+    model: nn.Module, settings: Settings, pixels: torch.Tensor, preprocessing: Preprocessing
+) -> float:
+    """Return the seconds for one image."""
+    model = settings.place(copy.deepcopy(model))
+    inference.logits(model, pixels, preprocessing, settings)  # warm-up
+    start = time.perf_counter()
+    inference.logits(model, pixels, preprocessing, settings).cpu()
+    return (time.perf_counter() - start) / len(pixels)

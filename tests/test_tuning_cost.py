@@ -1,0 +1,60 @@
+"""Which jobs begin first."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from kilnet.config import load_config
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.tuning.cost import longest_first
+from kilnet.tuning.shared_images import share_images
+from kilnet.tuning.workers import Job
+
+
+def images_of(path, num_train):
+    def split(num_images):
+        return Split(
+            np.zeros((num_images, 3, 20, 20), np.uint8), np.arange(num_images) % 2, ("",) * num_images
+        )
+
+    share_images(ImageDataset("made", ("a", "b"), split(num_train), split(4), split(4)), path)
+    return path
+
+
+def job(images, **options):
+    config = load_config(settings={f"model.{key}": value for key, value in options.items()})
+    return Job(str(options), config, Path("nowhere"), images, until=3)
+
+
+def multiply_adds(c1, c2, l1):
+    """ConfigNet's at 20x20 by hand: unpadded 3x3 convolutions, the last with stride 2, two linear layers."""
+    convolutions = 9 * (3 * c1 * 18**2 + c1 * c1 * 16**2 + c1 * c2 * 14**2 + c2 * c2 * 6**2)
+    return convolutions + 36 * c2 * l1 + l1 * 2
+
+
+def test_the_network_with_the_most_arithmetic_begins_first(tmp_path):
+    images = images_of(tmp_path / "few", 10)
+    sizes = list(itertools.product((4, 8, 12), (4, 16), (8, 4000)))
+    jobs = [job(images, c1=c1, c2=c2, l1=l1) for c1, c2, l1 in sizes]
+    by_hand = sorted(sizes, key=lambda size: -multiply_adds(*size))
+    assert by_hand != sorted(
+        sizes, reverse=True
+    )  # the narrow one with a wide linear layer comes before others
+    found = [
+        (n.config.model.options["c1"], n.config.model.options["c2"], n.config.model.options["l1"])
+        for n in longest_first(jobs)
+    ]
+    assert found == by_hand
+
+
+def test_more_images_are_more_work_and_equals_keep_their_order(tmp_path):
+    few, many = images_of(tmp_path / "few", 10), images_of(tmp_path / "many", 30)
+    jobs = [job(few, c1=8), job(many, c1=8), job(few, c1=8, d1=0.1)]
+    assert longest_first(jobs) == [jobs[1], jobs[0], jobs[2]]
+
+
+def test_a_network_that_cannot_be_built_is_left_to_a_worker(tmp_path):
+    images = images_of(tmp_path / "few", 10)
+    jobs = [job(images, c1=4, kernel_size=15), job(images, c1=4)]
+    assert longest_first(jobs) == [jobs[1], jobs[0]]
