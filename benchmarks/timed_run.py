@@ -160,7 +160,8 @@ def num_flops(dataset: ImageDataset, config: RunConfig, num_epochs: int) -> int:
     channels, height, width = dataset.image_shape
     model = models.build(models.complete(config.model), dataset.image_shape, len(dataset.classes))
     training = config.training
-    num_steps = -(-len(dataset.train) // training.batch_size)
+    batch_size = training.batch_size_for(len(dataset.train))
+    num_steps = -(-len(dataset.train) // batch_size)
     total = 0
     counts: dict[Any, int] = {}  # by the size of the images and what learns
     for step in range(num_epochs * num_steps):
@@ -170,7 +171,7 @@ def num_flops(dataset: ImageDataset, config: RunConfig, num_epochs: int) -> int:
         key = size, tuple(parameter.requires_grad for parameter in model.parameters())
         if key not in counts:
             counts[key] = _flops_of_one_image(model, (channels, *size), backward=True)
-        num_images = min(training.batch_size, len(dataset.train) - step % num_steps * training.batch_size)
+        num_images = min(batch_size, len(dataset.train) - step % num_steps * batch_size)
         total += num_images * counts[key]
     num_seen = min(training.batch_norm_images, len(dataset.train)) + len(dataset.validation)
     return total + num_epochs * num_seen * _flops_of_one_image(model, dataset.image_shape, backward=False)
