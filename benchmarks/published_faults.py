@@ -14,7 +14,7 @@ The test split is read here as the published code reads it; nothing of Kilnet is
 import argparse
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -391,10 +391,10 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run", metavar="RUN")
-    parser.add_argument("--num-train", type=int, default=10_000)
+    parser.add_argument("--num-train", type=int, default=5_000)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--shrink", type=int, default=4, help="the grid's widths are divided by it")
-    parser.add_argument("--batch-size", type=int, default=128, help="of the grid's training")
+    parser.add_argument("--shrink", type=int, default=8, help="the grid's widths are divided by it")
+    parser.add_argument("--batch-size", type=int, default=64, help="of the grid's training")
     parser.add_argument("--data-dir", help="a copy of CIFAR-10; else KILNET_DATA, else it is fetched")
     options = parser.parse_args(arguments)
     with ProgressDisplay() as display:
@@ -408,10 +408,14 @@ def main(arguments: list[str] | None = None) -> None:
             "training.batch_norm_images": 0,
         }
         base = change(RunConfig(), settings, "the published settings")
-        train = opened.dataset.train.take(np.arange(min(options.num_train, len(opened.dataset.train))))
-        fewer = ImageDataset(
-            opened.dataset.name, opened.dataset.classes, train, opened.dataset.validation, opened.dataset.test
+        train, validation = (
+            split.take(np.arange(min(most, len(split))))
+            for split, most in (
+                (opened.dataset.train, options.num_train),
+                (opened.dataset.validation, 100),  # the loop wants some; nobody looks at what it says
+            )
         )
+        fewer = replace(opened.dataset, train=train, validation=validation)
         show_search(
             list(search_as_published(fewer, base, options.shrink, opened.classifier.settings, display))
         )

@@ -14,7 +14,7 @@ from kilnet.errors import InputError, UnusableImageError
 
 
 def find_picture(
-    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str
+    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str | Path | int
 ) -> tuple[npt.NDArray[np.uint8], str, str | None]:
     """Return a picture as the network takes it, its name and its label.
 
@@ -22,8 +22,8 @@ def find_picture(
         classifier: the network.
         dataset: where the split is from; a file does not need it.
         split: its name.
-        wanted: the name of an image of the split; or else a file; or else, unless the images are named by numbers, a
-            place in the split, from 0.
+        wanted: a place in the split, from 0; or the name of an image of the split; or else a file; or else, unless the
+            images are named by numbers, a place as text.
 
     Returns:
         uint8 (channels, height, width); the name; the class name, or None for a file.
@@ -31,24 +31,26 @@ def find_picture(
     Raises:
         InputError: there is no such image or file, or the file is no usable picture.
     """
-    images = dataset.split(split)
-    if wanted in images.names:
-        place = images.names.index(wanted)
-    elif Path(wanted).is_file():
+    images, name = dataset.split(split), str(wanted)
+    if isinstance(wanted, int):
+        place = wanted
+    elif name in images.names:
+        place = images.names.index(name)
+    elif Path(name).is_file():
         try:
-            pixels, _ = decode(Path(wanted))
+            pixels, _ = decode(Path(name))
         except UnusableImageError as error:
             raise InputError(f"{wanted}: {error}") from None
-        return _fitted(pixels, classifier.image_shape), Path(wanted).name, None
-    elif wanted.isdecimal() and not images.names[0].isdecimal():
-        place = int(wanted)
-        if place >= len(images):
-            raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
+        return _fitted(pixels, classifier.image_shape), Path(name).name, None
+    elif name.isdecimal() and not images.names[0].isdecimal():
+        place = int(name)
     else:
         raise InputError(
             f"{wanted}: no such file, nor an image of the {split} split, where names are such as "
             f"{', '.join(images.names[:3])}"
         )
+    if not 0 <= place < len(images):
+        raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
     return images.images[place], images.names[place], dataset.classes[images.labels[place]]
 
 
