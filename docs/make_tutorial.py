@@ -85,12 +85,12 @@ def text_of(cell: Any) -> str:
     return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
-def keep(notebook: Any) -> None:
-    """Write what the cells have printed and drawn where the page finds it."""
+def keep(notebook: Any, folder: Path) -> None:
+    """Write what the cells have printed and drawn where the page finds it; paths begin at the folder it was run in."""
     printed = {}
     for cell in notebook.cells:
         if "hide-output" not in cell.metadata.get("tags", ()) and (text := text_of(cell)):
-            printed[cell.id] = text
+            printed[cell.id] = text.replace(f"{folder.resolve()}/", "")
         for content in pictures_of(cell):
             colours = Image.open(io.BytesIO(content)).convert("RGB").quantize(256)  # a third of the bytes
             colours.save(picture(cell.id), optimize=True)
@@ -99,5 +99,6 @@ def keep(notebook: Any) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
-        keep(run(Path(sys.argv[2])))
+        place = Path(sys.argv[2])
+        keep(run(place), place)
     PAGE.write_text(page(), encoding="utf-8")

@@ -76,13 +76,14 @@ def test_the_walk_leaves_what_the_text_says(walk):
 def test_tables_are_kept_for_the_page_without_colours_and_progress_is_not(
     tutorial, walk, tmp_path, monkeypatch
 ):
-    notebook, _ = walk
+    notebook, folder = walk
     monkeypatch.setattr(tutorial, "PRINTED", tmp_path / "printed.json")
     monkeypatch.setattr(tutorial, "picture", lambda cell_id: tmp_path / f"{cell_id}.png")
-    tutorial.keep(notebook)
+    tutorial.keep(notebook, folder.parent)
     printed = json.loads((tmp_path / "printed.json").read_text())
     assert list(printed) == ["data", "validation", "found", "compare", "test", "predict"]
     assert "\x1b" not in "".join(printed.values())
+    assert "parent: None -> tutorial/search/finalists/" in printed["compare"]
     assert re.search(r"^total +300 +143 +359 +802$", printed["data"], re.MULTILINE)
     assert "best: run" in printed["found"]
     assert re.fullmatch(r"(\d \d+%( unsure)?\n?){5}", printed["predict"])
