@@ -117,6 +117,25 @@ def test_the_same_call_again_trains_nothing_and_reads_no_test(search, monkeypatc
     assert number_of_reads(again.winner) == 1
 
 
+def test_a_search_is_shown_with_its_test_and_what_was_found_without(search, capsys):
+    kilnet.show(search)
+    assert {"Trials", "read once", "Confusion matrix"} <= shown(capsys)
+    kilnet.show(search.summary)
+    assert shown(capsys) == {"Trials"}
+
+
+def shown(capsys):
+    printed = capsys.readouterr().out
+    return {words for words in ("Trials", "read once", "Confusion matrix") if words in printed}
+
+
+def test_optimize_is_the_search_alone(search, monkeypatch):
+    monkeypatch.setattr(ImageDataset, "test", property(never))
+    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    again = kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=search.folder, **options).optimize()
+    assert again == search.summary
+
+
 def test_two_workers_find_the_same(search, tmp_path):
     two = tune(tmp_path / "two", workers=2)
     assert contents(two.folder) == contents(search.folder)
