@@ -289,6 +289,7 @@ def test_a_run_is_fine_tuned_from_its_weights_or_anew(search, tmp_path):
     anew = kilnet.finetune(parent.folder, anew=True, out=tmp_path / "anew", **options)
     assert tuned.folder == tmp_path / "run-finetuned"
     assert tuned.config.parent == anew.config.parent == str(parent.folder.resolve())
+    assert tuned.config.seed == parent.config.seed + 1
     assert parent.best.validation_accuracy > 0.6
     assert tuned.history[0].validation_accuracy > parent.best.validation_accuracy - 0.1
     assert anew.history[0].validation_accuracy < 0.4
