@@ -24,8 +24,9 @@ format: .venv/.installed
 	$(RUN)/ruff format
 	$(RUN)/ruff check --fix
 
-docs: .venv/.installed  ## write docs/cli.md anew
+docs: .venv/.installed  ## write docs/cli.md and docs/tutorial.md anew
 	$(RUN)/python docs/make_cli.py
+	$(RUN)/python docs/make_tutorial.py
 
 .venv/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -83,7 +83,9 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
     )
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--recipe", type=Path, help="how the folds' networks are trained; default: Kilnet's")
-    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE, over the recipe; may be repeated")
+    parser.add_argument(
+        "--set", action="append", default=[], help="KEY=VALUE, over the recipe; may be repeated"
+    )
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--fraction", type=float, default=0.05, help="part of the labels that become wrong")
     parser.add_argument("--seed", type=int, default=0)

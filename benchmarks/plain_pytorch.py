@@ -11,7 +11,6 @@ bilinear on both sides), the ratios, and augmentation's part of Kilnet's step.
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
 from kilnet.models import build, complete
 from kilnet.training.loop import StepRecord, TrainingLoop
+from processes import run_json
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
 
@@ -160,7 +160,8 @@ def main() -> None:
     parser.add_argument("--only", choices=MEASUREMENTS, help="one measurement, in this process, as JSON")
     options = parser.parse_args()
     if options.only:
-        print(json.dumps(measure(options.only, options.batches, options.batch_size, options.data_dir)))
+        speed = measure(options.only, options.batches, options.batch_size, options.data_dir)
+        print(json.dumps({"images_per_second": speed}))
         return
 
     print(f"{hardware.machine()}; torch {torch.__version__}; batch size {options.batch_size}")
@@ -171,8 +172,7 @@ def main() -> None:
             # Augmentation alone is quick: more batches, or the clock would see only its start.
             command += ["--batches", str(options.batches * (4 if "augmentation" in name else 1))]
             command += ["--data-dir", options.data_dir] if options.data_dir else []
-            finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            speeds[name].append(json.loads(finished.stdout))
+            speeds[name].append(run_json(command)["images_per_second"])
         print(
             f"round {number + 1}: "
             + ", ".join(f"{name} {values[-1]:,.0f}" for name, values in speeds.items())

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import kilnet
+from kilnet.api.opened import open_run
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
+from kilnet.reporting.progress import ProgressDisplay
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -106,3 +108,69 @@ def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
     ]
     assert 0.4 * 6 <= float(rows[0][1].split()[0]) <= 1.05 * 6
     assert float(rows[0][-1].split("%")[0]) > 30
+
+
+@pytest.fixture(scope="module")
+def faults():
+    return load("published_faults")
+
+
+def test_classes_of_the_last_batch_are_counted_as_by_hand(faults):
+    labels = np.array([0, 1] * 50)
+    right = np.ones(100, bool)
+    right[labels == 1] = np.arange(50) < 25  # the earlier half
+    found = faults.per_class_from_last_batch(right, labels, batch_size=30)
+    assert (found.num_images, found.error, found.largest) == (10, 0.25, 0.5)  # 0 of 5, in truth 25 of 50
+    assert 0 < found.mean_error < 0.25
+    assert 0.9 < found.hardest_found <= 1
+
+
+def test_a_mean_of_batches_is_right_where_batches_are_equal(faults):
+    random = np.random.default_rng(0)
+    values, labels = random.normal(size=(60, 3)).astype(np.float32), random.integers(0, 3, 60)
+    assert faults.loss_of_batches(values, labels, 20) == pytest.approx((0, 0), abs=1e-12)
+    assert faults.loss_of_batches(values, labels, 50)[0] > 0.01
+
+
+def test_recall_is_only_right_where_classes_are_equally_frequent(faults):
+    assert faults.recall_map(np.array([[8, 2], [5, 5]])).row_sums == (1, 1)
+    found = faults.recall_map(np.array([[80, 20], [5, 5]]))
+    assert found.worst == (0.2, 2.0)
+    assert found.row_sums == (0.55, 2.8)
+
+
+def test_the_best_of_equal_networks_looks_better_than_it_is(faults):
+    right = np.random.default_rng(0).random((8, 4000)) < 0.7
+    mean, error, agreed = faults.optimism(right, 250)
+    # The largest of eight normal deviates is 1.42 deviations above their mean (Harter 1961).
+    assert mean == pytest.approx(1.42 * (0.7 * 0.3 / 250) ** 0.5, abs=4 * error)
+    assert agreed == pytest.approx(1 / 8, abs=0.1)
+    certain = np.stack([np.ones(100, bool), np.zeros(100, bool)])
+    assert faults.optimism(certain, 50) == (0, 0, 1)
+
+
+def test_dropout_left_on_gives_another_loss_each_time_and_off_those_of_kilnet(faults, colour_run):
+    opened = open_run(colour_run, None, None, ProgressDisplay(enabled=False))
+    classifier, test = opened.classifier, opened.dataset.test
+    found = faults.dropout_left_on(classifier, opened.dataset.train, test)
+    assert [len(set(one.losses)) for one in found.values()] == [5, 1, 1]
+    values = faults.logits(
+        classifier.model,
+        torch.from_numpy(test.images),
+        classifier.preprocessing,
+        classifier.settings,
+        dropout=False,
+    )
+    np.testing.assert_allclose(values, classifier.logits(test.images), rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_faults_are_repeated(faults, colour_run, capsys):
+    faults.main(
+        [str(colour_run), "--num-train", "60", "--epochs", "2", "--shrink", "12", "--batch-size", "16"]
+    )
+    printed = capsys.readouterr().out
+    assert (
+        printed.count("fits") == 1
+    )  # the network that the published stopper sees has the first cell's widths
+    assert printed.count("does not fit the network") == 7
+    assert "best of 8 networks chosen on 18 test images" in printed

@@ -55,7 +55,7 @@ def test_folder_with_everything_wrong(tmp_path):
     assert inventory.duplicates_within_class == (("cat/0.png", "cat/same pixels.bmp"),)
     assert inventory.duplicates_across_classes == (("cat/1.png", "dog/cat.png"),)
     assert inventory.duplicates_across_splits == ()
-    assert inventory.warnings == ("dog/x.gif: first of 2 pictures",)
+    assert inventory.warnings == ("dog/x.gif: first of several pictures",)
     assert any(note.startswith("class dog has ") for note in inventory.notes)
     times = inventory.num_images["train"]["cat"] / inventory.num_images["train"]["dog"]
     assert any(note.startswith(f"unbalanced: class cat has {times:.1f} times") for note in inventory.notes)

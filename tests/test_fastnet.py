@@ -7,7 +7,7 @@ from torch import nn
 
 from kilnet.config import ModelConfig
 from kilnet.errors import ModelError
-from kilnet.models import FastNet, build, prepare
+from kilnet.models import FastNet, advance, build, prepare
 from kilnet.models.whitening import Whitening
 
 
@@ -69,6 +69,7 @@ def test_takes_images_of_any_size(height, width):
         ({"widths": []}, (3, 32, 32), "model.widths = []"),
         ({"widths": [4, 0]}, (3, 32, 32), "model.widths = [4, 0]"),
         ({"kernel_size": 4}, (3, 32, 32), "model.kernel_size = 4"),
+        ({"bias_until": 1.5}, (3, 32, 32), "model.bias_until = 1.5"),
         ({"output_scale": 0.0}, (3, 32, 32), "model.output_scale = 0.0"),
         ({}, (3, 32, 7), "at least 8x8 pixels, these are 7x32; use --image-size 8 or more"),
     ],
@@ -86,6 +87,30 @@ def test_filters_begin_as_the_identity_on_the_channels_that_are_there():
     x = torch.randn(2, 40, 10, 10)
     torch.testing.assert_close(group.conv2(x), x)
     assert group.conv1.weight[24:].std() > 0.01
+
+
+def test_outputs_that_pooling_drops_are_not_computed():
+    group = FastNet((6,)).groups[0]
+    for height, width in ((15, 15), (14, 7), (1, 9), (8, 8)):
+        x = torch.randn(2, 24, height, width)
+        whole = nn.functional.conv2d(x, group.conv1.weight, padding=1)
+        kept = whole[:, :, : height // 2 * 2 or 1, : width // 2 * 2]
+        torch.testing.assert_close(group.conv1(x), kept)
+
+
+def test_the_biases_of_the_whitening_learn_in_the_first_part_alone():
+    model, images = FastNet((4,), bias_until=0.5), torch.randn(3, 3, 10, 10)
+
+    def gradients(done):
+        advance(model, done)
+        model.zero_grad()
+        model(images).square().sum().backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    first, second = gradients(0.49), gradients(0.5)
+    assert first.keys() - second.keys() == {"whitening.bias"}
+    assert all(torch.equal(first[name], second[name]) for name in second)
+    advance(nn.Linear(2, 2), 0.5)  # others have no parts
 
 
 def correlated_images(num_images=200, channels=3, side=16):

@@ -179,6 +179,15 @@ def test_a_file_is_explained_without_a_label(run, tmp_path):
         kilnet.inspect(run, image=tmp_path / "broken.jpg", progress=False)
 
 
+def test_a_number_is_a_place_in_the_split_whatever_the_images_are_called(run):
+    names = digits().validation.names
+    figure = kilnet.plots.attribution(run, 3)
+    assert figure.get_suptitle().startswith(f"{names[3]}, labelled")
+    for place in (len(names), -1):
+        with pytest.raises(InputError, match=f"no image {place}: .* images 0 to {len(names) - 1}"):
+            kilnet.plots.attribution(run, place)
+
+
 def test_folds_find_wrong_training_labels_and_go_on(tmp_path):
     data = digits()
     labels = data.train.labels.copy()

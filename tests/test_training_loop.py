@@ -332,3 +332,15 @@ def test_shrinking_agrees_with_pillow(height, width):
         picture = Image.fromarray(image.transpose(1, 2, 0)).resize((width, height), Image.Resampling.BILINEAR)
         # Pillow rounds after each of two passes.
         assert np.abs(np.asarray(picture).transpose(2, 0, 1) - ours.astype(np.float64)).max() <= 1.01
+
+
+def test_a_network_is_told_how_much_is_done():
+    told = []
+
+    class Told(nn.Sequential):
+        def advance(self, done):
+            told.append(done)
+
+    loop = make_loop(model=Told(*make_model()), training__batch_size=51)
+    list(loop)
+    assert told == [0, 0.25, 0.5, 0.75]

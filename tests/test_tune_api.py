@@ -117,6 +117,25 @@ def test_the_same_call_again_trains_nothing_and_reads_no_test(search, monkeypatc
     assert number_of_reads(again.winner) == 1
 
 
+def test_a_search_is_shown_with_its_test_and_what_was_found_without(search, capsys):
+    kilnet.show(search)
+    assert {"Trials", "read once", "Confusion matrix"} <= shown(capsys)
+    kilnet.show(search.summary)
+    assert shown(capsys) == {"Trials"}
+
+
+def shown(capsys):
+    printed = capsys.readouterr().out
+    return {words for words in ("Trials", "read once", "Confusion matrix") if words in printed}
+
+
+def test_optimize_is_the_search_alone(search, monkeypatch):
+    monkeypatch.setattr(ImageDataset, "test", property(never))
+    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    again = kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=search.folder, **options).optimize()
+    assert again == search.summary
+
+
 def test_two_workers_find_the_same(search, tmp_path):
     two = tune(tmp_path / "two", workers=2)
     assert contents(two.folder) == contents(search.folder)
@@ -270,6 +289,7 @@ def test_a_run_is_fine_tuned_from_its_weights_or_anew(search, tmp_path):
     anew = kilnet.finetune(parent.folder, anew=True, out=tmp_path / "anew", **options)
     assert tuned.folder == tmp_path / "run-finetuned"
     assert tuned.config.parent == anew.config.parent == str(parent.folder.resolve())
+    assert tuned.config.seed == parent.config.seed + 1
     assert parent.best.validation_accuracy > 0.6
     assert tuned.history[0].validation_accuracy > parent.best.validation_accuracy - 0.1
     assert anew.history[0].validation_accuracy < 0.4

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kilnet import plots
     from kilnet.api.compare import RunComparison, compare
+    from kilnet.api.data import inspect_data
     from kilnet.api.export import export
     from kilnet.api.finetuning import finetune
     from kilnet.api.inspect import Inspection, inspect
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kilnet.api.runs import evaluate, train
     from kilnet.api.searches import HyperSearch, Search, promote, tune
     from kilnet.api.serve import serve
+    from kilnet.api.show import show
     from kilnet.api.use import load, predict
     from kilnet.classifier import Classifier
     from kilnet.data.adopt import adopt_dataset
@@ -54,12 +56,14 @@ __all__ = [
     "export",
     "finetune",
     "inspect",
+    "inspect_data",
     "load",
     "plots",
     "predict",
     "promote",
     "report",
     "serve",
+    "show",
     "train",
     "tune",
 ]
@@ -68,12 +72,14 @@ _HOMES = {
     "kilnet.api.finetuning": ("finetune",),
     "kilnet.api.searches": ("HyperSearch", "Search", "promote", "tune"),
     "kilnet.api.compare": ("RunComparison", "compare"),
+    "kilnet.api.data": ("inspect_data",),
     "kilnet.api.export": ("export",),
     "kilnet.api.inspect": ("Inspection", "inspect"),
     "kilnet.api.report": ("report",),
     "kilnet.api.run": ("Run",),
     "kilnet.api.runs": ("evaluate", "train"),
     "kilnet.api.serve": ("serve",),
+    "kilnet.api.show": ("show",),
     "kilnet.api.use": ("load", "predict"),
     "kilnet.classifier": ("Classifier",),
     "kilnet.data.adopt": ("adopt_dataset",),

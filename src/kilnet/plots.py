@@ -1,6 +1,7 @@
-"""Figures of a run as functions: each returns a matplotlib figure, which a notebook shows by itself.
+"""Figures of data and runs as functions: each returns a matplotlib figure, which a notebook shows by itself.
 
     import kilnet.plots
+    kilnet.plots.training_images("photos/")
     kilnet.plots.filters("runs/demo")
     kilnet.plots.sample_predictions(run, count=12).savefig("samples.png")
 
@@ -9,26 +10,61 @@ named; a reading of the test split is recorded as `kilnet.evaluate` does. `data`
 loaded by its name. All functions raise subclasses of `KilnetError`.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from kilnet.api.data import Data
+from kilnet.api.data import Data, in_memory, requested
 from kilnet.api.inspect import explanations, picture_to_explain
 from kilnet.api.opened import OpenedRun, one_split, open_run
 from kilnet.api.run import Run, folder_of, own_model
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InputError
 from kilnet.evaluation import EvaluatedSplit, load_run
 from kilnet.inspection import features, samples
 from kilnet.inspection import filters as filters_of
 from kilnet.inspection.label_errors import suspected_labels
 from kilnet.metrics import Evaluation, softmax
-from kilnet.reporting import figures, inspection_figures
+from kilnet.reporting import data_figures, figures, inspection_figures
 from kilnet.reporting.figures import Figure, Normalise
 from kilnet.reporting.files import read_evaluations
 from kilnet.reporting.progress import ProgressDisplay
+from kilnet.seeding import generator
 from kilnet.training.run_folder import RunFolder
 
 AnyRun = Run | str | Path
+
+
+def training_images(
+    data: Data = "cifar10", count: int = 12, *, seed: int = 0, settings: Mapping[str, Any] | None = None
+) -> Figure:
+    """Draw training images at random, a row a class; `settings` are those of `kilnet.train`."""
+    dataset, _ = _dataset(data, settings, seed)
+    return data_figures.images_by_class(
+        dataset.train,
+        dataset.classes,
+        _at_least_one("count", count),
+        seed,
+        f"{dataset.name}, training images",
+    )
+
+
+def augmentation(
+    data: Data = "cifar10",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    count: int = 6,
+    num_epochs: int = 8,
+    seed: int = 0,
+) -> Figure:
+    """Draw training images, and what `kilnet.train` with these settings and this seed makes of them in each epoch."""
+    dataset, config = _dataset(data, settings, seed)
+    order = generator(seed, "augmentation").permutation(len(dataset.train))
+    indices = order[: _at_least_one("count", count)]
+    num_epochs = _at_least_one("num_epochs", num_epochs)
+    return data_figures.augmentation(dataset.train, indices, config.augment, seed, num_epochs)
 
 
 def learning_curves(run: AnyRun) -> Figure:
@@ -118,6 +154,18 @@ def label_errors(
         one_split(split), evaluated.images, evaluated.evaluation.classes, softmax(evaluated.logits)
     )
     return inspection_figures.suspected_labels(found[:count], f"Suspected labels, {one_split(split)}")
+
+
+def _dataset(data: Data, settings: Mapping[str, Any] | None, seed: int) -> tuple[ImageDataset, RunConfig]:
+    config = requested(data, None, None, settings, None, seed, None)
+    with ProgressDisplay() as display:
+        return in_memory(data, config.data, display).sealed(), config
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise InputError(f"{name} is {value}; it must be at least 1")
+    return value
 
 
 def _open(run: AnyRun, data: Data | None) -> OpenedRun:

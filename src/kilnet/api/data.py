@@ -5,13 +5,35 @@ from pathlib import Path
 from typing import Any
 
 from kilnet.config import FAST_RECIPE, DataConfig, PlannedKey, RunConfig, change, load_config, parse_duration
+from kilnet.data import inventory
 from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.inventory import Inventory
 from kilnet.data.sources import NAMES, load_dataset
 from kilnet.errors import ConfigError
 from kilnet.reporting.progress import ProgressDisplay
 
 Data = str | Path | ImageDataset | PairDataset
+
+
+def inspect_data(
+    data: Data = "cifar10", *, settings: Mapping[str, Any] | None = None, progress: bool = True
+) -> Inventory:
+    """Take stock of a data set: counts, sizes, unusable files, duplicates; all splits are counted, none is judged.
+
+    Args:
+        data: as for `train`.
+        settings: values by dotted key, such as {"data.image_size": 32}.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; unusable files and classes that are too small are listed, not refused.
+    """
+    config = requested(data, None, None, settings, None, None, None)
+    with ProgressDisplay(enabled=progress) as display:
+        if isinstance(data, str | Path):
+            return inventory.inspect_data(config.data, display.advance)
+        return inventory.of_dataset(in_memory(data, config.data, display))
 
 
 def requested(

@@ -42,7 +42,8 @@ def finetune(
 ) -> Run:
     """Train a run, or the winner of a search, further at a lower learning rate, until patience is spent.
 
-    The result is a run of its own that names its parent; the same call again goes on with it.
+    The result is a run of its own that names its parent; the same call again goes on with it. Its seed is the parent's
+    plus one, unless the settings say otherwise.
 
     Args:
         run: what `train` or `tune` returned, or the folder of a run or of a search.
@@ -86,6 +87,7 @@ def finetune(
         "optimizer.lr": lr,
         "optimizer.schedule": "cosine",
         "parent": str(parent.resolve()),
+        "seed": parent_config.seed + 1,  # the parent's order and augmentation again would be learned by heart
         "hardware.threads": 0,  # a trial had to share the machine
         **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
     }

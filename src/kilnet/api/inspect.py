@@ -144,7 +144,7 @@ def inspect(
             filters(classifier, name, channel, all_kernels)
             for name in _layers(opened, layer, channel, all_kernels)
         ]
-        wanted = None if image is None else find_picture(classifier, opened.dataset, split, str(image))
+        wanted = None if image is None else find_picture(classifier, opened.dataset, split, image)
         evaluated = opened.evaluated(split)
         mistakes = confident_mistakes(evaluated, count)
         picture, name, truth = wanted or _default_picture(evaluated)
@@ -205,7 +205,7 @@ def picture_to_explain(
         evaluated = opened.evaluated(split)
     if image is None:
         return _default_picture(evaluated)
-    return find_picture(opened.classifier, opened.dataset, split, str(image))
+    return find_picture(opened.classifier, opened.dataset, split, image)
 
 
 def explanations(

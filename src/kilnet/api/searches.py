@@ -74,7 +74,7 @@ class SearchOptions(TypedDict, total=False):
 
 
 class HyperSearch:
-    """A search for the best configuration, ready to run: iterate for what happens, or let `tune` do everything.
+    """A search for the best configuration, ready to run: `optimize`, or iterate for what happens; `tune` does it all.
 
     Making one checks the whole space and begins the search's folder, or goes on with the one that is there. Everything
     is written down before it is yielded, so that iteration may end at any moment, and the same search goes on later.
@@ -136,6 +136,7 @@ class HyperSearch:
         workers = LocalWorkers(self.crew.num_workers, self.crew.num_threads, self._folder.logs_path)
         budget_bytes = round(options.get("disk_gb", 10.0) * 1e9)
         self._named = isinstance(data, str | Path)
+        self._progress = options.get("progress", True)
         self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes)
 
     @property
@@ -145,6 +146,12 @@ class HyperSearch:
 
     def __iter__(self) -> Iterator[Report | Notice]:
         return iter(self.loop)
+
+    def optimize(self) -> Summary:
+        """Search to the end, showing how far that is, and return what was found; the test split is not read."""
+        with SearchDisplay(self.loop, enabled=self._progress) as display:
+            display.follow()
+        return self.summary()
 
     def summary(self) -> Summary:
         """Return what has been found so far."""
@@ -220,9 +227,7 @@ def tune(
     """
     progress = options.get("progress", True)
     search = HyperSearch(data, space, **options)
-    with SearchDisplay(search.loop, enabled=progress) as display:
-        display.follow()
-    summary = search.summary()
+    summary = search.optimize()
     winner = summary.winner_folder
     if winner is None:
         raise RunFolderError(f"{search.folder}: the search has no winner")

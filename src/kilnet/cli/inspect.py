@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json
 
 MovedDataOption = Annotated[
     str | None, typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
@@ -59,7 +59,6 @@ def inspect(
 ) -> None:
     """Draw filters, feature maps, attributions and mistakes, and list suspected label errors."""
     import kilnet
-    from kilnet.reporting.inspection_tables import inspection_report
 
     found = kilnet.inspect(
         run,
@@ -80,7 +79,7 @@ def inspect(
     if as_json:
         print_json(found.to_dict())
         return
-    print_rich(inspection_report(found.layers, found.suspects, found.num_labels_checked, found.duplicates))
+    kilnet.show(found)
     typer.echo(f"pictures and numbers are in {run / 'plots'}: {len(found.files)} files")
 
 
@@ -97,7 +96,6 @@ def compare(
 ) -> None:
     """Show what two runs differ in: settings, accuracy with a paired test, single images."""
     import kilnet
-    from kilnet.reporting.comparison import comparison_report
 
     found = kilnet.compare(
         first, second, split, data=data, data_dir=data_dir, model=model, progress=not as_json
@@ -105,6 +103,4 @@ def compare(
     if as_json:
         print_json(found.to_dict())
     else:
-        print_rich(
-            comparison_report(found.names, found.split, found.differences, found.outcome, found.disagreements)
-        )
+        kilnet.show(found)

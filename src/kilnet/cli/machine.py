@@ -3,7 +3,7 @@
 import typer
 
 from kilnet.cli.options import DataArgument, DataDirOption, ImageSizeOption, JsonOption, given
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json
 
 
 def show_data(
@@ -15,18 +15,14 @@ def show_data(
     """Show what is in a data set: counts, sizes, unusable files, duplicates."""
     from dataclasses import asdict
 
-    from kilnet.config import load_config
-    from kilnet.data.inventory import inspect_data
-    from kilnet.reporting.inventory import inventory_report
-    from kilnet.reporting.progress import ProgressDisplay
+    import kilnet
 
-    options = given({"data.source": data, "data.dir": data_dir, "data.image_size": image_size})
-    with ProgressDisplay(enabled=not as_json) as display:
-        inventory = inspect_data(load_config(settings=options).data, display.advance)
+    options = given({"data.dir": data_dir, "data.image_size": image_size})
+    inventory = kilnet.inspect_data(data, settings=options, progress=not as_json)
     if as_json:
         print_json(asdict(inventory))
     else:
-        print_rich(inventory_report(inventory))
+        kilnet.show(inventory)
 
 
 def doctor(as_json: JsonOption = False) -> None:

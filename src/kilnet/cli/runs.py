@@ -23,7 +23,7 @@ from kilnet.cli.options import (
     SettingsOption,
     given,
 )
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json
 
 if TYPE_CHECKING:
     from kilnet.api.run import Run
@@ -81,13 +81,12 @@ def evaluate(
 ) -> None:
     """Evaluate a run's best weights; the test split is read here and nowhere else."""
     import kilnet
-    from kilnet.reporting.tables import evaluation_report
 
     evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:
         print_json(evaluation.to_dict())
     else:
-        print_rich(evaluation_report(evaluation))
+        kilnet.show(evaluation)
         typer.echo(f"numbers and pictures are in {run}")
 
 

@@ -22,7 +22,7 @@ from kilnet.cli.options import (
     SettingsOption,
     given,
 )
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json
 
 SearchArgument = Annotated[Path, typer.Argument(metavar="SEARCH", help="A search folder.")]
 
@@ -82,8 +82,6 @@ def tune(
     """Search for the best configuration, or go on with a search; the winner is tested once, at the end."""
     import kilnet
     from kilnet.config import parse_settings
-    from kilnet.reporting.search_tables import search_report
-    from kilnet.reporting.tables import evaluation_report
 
     options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     search = kilnet.tune(
@@ -112,8 +110,7 @@ def tune(
             search.summary.to_dict() | {"run": str(search.winner), "test": search.evaluation.to_dict()}
         )
         return
-    print_rich(search_report(search.summary, search.evaluation))
-    print_rich(evaluation_report(search.evaluation))
+    kilnet.show(search)
     typer.echo(f"the winner's run: {search.winner}")
 
 

@@ -65,18 +65,19 @@ class Inventory:
 
 
 def inspect_data(config: DataConfig, progress: Progress = silent) -> Inventory:
-    """Take stock of a data set; unusable files and classes that are too small are listed, not refused.
+    """Take stock of a data set by its name; unusable files and classes that are too small are listed, not refused.
 
     Raises:
         DataError: there is no such data set or folder, or no classes in it.
         DownloadError: CIFAR-10 could not be fetched.
     """
     if config.source in NAMES:
-        return _of_dataset(load_dataset(config, progress))
+        return of_dataset(load_dataset(config, progress))
     return _of_folder(config, progress)
 
 
-def _of_dataset(dataset: ImageDataset) -> Inventory:
+def of_dataset(dataset: ImageDataset) -> Inventory:
+    """Take stock of images in memory."""
     splits = [dataset.split(name) for name in SPLIT_NAMES]
     labels = np.concatenate([split.labels for split in splits])
     num_images = _count(dataset.classes, np.repeat(SPLIT_NAMES, list(map(len, splits))), labels)

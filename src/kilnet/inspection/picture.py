@@ -12,7 +12,7 @@ from kilnet.errors import DataError, InputError
 
 
 def find_picture(
-    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str
+    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str | Path | int
 ) -> tuple[npt.NDArray[np.uint8], str, str | None]:
     """Return a picture as the network takes it, its name and its label.
 
@@ -20,8 +20,8 @@ def find_picture(
         classifier: the network.
         dataset: where the split is from; a file does not need it.
         split: its name.
-        wanted: the name of an image of the split; or else a file; or else, unless the images are named by numbers, a
-            place in the split, from 0.
+        wanted: a place in the split, from 0; or the name of an image of the split; or else a file; or else, unless the
+            images are named by numbers, a place as text.
 
     Returns:
         uint8 (channels, height, width); the name; the class name, or None for a file.
@@ -29,21 +29,23 @@ def find_picture(
     Raises:
         InputError: there is no such image or file, or the file is no usable picture.
     """
-    images = dataset.split(split)
-    if wanted in images.names:
-        place = images.names.index(wanted)
-    elif Path(wanted).is_file():
+    images, name = dataset.split(split), str(wanted)
+    if isinstance(wanted, int):
+        place = wanted
+    elif name in images.names:
+        place = images.names.index(name)
+    elif Path(name).is_file():
         try:
-            return to_input(Path(wanted), classifier.image_shape), Path(wanted).name, None
+            return to_input(Path(name), classifier.image_shape), Path(name).name, None
         except DataError as error:
             raise InputError(f"{wanted}: {error}") from None
-    elif wanted.isdecimal() and not images.names[0].isdecimal():
-        place = int(wanted)
-        if place >= len(images):
-            raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
+    elif name.isdecimal() and not images.names[0].isdecimal():
+        place = int(name)
     else:
         raise InputError(
             f"{wanted}: no such file, nor an image of the {split} split, where names are such as "
             f"{', '.join(images.names[:3])}"
         )
+    if not 0 <= place < len(images):
+        raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
     return images.images[place], images.names[place], dataset.classes[images.labels[place]]

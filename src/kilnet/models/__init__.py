@@ -1,8 +1,19 @@
 """Networks, and the table from name to builder."""
 
-from kilnet.models.build import MODELS, build, complete, prepare, prove
+from kilnet.models.build import MODELS, advance, build, complete, prepare, prove
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
 
-__all__ = ["MODELS", "ConfigNet", "ConvNet", "FastNet", "ResNet", "build", "complete", "prepare", "prove"]
+__all__ = [
+    "MODELS",
+    "ConfigNet",
+    "ConvNet",
+    "FastNet",
+    "ResNet",
+    "advance",
+    "build",
+    "complete",
+    "prepare",
+    "prove",
+]

@@ -122,6 +122,20 @@ def prepare(model: nn.Module, images: Tensor) -> None:
         model.prepare(images)
 
 
+@runtime_checkable
+class Advancing(Protocol):
+    """A network that trains more or less of itself as its training goes on."""
+
+    def advance(self, done: float) -> None:
+        """Take how much of the training is done, 0 to 1; called before each step."""
+
+
+def advance(model: nn.Module, done: float) -> None:
+    """Tell a network that has a method `advance` how much of its training is done, 0 to 1; leave others alone."""
+    if isinstance(model, Advancing):
+        model.advance(done)
+
+
 def _find(name: str) -> tuple[str, Builder]:
     if ":" in name:
         return name, _import(name)

@@ -26,6 +26,8 @@ class FastNet(nn.Module):
         widths: channels of each group.
         kernel_size: side of the whitening patches in pixels.
         output_scale: factor on the logits.
+        bias_until: part of the training, 0 to 1, in which the whitening's biases learn. Nothing else before the first
+            group does, so that from then on no gradient needs to reach it; the default is that of airbench94_muon.
         image_shape: (channels, height, width) of the images.
         num_classes: number of logits.
 
@@ -38,6 +40,7 @@ class FastNet(nn.Module):
         widths: Sequence[int] = (64, 256, 256),
         kernel_size: int = 2,
         output_scale: float = 1 / 9,
+        bias_until: float = 3 / 8,
         *,
         image_shape: tuple[int, int, int] = (3, 32, 32),
         num_classes: int = 10,
@@ -49,6 +52,8 @@ class FastNet(nn.Module):
             raise ModelError(f"model.kernel_size = {kernel_size}: must be 1, 2 or 3")
         if output_scale <= 0:
             raise ModelError(f"model.output_scale = {output_scale}: must be above 0")
+        if not 0 <= bias_until <= 1:
+            raise ModelError(f"model.bias_until = {bias_until}: must be from 0 to 1")
         channels, height, width = image_shape
         if min(height, width) < _SMALLEST_SIDE:
             raise ModelError(
@@ -60,10 +65,15 @@ class FastNet(nn.Module):
         self.groups = nn.Sequential(*map(_Group, inputs, widths))
         self.head = nn.Linear(widths[-1], num_classes, bias=False)
         self.output_scale = output_scale
+        self.bias_until = bias_until
 
     def prepare(self, images: Tensor) -> None:
         """Fit the whitening to training images; see `kilnet.models.prepare`."""
         self.whitening.fit(images)
+
+    def advance(self, done: float) -> None:
+        """Freeze the whitening's biases when their time is over; see `kilnet.models.advance`."""
+        self.whitening.bias.requires_grad_(done < self.bias_until)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (num_images, channels, height, width), to logits (num_images, num_classes)."""
@@ -77,9 +87,9 @@ class _Group(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv1 = _convolution(in_channels, out_channels)
+        self.conv1 = _begun_as_identity(_BeforePooling(in_channels, out_channels, 3, bias=False))
         self.norm1 = _norm(out_channels)
-        self.conv2 = _convolution(out_channels, out_channels)
+        self.conv2 = _begun_as_identity(nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False))
         self.norm2 = _norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,9 +99,20 @@ class _Group(nn.Module):
         return F.gelu(self.norm2(self.conv2(x)))
 
 
-def _convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-    nn.init.dirac_(convolution.weight.data[:in_channels])  # the further filters stay random
+class _BeforePooling(nn.Conv2d):
+    """A convolution with a border of zeros that leaves out the last of an odd number of rows or columns.
+
+    Pooling by 2 would drop it: of 15x15 outputs it keeps 14x14, of 7x7 36 in place of 49.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 the name that torch has
+        top_left, (bottom, right) = 1, (int(side % 2 == 0 or side == 1) for side in input.shape[2:])
+        framed = F.pad(input, [top_left, right, top_left, bottom])
+        return F.conv2d(framed, self.weight)
+
+
+def _begun_as_identity(convolution: nn.Conv2d) -> nn.Conv2d:
+    nn.init.dirac_(convolution.weight.data[: convolution.in_channels])  # the further filters stay random
     return convolution
 
 

@@ -24,6 +24,8 @@ class Whitening(nn.Conv2d):
         kernel_size: side of a patch in pixels.
     """
 
+    bias: nn.Parameter
+
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__(channels, 2 * channels * kernel_size**2, kernel_size)
         self.weight.requires_grad_(False)

@@ -69,10 +69,10 @@ def _verdict(outcome: PairedOutcome) -> Group:
 
 
 def _images(title: str, found: Sequence[Disagreement], wrong: int) -> RenderableType:
-    table = empty_table(f"{title}: {len(found):,} images", ["image", "truth", "the other says"], [], 28)
+    heading = Text(f"{title}: {len(found):,} images", "bold", overflow="fold")  # wider than its table
+    table = empty_table("", ["image", "truth", "the other says"], [], 28)
     for one in found[:MAX_LINES]:
         names = (one.name, one.truth, (one.first, one.second)[wrong])
         table.add_row(*(Text(shorten(name, 28)) for name in names))
-    if len(found) <= MAX_LINES:
-        return table
-    return Group(table, Text(f"and {len(found) - MAX_LINES:,} more: --json lists all", "dim"))
+    more = f"and {len(found) - MAX_LINES:,} more: --json lists all"
+    return Group(heading, table, *([Text(more, "dim")] if len(found) > MAX_LINES else []))

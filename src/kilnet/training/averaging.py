@@ -30,8 +30,7 @@ class WeightAverage:
         """Take the weights after a step, counted from 1 over the whole run."""
         weight = max(1 / step, 1 / self._num_steps)
         for average, latest in zip(self.model.parameters(), model.parameters(), strict=True):
-            if latest.requires_grad:
-                average.lerp_(latest, weight)
+            average.lerp_(latest, weight)
 
     @torch.no_grad()
     def take_statistics(self, model: nn.Module) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kilnet import inference
+from kilnet import inference, models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
@@ -251,6 +251,7 @@ class TrainingLoop:
             self._set_lr(moment)
             done = moment / self._config.training.epochs
             size = size_at(self._config.training.low_resolution, done, *images.shape[2:])
+            models.advance(self.model, done)
             pixels = shrink(augmentation(images[indices], indices), *size)
             self._train_step(self._preprocessing(pixels), labels[indices])
             self._num_steps_done, self._last_moment = step + 1, moment
