@@ -440,8 +440,9 @@ def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     settings = TINY | {"model.name": "FastNet", "training.low_resolution": [[0.5, 0.75]]}
     parent = kilnet.train(dataset, epochs=1, settings=settings, out=tmp_path / "parent", progress=False)
     start = time.process_time()
-    tuned = kilnet.finetune(parent, budget="3s", data=dataset, out=tmp_path / "tuned", progress=False)
-    assert 0.8 <= time.process_time() - start <= 3.15
+    options = {"data": dataset, "settings": HARDWARE, "progress": False}  # else threads would be measured
+    tuned = kilnet.finetune(parent, budget="4s", out=tmp_path / "tuned", **options)
+    assert 1.2 <= time.process_time() - start <= 4.2
     assert tuned.finished
     assert tuned.history[-1].lr < 0.05 * tuned.config.optimizer.lr
     assert tuned.config.training.patience is None
