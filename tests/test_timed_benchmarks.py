@@ -106,7 +106,11 @@ SET = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 def test_time_to_accuracy_tells_what_was_measured(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(time_to_accuracy, "PLAN", {50.0: {"fast": ("fast-digits.toml", 1)}})
+    monkeypatch.setattr(
+        time_to_accuracy,
+        "PLAN",
+        {50.0: {"fast": (str(time_to_accuracy.RECIPES / "fast-digits.toml"), 1, ())}},
+    )
     words = ["--targets", 50, "--recipes", "fast", "--seeds", 1, "--out", tmp_path, *SET]
     output = run_main(time_to_accuracy, monkeypatch, capsys, *words, "--set", "data.source=digits")
     run = json.loads((tmp_path / "50.0" / "fast-0" / "timed_run.json").read_text())
