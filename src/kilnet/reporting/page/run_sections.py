@@ -18,7 +18,8 @@ def curves(history: Sequence[EpochRecord]) -> Section:
         f"{history[-1].epoch} epochs; the weights of epoch {best.epoch} are kept, whose validation loss is the lowest: "
         f"{best.validation_loss:.4f} nats an image, at an accuracy of {best.validation_accuracy:.1%}."
     )
-    epochs = Axis("epoch", history[0].epoch, max(history[-1].epoch, history[0].epoch + 1))
+    first = history[0].epoch if len(history) > 1 else 0
+    epochs = Axis("epoch", first, history[-1].epoch)
     highest = max(max(record.train_loss, record.validation_loss) for record in history)
     axes = {
         "loss": Axis("cross-entropy (nats an image)", 0, 1.05 * highest),
