@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kilnet.config import HardwareConfig, ModelConfig
-from kilnet.errors import ConfigError, StorageError
-from kilnet.storage import cache_folder, write_json
+from kilnet.errors import ConfigError
+from kilnet.storage import recall, remember
 
 # torch reads this at its first large allocation: blocks of 2 MiB and more on huge pages, which saves about a tenth of
 # a training step on a CPU (docs/experiments.md, 2026-11-23).
@@ -172,13 +172,11 @@ def choose(
         [machine(device), torch.__version__, question, name.model_dump(), list(images.shape), num_classes]
     )
     with suppress(TypeError):  # nothing is kept, or something else
-        kept = Settings(**_read_choices().get(key) or {})
+        kept = Settings(**recall("hardware.json", key) or {})
         if replace(kept, reason=candidates[0].reason) in candidates:
             return kept
     chosen = _measure(candidates, model, images, num_classes)
-    with suppress(StorageError, OSError):  # a cache that cannot be written costs seconds, not the run
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_json(cache_folder() / "hardware.json", {**_read_choices(), key: vars(chosen)})
+    remember("hardware.json", key, vars(chosen))
     return chosen
 
 
@@ -288,14 +286,6 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize(device)
     elif device == "mps":
         torch.mps.synchronize()
-
-
-def _read_choices() -> dict[str, Any]:
-    try:
-        choices = json.loads((cache_folder() / "hardware.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return choices if isinstance(choices, dict) else {}
 
 
 @cache

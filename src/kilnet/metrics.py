@@ -266,9 +266,10 @@ class Evaluation:
         return evaluation
 
 
-def softmax(logits: npt.NDArray[np.floating[Any]]) -> Ratios:
+def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Ratios:
     """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     probabilities: Ratios = exponentials / exponentials.sum(axis=1, keepdims=True)
     return probabilities
 

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,36 @@ def write_text(path: Path, content: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace `path` by indented JSON; see `write_bytes`."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file; empty where the file is missing, damaged or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def remember(name: str, key: str, value: Any) -> None:
+    """Keep a JSON-able value in a file of the cache folder; where that cannot be written, nothing is kept."""
+    path = cache_folder() / name
+    with suppress(StorageError, OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {**read_json(path), key: value})
+
+
+def recall(name: str, key: str) -> Any:
+    """Return what `remember` has kept, or None."""
+    return read_json(cache_folder() / name).get(key)
+
+
+def first_fitting(parent: Path, name: str, fits: Callable[[Path], bool]) -> Path:
+    """Return the first of `name`, `name-2`, `name-3` and so on in a folder that fits."""
+    number = 1
+    while not fits(path := parent / (name if number == 1 else f"{name}-{number}")):
+        number += 1
+    return path
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from kilnet.classifier import Classifier
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
 from kilnet.evaluation import load_run
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics import Evaluation, softmax, wilson_interval
 from kilnet.storage import write_json
 from kilnet.training.run_folder import RunFolder
 
@@ -197,14 +197,6 @@ def sure_threshold(
     last_of_its_value = np.append(confidence[1:] < confidence[:-1], True)  # equal ones stand or fall together
     enough = np.flatnonzero(last_of_its_value & (accuracy >= target))
     return float(confidence[enough[-1]]) if len(enough) else None
-
-
-def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float) -> npt.NDArray[np.float64]:
-    """Return probabilities: float64, of the shape of `logits`; each row sums to 1."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(-1, keepdims=True))
-    probabilities: npt.NDArray[np.float64] = exponentials / exponentials.sum(-1, keepdims=True)
-    return probabilities
 
 
 def _check(calibration: Calibration) -> None:

@@ -20,7 +20,8 @@ from kilnet.errors import DataError
 from kilnet.evaluation import load_run
 from kilnet.hardware import lone_threads
 from kilnet.inference import twins
-from kilnet.serving.calibration import IN_USE, Calibration, read_calibration, softmax
+from kilnet.metrics import softmax
+from kilnet.serving.calibration import IN_USE, Calibration, read_calibration
 from kilnet.training.run_folder import RunFolder
 
 # Files a thread takes at a time: a batch for the network, few enough that all threads have work.

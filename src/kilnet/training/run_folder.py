@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from torch import Tensor
 from kilnet.classifier import read_tensors, write_tensors
 from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
-from kilnet.storage import held, remove_leftovers, write_json, write_text
+from kilnet.storage import held, read_json, remove_leftovers, write_json, write_text
 from kilnet.training.loop import EpochRecord
 
 
@@ -92,7 +91,7 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """Read versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
-        return _read_json(self.environment_path)
+        return read_json(self.environment_path)
 
     def history(self) -> list[EpochRecord]:
         """Read the epochs so far, oldest first."""
@@ -155,11 +154,3 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _record(row: dict[str, str]) -> EpochRecord:
     readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: text == "True"}
     return EpochRecord(**{field.name: readers[field.type](row[field.name]) for field in fields(EpochRecord)})
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

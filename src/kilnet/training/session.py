@@ -23,6 +23,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
+from kilnet.storage import first_fitting
 from kilnet.training import speed
 from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
 from kilnet.training.plan import Plan, Speed, make_plan
@@ -285,13 +286,12 @@ def free_folder(parent: Path, name: str, config: RunConfig) -> Path:
         name: tried as it is, then with -2, -3 and so on.
         config: with the model's options completed.
     """
-    number = 1
-    while True:
-        path = parent / (name if number == 1 else f"{name}-{number}")
+
+    def fits(path: Path) -> bool:
         folder = RunFolder(path)
-        if not folder.exists or not differences(folder.config(), config):
-            return path
-        number += 1
+        return not folder.exists or not differences(folder.config(), config)
+
+    return first_fitting(parent, name, fits)
 
 
 class _Interruption:

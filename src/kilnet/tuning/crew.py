@@ -12,9 +12,8 @@ import torch
 
 from kilnet import hardware, models
 from kilnet.config import RunConfig
-from kilnet.errors import StorageError
 from kilnet.hardware import Settings
-from kilnet.storage import cache_folder, write_json
+from kilnet.storage import recall, remember
 
 _MAX_WORKERS = 8  # each is a process with torch in it: some 300 MB before the first image
 _MIN_GAIN = 1.05  # one process is simpler than two: it makes way for a clear gain only
@@ -66,11 +65,9 @@ def choose_crew(
     question = [config.model.model_dump(), config.hardware.model_dump(), config.training.batch_size]
     key = json.dumps([hardware.machine(), torch.__version__, *question, image_shape, num_classes])
     with suppress(TypeError):  # nothing is kept, or something else
-        return Crew(**_read_choices().get(key) or {})
+        return Crew(**recall("crews.json", key) or {})
     crew = _measure(sizes, cores, config, image_shape, num_classes)
-    with suppress(StorageError, OSError):  # a cache that cannot be written costs seconds
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_json(cache_folder() / "crews.json", {**_read_choices(), key: asdict(crew)})
+    remember("crews.json", key, asdict(crew))
     return crew
 
 
@@ -128,14 +125,6 @@ def _answer(probe: "subprocess.Popen[str]") -> str:
 
 def _threads(number: int) -> str:
     return f"{number} thread{'s' if number > 1 else ''}"
-
-
-def _read_choices() -> dict[str, Any]:
-    try:
-        choices = json.loads((cache_folder() / "crews.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return choices if isinstance(choices, dict) else {}
 
 
 def _probe() -> None:

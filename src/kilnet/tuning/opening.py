@@ -11,6 +11,7 @@ from kilnet import hardware
 from kilnet.config import differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.storage import first_fitting
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder
 
@@ -65,13 +66,12 @@ def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
 
 def free_search_folder(parent: Path, name: str, config: SearchConfig) -> Path:
     """Return where this search belongs: the folder that holds it already, else the first free name."""
-    number = 1
-    while True:
-        path = parent / (name if number == 1 else f"{name}-{number}")
+
+    def fits(path: Path) -> bool:
         folder = SearchFolder(path)
-        if not folder.exists or not differing(folder.config(), config):
-            return path
-        number += 1
+        return not folder.exists or not differing(folder.config(), config)
+
+    return first_fitting(parent, name, fits)
 
 
 def _environment(dataset: ImageDataset) -> dict[str, object]:

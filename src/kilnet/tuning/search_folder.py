@@ -1,6 +1,5 @@
 """What a search keeps on disk; everything that is known of it can be read back from here."""
 
-import json
 import shutil
 import tomllib
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from kilnet.errors import RunFolderError
-from kilnet.storage import held, write_json, write_text
+from kilnet.storage import held, read_json, write_json, write_text
 from kilnet.training.loop import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_config import SearchConfig
@@ -93,7 +92,7 @@ class SearchFolder:
 
     def environment(self) -> dict[str, Any]:
         """Read the data's fingerprint and size, and the number of workers at the start."""
-        return _read_json(self.environment_path)
+        return read_json(self.environment_path)
 
     def trial_folder(self, number: int) -> Path:
         """Return the run folder of a trial."""
@@ -132,7 +131,7 @@ class SearchFolder:
         """
         folder = self.trial_folder(number)
         try:
-            values = _read_json(folder / "trial.json")["values"]
+            values = read_json(folder / "trial.json")["values"]
             training = config.run_of(values).training
         except (KeyError, TypeError) as error:
             raise RunFolderError(f"{folder}/trial.json: damaged: {error!r}") from None
@@ -154,7 +153,7 @@ class SearchFolder:
 
     def attempts(self, folder: Path) -> Attempts:
         """Read what went wrong with a trial or a finalist."""
-        content = _read_json(folder / "attempts.json")
+        content = read_json(folder / "attempts.json")
         return Attempts(
             tuple(content.get("reasons", ())),
             tuple(content.get("num_epochs", ())),
@@ -195,11 +194,3 @@ def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
             return
         file.unlink(missing_ok=True)
         total -= size
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
