@@ -129,3 +129,19 @@ def served(colour_run: Path) -> Iterator[Served]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Call the command line in this process: (exit code, standard output, standard error)."""
+
+    from kilnet import cli
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["kilnet", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as done:
+            cli.main()
+        return (done.value.code, *capfd.readouterr())
+
+    return call

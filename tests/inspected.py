@@ -78,3 +78,12 @@ def without_convolution():
 def pictures(classifier, num_images=1, seed=0):
     random = np.random.default_rng(seed)
     return random.integers(0, 256, (num_images, *classifier.image_shape), np.uint8)
+
+
+NETWORKS = {
+    "ConfigNet": config_net,
+    "grey": lambda: config_net((1, 17, 17), kernel_size=5),
+    "ConvNet": lambda: built("ConvNet"),
+    "ResNet": res_net,
+    "backwards": backwards,
+}

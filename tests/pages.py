@@ -5,6 +5,18 @@ from typing import Any
 
 import numpy as np
 
+# Settings of a run that takes a second.
+TINY = {
+    "model.c1": 4,
+    "model.c2": 8,
+    "model.l1": 16,
+    "training.batch_size": 16,
+    "hardware.device": "cpu",
+    "hardware.threads": 1,
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+}
+
 # Texts with less contrast than 4.5 to 1 (WCAG 2.2, 1.4.3), with their contrast.
 LOW_CONTRASTS = """() => {
     const channels = (colour) => (colour.match(/[\\d.]+/g) ?? []).map(Number);

@@ -6,19 +6,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from inspected import backwards, built, classifier_of, config_net, pictures, res_net, without_convolution
+from inspected import (
+    NETWORKS,
+    classifier_of,
+    config_net,
+    pictures,
+    res_net,
+    without_convolution,
+)
 from kilnet.errors import DataError, InputError, ModelError
 from kilnet.inspection.attribution import explain, grad_cam, grad_cams, integrated_gradients
 from kilnet.inspection.passes import network_input
 from kilnet.reporting import inspection_figures
-
-NETWORKS = {
-    "ConfigNet": config_net,
-    "grey": lambda: config_net((1, 17, 17), kernel_size=5),
-    "ConvNet": lambda: built("ConvNet"),
-    "ResNet": res_net,
-    "backwards": backwards,
-}
 
 
 @pytest.fixture(params=NETWORKS)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from inspected import backwards, built, config_net, pictures, res_net, without_convolution
+from inspected import NETWORKS, backwards, config_net, pictures, res_net, without_convolution
 from kilnet.errors import DataError, InputError, ModelError
 from kilnet.inspection.features import feature_maps
 from kilnet.inspection.filters import filters
@@ -16,14 +16,6 @@ from kilnet.inspection.layers import layer_table
 from kilnet.inspection.passes import convolution, convolutions, network_input
 from kilnet.reporting import inspection_figures
 from kilnet.reporting.figures import png
-
-NETWORKS = {
-    "ConfigNet": config_net,
-    "grey": lambda: config_net((1, 17, 17), kernel_size=5),
-    "ConvNet": lambda: built("ConvNet"),
-    "ResNet": res_net,
-    "backwards": backwards,
-}
 
 
 @pytest.fixture(params=NETWORKS)

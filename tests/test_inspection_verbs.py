@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import sys
 from dataclasses import replace
 from io import BytesIO
 
@@ -14,7 +13,6 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import kilnet
-from kilnet import cli
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
@@ -50,20 +48,6 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def run(runs, tmp_path):
     return shutil.copytree(runs / "a", tmp_path / "run")
-
-
-@pytest.fixture
-def command(monkeypatch, capfd):
-    """Call the command line in this process: (exit code, standard output, standard error)."""
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["kilnet", *map(str, words)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        return (done.value.code, *capfd.readouterr())
-
-    return call
 
 
 def rows(path):

@@ -22,19 +22,9 @@ from kilnet.reporting.page.search_sections import search_sections
 from kilnet.reporting.page.selection import Predictions, select
 from kilnet.reporting.page.svg import Scale, tag, ticks
 from made_up_search import make_row, make_summary
+from pages import TINY
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-
-TINY = {
-    "model.c1": 4,
-    "model.c2": 8,
-    "model.l1": 16,
-    "training.batch_size": 16,
-    "hardware.device": "cpu",
-    "hardware.threads": 1,
-    "hardware.precision": "fp32",
-    "hardware.layout": "contiguous",
-}
 
 
 def noise(num_images, seed):

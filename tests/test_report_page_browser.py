@@ -17,20 +17,10 @@ from kilnet.inspection.attribution import grad_cam
 from kilnet.reporting.labels import one_line
 from kilnet.reporting.page.search_page import search_page
 from made_up_search import make_row, make_summary
-from pages import LOW_CONTRASTS, inferno, visit
+from pages import LOW_CONTRASTS, TINY, inferno, visit
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-TINY = {
-    "model.c1": 4,
-    "model.c2": 8,
-    "model.l1": 16,
-    "training.batch_size": 16,
-    "hardware.device": "cpu",
-    "hardware.threads": 1,
-    "hardware.precision": "fp32",
-    "hardware.layout": "contiguous",
-}
 RUN_ME = "<script>window.hacked=1</script>"
 CLASSES = (
     RUN_ME,
