@@ -180,9 +180,10 @@ def test_layers_of_a_network_counted_by_hand():
         *("conv1", "conv2", "dropout1", "conv3", "conv4", "dropout2", "batch_norm", "fc1", "fc2", ""),
     ]
     conv = rows["conv3"]
-    assert (conv.kind, conv.input_shape, conv.output_shape) == ("Conv2d", (4, 12, 12), (6, 10, 10))
+    # Of 16x16 pixels 15x15 are looked at: the stride passes over what the last row and column lead to.
+    assert (conv.kind, conv.input_shape, conv.output_shape) == ("Conv2d", (4, 11, 11), (6, 9, 9))
     assert conv.num_parameters == 6 * 4 * 9 + 6
-    assert conv.num_multiply_adds == 6 * 10 * 10 * 4 * 9
+    assert conv.num_multiply_adds == 6 * 9 * 9 * 4 * 9
     assert rows["conv4"].num_multiply_adds == 6 * 4 * 4 * 6 * 9  # stride 2
     assert rows["fc1"].num_multiply_adds == 96 * 8
     assert rows["batch_norm"].num_parameters == 2 * 96

@@ -70,6 +70,19 @@ def test_confignet_counts_and_logits(image_shape, num_classes, kernel, flat_side
     plain = plain_convnet(c1, c2, l1, 0.1, kernel, image_shape[0], flat, num_classes).eval()
     plain.load_state_dict(dict(zip(plain.state_dict(), model.state_dict().values(), strict=True)))
     torch.testing.assert_close(model.eval()(images), plain(images))
+    for network in (model, plain):
+        network(images).square().sum().backward()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize(("side", "seen"), [(32, 31), (31, 31), (14, 13)])
+def test_confignet_computes_nothing_that_its_stride_passes_over(side, seen):
+    model = ConfigNet(4, 4, 4, image_shape=(3, side, side))
+    shapes = []
+    model.conv3.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape[2:]))
+    model(torch.randn(2, 3, side, side))
+    assert shapes == [(seen - 6, seen - 6)]
 
 
 def test_d1_is_the_first_dropout_and_the_second_is_a_half():

@@ -13,6 +13,9 @@ class ConfigNet(nn.Module):
     conv c1 · conv c1 · dropout d1 · conv c2 · conv c2 with stride 2 · dropout 0.5 · flatten · batch norm · linear l1 ·
     linear num_classes. The ReLU that follows the batch norm is the tutorial's too.
 
+    Of an even number of rows or columns (with filters of 3x3) the stride passes over the last, so that nothing of it
+    reaches the logits. It is cut off in front of the first convolution instead of being carried to the last.
+
     Args:
         c1, c2: channels of the first and of the second pair of convolutions.
         l1: width of the hidden linear layer.
@@ -52,6 +55,7 @@ class ConfigNet(nn.Module):
                 f"use --image-size {smallest} or more, a smaller model.kernel_size, or --model ResNet"
             )
         height, width = ((side - kernel_size) // 2 + 1 for side in reduced)
+        self._seen = [side - (left - kernel_size) % 2 for side, left in zip(sides, reduced, strict=True)]
         self.conv1 = nn.Conv2d(channels, c1, kernel_size)
         self.conv2 = nn.Conv2d(c1, c1, kernel_size)
         self.dropout1 = Dropout(d1)
@@ -64,7 +68,8 @@ class ConfigNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (num_images, channels, height, width), to logits (num_images, num_classes)."""
-        x = F.relu(self.conv1(images), inplace=True)
+        height, width = self._seen
+        x = F.relu(self.conv1(images[:, :, :height, :width]), inplace=True)
         x = self.dropout1(F.relu(self.conv2(x), inplace=True))
         x = F.relu(self.conv3(x), inplace=True)
         x = self.dropout2(F.relu(self.conv4(x), inplace=True))
