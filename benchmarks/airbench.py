@@ -1,6 +1,7 @@
 """94% on CIFAR-10: Kilnet's fast recipe and another program that trains for it, in turn on one machine.
 
-    python benchmarks/airbench.py "python AIRBENCH" [--seeds N] [--recipe FILE] [--out DIR] [--data-dir DIR]
+    python benchmarks/airbench.py "python AIRBENCH" [--seeds N] [--rivals N] [--recipe FILE] [--epochs N] [--out DIR]
+                                  [--data-dir DIR] [--set key=value ...]
     python benchmarks/airbench.py "python AIRBENCH" --steps N [--seeds N] [--recipe FILE] [--data-dir DIR]
 
 The rival is meant to be a copy of Keller Jordan's airbench94_muon.py
@@ -49,24 +50,33 @@ def compare_steps(ours: list[str], rival: list[str], num_steps: int, num_rounds:
     print_ratio("of the processor", [(a["step_cpu_seconds"], b["step_cpu_seconds"]) for a, b in rounds])
 
 
-def compare_runs(ours: list[str], rival: list[str], out: Path, num_seeds: int) -> None:
-    """Train both, in turn, from images in memory to the answers for the test images."""
-    runs: list[tuple[dict[str, Any], dict[str, Any]]] = []
+def compare_runs(ours: list[str], rival: list[str], out: Path, num_seeds: int, num_rivals: int) -> None:
+    """Train both, in turn, from images in memory to the answers for the test images; the rival in the first rounds."""
+    own: list[dict[str, Any]] = []
+    rivals: list[dict[str, Any]] = []
     for seed in range(num_seeds):
         words = ["--seed", str(seed)]
         a = run_json([*ours, *words, "--out", str(out / f"kilnet-{seed}")])
-        b = kept(out / f"rival-{seed}.json", partial(run_json, [*rival, *words]))
+        speed = 1000 * a["teraflop"] / a["seconds"]
         a["seconds"] += a["test_seconds"]
-        runs.append((a, b))
+        own.append(a)
         print(
             f"seed {seed}: Kilnet {a['seconds']:.1f} s, {a['test_accuracy']:.2%} "
-            f"(validation {a['validation_accuracy']:.2%}, {a['num_epochs']} epochs, {a['teraflop']:.0f} TFLOP); "
-            f"rival {b['seconds']:.1f} s, {b['accuracy']:.2%}",
+            f"(validation {a['validation_accuracy']:.2%}, {a['num_epochs']} epochs, {a['teraflop']:.0f} TFLOP, "
+            f"{speed:.0f} GFLOP/s: {speed / a['matmul_gflops']:.0%} of a matrix product)",
             flush=True,
         )
-    print(f"Kilnet's test accuracy: {described([100 * a['test_accuracy'] for a, _ in runs], '.2f')}%")
-    print(f"the rival's: {described([100 * b['accuracy'] for _, b in runs], '.2f')}%")
-    print_ratio("seconds a run", [(a["seconds"], b["seconds"]) for a, b in runs])
+        if seed < num_rivals:
+            b = kept(out / f"rival-{seed}.json", partial(run_json, [*rival, *words]))
+            rivals.append(b)
+            print(f"seed {seed}: rival {b['seconds']:.1f} s, {b['accuracy']:.2%}", flush=True)
+    print(f"Kilnet's test accuracy: {described([100 * a['test_accuracy'] for a in own], '.2f')}%")
+    print(f"Kilnet's seconds: {described([a['seconds'] for a in own])}")
+    if rivals:
+        print(f"the rival's test accuracy: {described([100 * b['accuracy'] for b in rivals], '.2f')}%")
+        print_ratio(
+            "seconds a run", [(a["seconds"], b["seconds"]) for a, b in zip(own, rivals, strict=False)]
+        )
 
 
 def print_ratio(what: str, pairs: list[tuple[float, float]]) -> None:
@@ -85,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("rival", help="the command that starts it, in one word")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each")
+    parser.add_argument("--rivals", type=int, help="runs of the rival, in the first rounds; default: in each")
     parser.add_argument("--steps", type=int, help="time only so many training steps")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--epochs", type=int, help="ours; default: the recipe's")
@@ -102,7 +113,8 @@ def main() -> None:
     if options.steps:
         compare_steps(ours, rival, options.steps, options.seeds)
     else:
-        compare_runs(ours, rival, options.out, options.seeds)
+        num_rivals = options.seeds if options.rivals is None else options.rivals
+        compare_runs(ours, rival, options.out, options.seeds, num_rivals)
 
 
 if __name__ == "__main__":

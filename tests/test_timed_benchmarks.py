@@ -148,6 +148,7 @@ def test_airbench_compares_in_turn(rival, tmp_path, monkeypatch, capsys):
         "validation_accuracy": 0.7,
         "test_accuracy": 0.75,
         "teraflop": 1.0,
+        "matmul_gflops": 400.0,
         "step_seconds": 0.25,
         "step_cpu_seconds": 0.2,
     }
@@ -161,8 +162,12 @@ def test_airbench_compares_in_turn(rival, tmp_path, monkeypatch, capsys):
     assert "rival 0.50 ± 0.00 (n = 2); ratio 0.500 ± 0.000 (n = 2)" in output
     assert "of the processor: Kilnet 0.20 ± 0.00 (n = 2), rival 0.40" in output
     output = run_main(airbench, monkeypatch, capsys, *words)
-    assert "the rival's: 90.00 ± 0.00 (n = 2)%" in output
+    assert "200 GFLOP/s: 50% of a matrix product" in output
+    assert "the rival's test accuracy: 90.00 ± 0.00 (n = 2)%" in output
     assert "Kilnet 6.00 ± 0.00 (n = 2), rival 10.50 ± 0.71 (n = 2); ratio 0.573 ± 0.039" in output
+    output = run_main(airbench, monkeypatch, capsys, *words, "--rivals", 1)
+    assert "Kilnet's test accuracy: 75.00 ± 0.00 (n = 2)%" in output
+    assert "Kilnet 6.00 (n = 1), rival 10.00 (n = 1); ratio 0.600 (n = 1)" in output
 
 
 def test_steps_are_timed(digits):
