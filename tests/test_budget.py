@@ -267,16 +267,16 @@ def test_without_a_budget_nothing_depends_on_time(averaging):
     assert histories[0] == histories[1]
 
 
-SPEED = {1.0: 1.0, 0.75: 0.6, 0.5: 0.3}  # seconds of a step of the widest network
+SPEED = {1.0: 0.002, 0.75: 0.0012, 0.5: 0.0006}  # seconds of an image in training, in the widest network
 
 
 def planned(budget, speed=SPEED, scale=1.0, channels=3, spent=5.0, **settings):
-    """Plan for a machine on which a step's time is in proportion to the square of the last width."""
+    """Plan for a machine on which an image's time is in proportion to the square of the last width."""
     config = requested("cifar10", None, None, settings, None, None, None, written_duration(budget))
 
     def measure(candidate):
         factor = scale * (candidate.model.options.get("widths", [256])[-1] / 256) ** 2
-        return Speed({part: seconds * factor for part, seconds in speed.items()}, 100, 8 * factor)
+        return Speed({part: seconds * factor for part, seconds in speed.items()}, 0.0, 8 * factor)
 
     return make_plan(config, (channels, 32, 32), 50_000, measure, lambda: spent)
 
@@ -297,7 +297,7 @@ def test_more_time_means_a_wider_network_then_more_passes_then_less_saving_on_re
         training = 0.99 * budget - 2 - 1.1 * 8 * factor - 5
         since, passes = 0.0, 0.0
         for until, part in (*config.training.low_resolution, (1.0, 1.0)):
-            passes += (until - since) * training / (100 * SPEED[part] * factor)
+            passes += (until - since) * training / (50_000 * SPEED[part] * factor)
             since = until
         assert plan.num_passes == pytest.approx(passes)
 
@@ -320,7 +320,7 @@ def test_a_named_network_or_recipe_keeps_everything_but_length_and_resolution(tm
         requested("digits", "FastNet", None, None, None, None, None, "10m"),
     ):
         assert set(config.budget.planned) == {"training.epochs", "training.low_resolution"}
-        plan, _ = make_plan(config, (1, 16, 16), 500, lambda _: Speed({1.0: 1.0}, 5, 1.0), lambda: 0.0)
+        plan, _ = make_plan(config, (1, 16, 16), 500, lambda _: Speed({1.0: 0.01}, 0.0, 1.0), lambda: 0.0)
         assert plan.optimizer == config.optimizer
         assert plan.model == config.model
         assert plan.training.epochs not in (77, 10)
@@ -405,7 +405,7 @@ def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(t
 
 def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(tmp_path, monkeypatch):
     per_image = STEP / 25
-    speed = Speed({1.0: 4 * per_image, 0.75: 2.25 * per_image, 0.5: per_image}, 25, 160 / 4 * per_image)
+    speed = Speed({1.0: per_image, 0.75: 0.5625 * per_image, 0.5: 0.25 * per_image}, 0.0, 160 / 4 * per_image)
     monkeypatch.setattr("kilnet.training.speed.measure", lambda *_: speed)
     dataset = make_dataset()
     settings = TINY | {"training.averaging_epochs": 0}  # the clock hears the network that trains

@@ -1,10 +1,10 @@
 """What fits into a budget: which network, how many passes over the images, at which resolutions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kilnet.config import RunConfig, change, written_duration
+from kilnet.config import RunConfig, TrainingConfig, change, written_duration
 from kilnet.errors import ConfigError
 from kilnet.training.timer import training_seconds
 
@@ -26,20 +26,33 @@ class Speed:
     """What was measured of a network.
 
     Attributes:
-        step_seconds: of one training step, by part of the images' side, as far as the network takes such images.
-        num_steps: of one pass over the images.
+        image_seconds: forward and backward pass of one image, by part of the images' side, as far as the network takes
+            such images.
+        optimizer_seconds: what a step takes whatever its batch.
         end_seconds: validating at the end.
     """
 
-    step_seconds: dict[float, float]
-    num_steps: int
+    image_seconds: dict[float, float]
+    optimizer_seconds: float
     end_seconds: float
 
-    def pass_seconds(self, low_resolution: Sequence[tuple[float, float]] = ()) -> float:
-        """Return how long a pass takes, on the mean over the time of a run with such a course of resolutions."""
+    def step_seconds(self, batch_size: int) -> float:
+        """Return how long a step at full size takes."""
+        return batch_size * self.image_seconds[1.0] + self.optimizer_seconds
+
+    def pass_seconds(self, training: TrainingConfig, num_images: int) -> float:
+        """Return how long a pass takes, on the mean over the time of a run.
+
+        At resolutions that were not measured, which are the user's own, it is as if all were at full size.
+        """
+        course = training.low_resolution
+        if not all(factor in self.image_seconds for _, factor in course):
+            course = ()
+        num_steps = -(-num_images // training.batch_size_for(num_images))
         passes_a_second, since = 0.0, 0.0
-        for until, factor in (*low_resolution, (1.0, 1.0)):
-            passes_a_second += (until - since) / (self.step_seconds[factor] * self.num_steps)
+        for until, factor in (*course, (1.0, 1.0)):
+            seconds = num_images * self.image_seconds[factor] + num_steps * self.optimizer_seconds
+            passes_a_second += (until - since) / seconds
             since = until
         return 1 / passes_a_second
 
@@ -93,14 +106,15 @@ def make_plan(
     def fitted(option: RunConfig) -> tuple[RunConfig, Plan, float]:
         speed = measure(option)
         seconds = training_seconds(budget, speed.end_seconds) - spent()
-        low_resolution = _low_resolution(speed, seconds / speed.pass_seconds())
+        full_size = option.training.model_copy(update={"low_resolution": ()})
+        low_resolution = _low_resolution(speed, seconds / speed.pass_seconds(full_size, num_images))
         option = _decided(option, {"training.low_resolution": low_resolution})
-        one_pass = _pass_seconds(option, speed)
-        num_passes = seconds / one_pass
-        option = _decided(option, {"training.epochs": max(1, round(num_passes))})
-        step = speed.step_seconds[1.0]
-        plan = Plan(num_passes, step, num_images / (speed.num_steps * step), speed.end_seconds)
-        return option, plan, one_pass
+        for _ in range(2):  # few passes mean small batches, and these mean more work for the optimiser
+            one_pass = speed.pass_seconds(option.training, num_images)
+            option = _decided(option, {"training.epochs": max(1, round(seconds / one_pass))})
+        batch_size = option.training.batch_size_for(num_images)
+        step = speed.step_seconds(batch_size)
+        return option, Plan(seconds / one_pass, step, batch_size / step, speed.end_seconds), one_pass
 
     chosen, plan, one_pass = fitted(options[0])
     if plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
@@ -130,13 +144,7 @@ def _decided(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 def _low_resolution(speed: Speed, num_passes: float) -> list[list[float]]:
     """Return which of the courses fits a run of so many passes at full size, as far as the network can take part."""
     course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
-    return [list(pair) for pair in course if pair[1] in speed.step_seconds]
-
-
-def _pass_seconds(config: RunConfig, speed: Speed) -> float:
-    """Return the length of a pass; at resolutions of the user's own, as if all were at full size."""
-    course = config.training.low_resolution
-    return speed.pass_seconds(course if all(factor in speed.step_seconds for _, factor in course) else ())
+    return [list(pair) for pair in course if pair[1] in speed.image_seconds]
 
 
 def _work(config: RunConfig) -> float:

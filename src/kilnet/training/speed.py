@@ -32,11 +32,9 @@ def measure(
     Forward and backward passes grow with the batch, the optimiser's step does not: they are measured apart.
     """
     num_images, num_classes = len(dataset.train), len(dataset.classes)
-    batch_size = config.training.batch_size_for(num_images)
-    pixels = torch.from_numpy(dataset.train.images[: min(_NUM_IMAGES, batch_size)].copy())
+    pixels = torch.from_numpy(dataset.train.images[:_NUM_IMAGES].copy())
     channels, height, width = dataset.image_shape
-    optimizer_seconds = _optimizer_seconds(config, model, settings)
-    step_seconds = {}
+    image_seconds = {}
     for factor in FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
         try:
@@ -44,11 +42,10 @@ def measure(
         except ModelError:  # a network for images of one size
             continue
         images = preprocessing(shrink(pixels, *size))
-        images_a_second = hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
-        step_seconds[factor] = batch_size / images_a_second + optimizer_seconds
+        image_seconds[factor] = 1 / hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
     num_seen = len(dataset.validation) + min(config.training.batch_norm_images, num_images)
     end_seconds = num_seen * _inference_seconds(model, settings, pixels, preprocessing)
-    return Speed(step_seconds, -(-num_images // batch_size), end_seconds)
+    return Speed(image_seconds, _optimizer_seconds(config, model, settings), end_seconds)
 
 
 def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:
