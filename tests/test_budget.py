@@ -367,7 +367,7 @@ def test_plan_and_time_left_are_told(tmp_path, capsys, processor_time):
     lines = capsys.readouterr().err.splitlines()
     (plan,) = (line for line in lines if "passes" in line)
     assert re.fullmatch(
-        r"[1234]s of 4s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of 3; "
+        r"[1234]s of 4s left: about \d+\.\d passes in all over 120 images, [\d,]+ images/s in batches of \d+; "
         r"6x6 until 40%, 9x9 until 75%, then 12x12; learning rate 0 at \d\d:\d\d:\d\d",
         plan,
     )
@@ -486,10 +486,13 @@ def test_the_fast_recipe_is_known_by_its_name_everywhere(tmp_path, monkeypatch):
     assert load_config(Path("fast")).model.name == "ResNet"
 
 
-@pytest.mark.parametrize(("num_images", "batch_size"), [(48_000, 500), (12_000, 500), (2400, 100), (30, 2)])
-def test_few_images_make_small_batches(num_images, batch_size):
-    training = load_config(settings={"training.batch_size": 500, "training.min_steps": 24}).training
-    assert training.batch_size_for(num_images) == batch_size
+@pytest.mark.parametrize(
+    ("num_images", "epochs", "batch_size"),
+    [(48_000, 10, 500), (12_000, 10, 500), (2400, 10, 100), (48_000, 2, 400), (2400, 50, 500), (30, 10, 2)],
+)
+def test_few_images_and_few_epochs_make_small_batches(num_images, epochs, batch_size):
+    settings = {"training.batch_size": 500, "training.min_steps": 240, "training.epochs": epochs}
+    assert load_config(settings=settings).training.batch_size_for(num_images) == batch_size
 
 
 def test_small_batches_lower_the_rates_of_what_is_no_filter():

@@ -158,8 +158,8 @@ class TrainingConfig(_Part):
 
     Attributes:
         batch_size: images a step.
-        min_steps: an epoch has at least so many steps: of few images fewer go into a step than batch_size says. Muon's
-            `linear_factor` and `bias_factor`, which are for batch_size, are lowered in proportion.
+        min_steps: the run has at least so many steps: of few images or epochs fewer go into a step than batch_size
+            says. Muon's `linear_factor` and `bias_factor`, which are for batch_size, are lowered in proportion.
         patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
             out some validations, it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
@@ -187,8 +187,8 @@ class TrainingConfig(_Part):
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     def batch_size_for(self, num_images: int) -> int:
-        """Return how many images go into a step of an epoch over so many."""
-        return min(self.batch_size, max(2, num_images // self.min_steps))
+        """Return how many images go into a step of a run over so many."""
+        return min(self.batch_size, max(2, num_images * self.epochs // self.min_steps))
 
     @model_validator(mode="after")
     def _resolutions_follow_each_other(self) -> Self:

@@ -14,8 +14,9 @@ _WIDTHS = ((64, 256, 256), (48, 160, 160), (32, 96, 96), (24, 48, 48))
 _ENOUGH_PASSES = 4.0
 # For fewer passes at full size than the first number: until when to train at which part of the side. Likewise.
 _LOW_RESOLUTIONS = (
-    (8.0, ((0.4, 0.5), (0.75, 0.75))),
-    (20.0, ((0.4, 0.75),)),
+    (2.5, ((0.2, 0.5), (0.5, 0.75))),
+    (6.0, ((0.1, 0.5), (0.35, 0.75))),
+    (16.0, ((0.3, 0.75),)),
 )
 FACTORS = (1.0, 0.75, 0.5)
 """Parts of the side at which a network's speed has to be known."""
