@@ -158,8 +158,9 @@ class TrainingConfig(_Part):
 
     Attributes:
         batch_size: images a step.
-        min_steps: the run has at least so many steps: of few images or epochs fewer go into a step than batch_size
-            says. Muon's `linear_factor` and `bias_factor`, which are for batch_size, are lowered in proportion.
+        min_steps: an epoch has at least so many steps, and a run of fewer than ten epochs as many as ten of these: of
+            few images fewer go into a step than batch_size says. Muon's `linear_factor` and `bias_factor`, which are
+            for batch_size, are lowered in proportion.
         patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
             out some validations, it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
@@ -188,7 +189,8 @@ class TrainingConfig(_Part):
 
     def batch_size_for(self, num_images: int) -> int:
         """Return how many images go into a step of a run over so many."""
-        return min(self.batch_size, max(2, num_images * self.epochs // self.min_steps))
+        enough = num_images * min(self.epochs, 10) // (10 * self.min_steps)
+        return min(self.batch_size, max(2, enough))
 
     @model_validator(mode="after")
     def _resolutions_follow_each_other(self) -> Self:
