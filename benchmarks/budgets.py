@@ -1,6 +1,10 @@
 """Accuracy after some budgets, beside a recipe that is stopped at the same moments.
 
     python benchmarks/budgets.py cifar10 --budgets 2m 5m 15m --out runs/budgets
+    python benchmarks/budgets.py photos/ --budgets 2m --models ConfigNet ResNet --out runs/budgets
+
+With --models these networks get the same budgets, with a learning rate that follows the time as that of FastNet does;
+--set is for them.
 
 Everything runs on one thread, and the clock of the budgets is the processor time of this process, so that other
 programs take no part of it: on a core of its own, wall time is the same. It begins when the images are in memory.
@@ -14,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kilnet.api.data import requested
-from kilnet.config import RunConfig, parse_duration
+from kilnet.config import RunConfig, parse_duration, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.metrics import wilson_interval
@@ -70,6 +74,8 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--budgets", nargs="+", default=["2m", "5m", "15m"])
     parser.add_argument("--recipe", type=Path, default=RECIPE)
+    parser.add_argument("--models", nargs="+", default=[], help="networks with the same budgets")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of these networks")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     config = requested(given.data, None, given.recipe, SETTINGS, 100_000, None, None)
@@ -80,6 +86,11 @@ def main() -> None:
         ours = requested(given.data, None, None, SETTINGS, None, None, None, budget)
         *_, last = kept(dataset, ours, given.out / budget)
         print(row(f"--budget {budget}", num_validation, last), flush=True)
+        for name in given.models:
+            settings = SETTINGS | parse_settings(given.set)
+            other = requested(given.data, name, None, settings, None, None, None, budget)
+            *_, last = kept(dataset, other, given.out / f"{name}-{budget}")
+            print(row(f"{name}, --budget {budget}", num_validation, last), flush=True)
     moments = [parse_duration(budget) for budget in given.budgets]
     points = stopped_at(moments, kept(dataset, config, given.out / given.recipe.stem))
     for budget, point in zip(given.budgets, points, strict=True):

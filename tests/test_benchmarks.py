@@ -11,6 +11,7 @@ import torch
 
 import kilnet
 from kilnet.api.opened import open_run
+from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
 from kilnet.reporting.progress import ProgressDisplay
@@ -93,7 +94,8 @@ def test_a_recipe_is_stopped_at_each_moment_and_trained_no_longer():
 
 
 def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
-    words = ["budgets.py", "digits", "--budgets", "6s", "--out", str(tmp_path)]
+    words = ["budgets.py", "digits", "--budgets", "6s", "--models", "FastNet", "--out", str(tmp_path)]
+    words += ["--set", "augment.horizontal_flip=0"]
     recipe = Path(__file__).parents[1] / "recipes" / "fast-digits.toml"
     monkeypatch.setattr("sys.argv", [*words, "--recipe", str(recipe)])
     monkeypatch.setattr("time.perf_counter", time.perf_counter)  # put back afterwards
@@ -104,10 +106,14 @@ def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [cells[0].removeprefix("| ") for cells in rows] == [
         "--budget 6s",
+        "FastNet, --budget 6s",
         "fast-digits, stopped at 6s",
     ]
-    assert 0.4 * 6 <= float(rows[0][1].split()[0]) <= 1.05 * 6
+    for cells in rows[:2]:
+        assert 0.4 * 6 <= float(cells[1].split()[0]) <= 1.05 * 6
     assert float(rows[0][-1].split("%")[0]) > 30
+    named = load_config(tmp_path / "FastNet-6s" / "config.toml")
+    assert named.optimizer.name == "adam", "defaults, where a network is named"
 
 
 @pytest.fixture(scope="module")
