@@ -86,7 +86,7 @@ def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         hardware = {"device": "cpu", "threads": 1, "precision": "fp32", "layout": "contiguous"}
         kilnet.train(
             folder / "pictures",
-            epochs=8,
+            epochs=12,
             out=folder / "run",
             settings={**settings, **{f"hardware.{key}": value for key, value in hardware.items()}},
             progress=False,

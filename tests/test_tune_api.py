@@ -28,7 +28,7 @@ from kilnet.tuning.summary import Summary, TrialRow
 SETTINGS = {
     "model.c2": 8,
     "model.l1": 16,
-    "optimizer.lr": 0.003,
+    "optimizer.lr": 0.006,
     "training.batch_size": 64,
     "data.num_train": 600,
     "hardware.precision": "fp32",

@@ -28,8 +28,8 @@ def job(images, **options):
 
 
 def multiply_adds(c1, c2, l1):
-    """ConfigNet's at 20x20 by hand: unpadded 3x3 convolutions, the last with stride 2, two linear layers."""
-    convolutions = 9 * (3 * c1 * 18**2 + c1 * c1 * 16**2 + c1 * c2 * 14**2 + c2 * c2 * 6**2)
+    """ConfigNet's at 20x20 by hand: unpadded 3x3 convolutions over 19x19, the last with stride 2, two linear layers."""
+    convolutions = 9 * (3 * c1 * 17**2 + c1 * c1 * 15**2 + c1 * c2 * 13**2 + c2 * c2 * 6**2)
     return convolutions + 36 * c2 * l1 + l1 * 2
 
 

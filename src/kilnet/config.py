@@ -160,7 +160,7 @@ class TrainingConfig(_Part):
         batch_size: images a step.
         min_steps: an epoch has at least so many steps, and a run of fewer than ten epochs as many as ten of these: of
             few images fewer go into a step than batch_size says. Muon's `linear_factor` and `bias_factor`, which are
-            for batch_size, are lowered in proportion.
+            for batch_size, are lowered in proportion. 0 leaves batches as they are.
         patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
             out some validations, it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
@@ -177,7 +177,7 @@ class TrainingConfig(_Part):
 
     epochs: Count = 10
     batch_size: Annotated[int, Field(ge=2)] = 128
-    min_steps: Count = 1
+    min_steps: Annotated[int, Field(ge=0)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: Count | None = None
     min_delta: NonNegative = 0.0
@@ -189,8 +189,10 @@ class TrainingConfig(_Part):
 
     def batch_size_for(self, num_images: int) -> int:
         """Return how many images go into a step of a run over so many."""
-        enough = num_images * min(self.epochs, 10) // (10 * self.min_steps)
-        return min(self.batch_size, max(2, enough))
+        most = num_images
+        if self.min_steps:
+            most = num_images * min(self.epochs, 10) // (10 * self.min_steps)
+        return min(self.batch_size, max(2, most))
 
     @model_validator(mode="after")
     def _resolutions_follow_each_other(self) -> Self:
