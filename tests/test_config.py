@@ -48,6 +48,7 @@ ALL_CHANGED = {
     "training.epochs": 3,
     "training.batch_size": 64,
     "training.min_steps": 4,
+    "training.keep": "last",
     "training.label_smoothing": 0.1,
     "training.patience": 4,
     "training.min_delta": 0.001,

@@ -191,6 +191,14 @@ def test_stops_when_patience_is_spent():
     assert loop.stopped_early
 
 
+def test_the_last_weights_are_kept_where_that_is_asked_for():
+    settings = {"optimizer__lr": 0.5, "training__epochs": 4}  # too long steps: the loss rises again
+    best, last = (epochs_of(make_loop(training__keep=keep, **settings)) for keep in ("best", "last"))
+    assert [record.is_best for record in last] == [True] * 4
+    assert not best[-1].is_best
+    assert [record.validation_loss for record in last] == [record.validation_loss for record in best]
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_with_advice():
     loop = make_loop(optimizer__name="sgd", optimizer__lr=1e30)
     with pytest.raises(DivergedError, match=r"became .* in epoch 1.*lower optimizer\.lr"):

@@ -164,6 +164,8 @@ class TrainingConfig(_Part):
         patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
             out some validations, it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
+        keep: which weights are kept: "best", those with the lowest validation loss, or "last", for a rate that falls to
+            zero and few images to validate, whose noise would choose an earlier epoch.
         initial_weights: "random", or "parent": the best weights of the run that `parent` names.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
             images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
@@ -181,6 +183,7 @@ class TrainingConfig(_Part):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     patience: Count | None = None
     min_delta: NonNegative = 0.0
+    keep: Literal["best", "last"] = "best"
     initial_weights: Literal["random", "parent"] = "random"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0

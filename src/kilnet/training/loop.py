@@ -61,7 +61,8 @@ class EpochRecord:
             weights will be used with.
         validation_accuracy: 0 to 1.
         num_validation_correct: the count behind it.
-        is_best: whether the weights of this epoch are the best so far.
+        is_best: whether the weights of this epoch are kept in place of those before: the best so far, or the latest if
+            the configuration keeps the last.
     """
 
     epoch: int
@@ -299,7 +300,7 @@ class TrainingLoop:
             validation_loss=loss,
             validation_accuracy=num_correct / len(labels),
             num_validation_correct=num_correct,
-            is_best=self._stopping.step(loss),
+            is_best=self._stopping.step(loss) or self._config.training.keep == "last",
         )
         self.history.append(record)
         self._num_correct = self._num_images = 0
