@@ -158,7 +158,7 @@ class TrainingConfig(_Part):
 
     Attributes:
         batch_size: images a step.
-        min_steps: an epoch has at least so many steps, and a run of fewer than ten epochs as many as ten of these: of
+        min_steps: an epoch has at least so many steps, and a run of fewer than six epochs as many as six of these: of
             few images fewer go into a step than batch_size says. Muon's `linear_factor` and `bias_factor`, which are
             for batch_size, are lowered in proportion. 0 leaves batches as they are.
         patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
@@ -194,7 +194,7 @@ class TrainingConfig(_Part):
         """Return how many images go into a step of a run over so many."""
         most = num_images
         if self.min_steps:
-            most = num_images * min(self.epochs, 10) // (10 * self.min_steps)
+            most = num_images * min(self.epochs, 6) // (6 * self.min_steps)
         return min(self.batch_size, max(2, most))
 
     @model_validator(mode="after")
