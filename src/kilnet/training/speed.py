@@ -54,9 +54,9 @@ def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) 
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     optimizer.step()  # makes its moments
+    hardware.synchronise(settings.device)
     times = []
     for _ in range(3):  # short, so that one disturbance would be most of it
-        hardware.synchronise(settings.device)
         start = time.perf_counter()
         optimizer.step()
         hardware.synchronise(settings.device)
