@@ -437,7 +437,11 @@ def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(
 
 def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     dataset = make_dataset()
-    settings = TINY | {"model.name": "FastNet", "training.low_resolution": [[0.5, 0.75]]}
+    settings = TINY | {
+        "model.name": "FastNet",
+        "training.low_resolution": [[0.5, 0.75]],
+        "training.keep": "last",
+    }
     parent = kilnet.train(dataset, epochs=1, settings=settings, out=tmp_path / "parent", progress=False)
     start = time.process_time()
     options = {"data": dataset, "settings": HARDWARE, "progress": False}  # else threads would be measured
@@ -446,6 +450,7 @@ def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     assert tuned.finished
     assert tuned.history[-1].lr < 0.05 * tuned.config.optimizer.lr
     assert tuned.config.training.patience is None
+    assert tuned.config.training.keep == "best"
     assert tuned.config.optimizer.lr == pytest.approx(min(0.0008, 0.8 * parent.config.optimizer.lr))
     assert tuned.config.training.low_resolution == ()
     with pytest.raises(ConfigError, match="give one of them"):

@@ -80,6 +80,7 @@ def finetune(
     lr = lr if lr is not None else _default_lr(parent_config.optimizer)
     changes: dict[str, Any] = {
         "training.epochs": EPOCHS if epochs is None else epochs,
+        "training.keep": "best",  # patience goes by it, whatever the parent kept
         "training.patience": PATIENCE if patience is None and budget is None else patience,
         "training.low_resolution": [],
         "budget": None,
