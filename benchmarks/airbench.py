@@ -1,7 +1,7 @@
 """94% on CIFAR-10: Kilnet's fast recipe and another program that trains for it, in turn on one machine.
 
-    python benchmarks/airbench.py "python AIRBENCH" [--seeds N] [--rivals N] [--recipe FILE] [--epochs N] [--out DIR]
-                                  [--data-dir DIR] [--set key=value ...]
+    python benchmarks/airbench.py "python AIRBENCH" [--seeds N] [--first-seed N] [--rivals N] [--recipe FILE]
+                                  [--epochs N] [--out DIR] [--data-dir DIR] [--set key=value ...]
     python benchmarks/airbench.py "python AIRBENCH" --steps N [--seeds N] [--recipe FILE] [--data-dir DIR]
 
 The rival is meant to be a copy of Keller Jordan's airbench94_muon.py
@@ -50,11 +50,11 @@ def compare_steps(ours: list[str], rival: list[str], num_steps: int, num_rounds:
     print_ratio("of the processor", [(a["step_cpu_seconds"], b["step_cpu_seconds"]) for a, b in rounds])
 
 
-def compare_runs(ours: list[str], rival: list[str], out: Path, num_seeds: int, num_rivals: int) -> None:
+def compare_runs(ours: list[str], rival: list[str], out: Path, seeds: range, num_rivals: int) -> None:
     """Train both, in turn, from images in memory to the answers for the test images; the rival in the first rounds."""
     own: list[dict[str, Any]] = []
     rivals: list[dict[str, Any]] = []
-    for seed in range(num_seeds):
+    for number, seed in enumerate(seeds):
         words = ["--seed", str(seed)]
         a = run_json([*ours, *words, "--out", str(out / f"kilnet-{seed}")])
         speed = 1000 * a["teraflop"] / a["seconds"]
@@ -66,7 +66,7 @@ def compare_runs(ours: list[str], rival: list[str], out: Path, num_seeds: int, n
             f"{speed:.0f} GFLOP/s: {speed / a['matmul_gflops']:.0%} of a matrix product)",
             flush=True,
         )
-        if seed < num_rivals:
+        if number < num_rivals:
             b = kept(out / f"rival-{seed}.json", partial(run_json, [*rival, *words]))
             rivals.append(b)
             print(f"seed {seed}: rival {b['seconds']:.1f} s, {b['accuracy']:.2%}", flush=True)
@@ -95,6 +95,7 @@ def main() -> None:
     )
     parser.add_argument("rival", help="the command that starts it, in one word")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--rivals", type=int, help="runs of the rival, in the first rounds; default: in each")
     parser.add_argument("--steps", type=int, help="time only so many training steps")
     parser.add_argument("--recipe", type=Path, default=RECIPE)
@@ -114,7 +115,8 @@ def main() -> None:
         compare_steps(ours, rival, options.steps, options.seeds)
     else:
         num_rivals = options.seeds if options.rivals is None else options.rivals
-        compare_runs(ours, rival, options.out, options.seeds, num_rivals)
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        compare_runs(ours, rival, options.out, seeds, num_rivals)
 
 
 if __name__ == "__main__":

@@ -319,7 +319,7 @@ def test_learning_curves_mark_the_epoch_whose_weights_are_kept(num_epochs, best)
     assert list(lines["validation"].get_ydata()) == [
         100 * row["validation_accuracy"] for row in history(num_epochs)
     ]
-    assert list(lines[f"best: epoch {best}"].get_xdata()) == [best, best]
+    assert list(lines[f"kept: epoch {best}"].get_xdata()) == [best, best]
     assert all(tick == round(tick) for tick in loss.get_xticks())
 
 

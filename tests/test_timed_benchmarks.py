@@ -73,6 +73,7 @@ def test_floating_point_operations_are_those_of_the_layers(digits):
     dataset, config = digits
     settings = {"training": {"epochs": 2, "batch_size": 300, "batch_norm_images": 50}}
     settings["training"]["low_resolution"] = [[0.5, 0.75]]  # the first epoch
+    settings["training"]["skip_easiest"] = [0.5, 0.25]  # in the second
     config = config.model_validate(config.model_dump() | settings)
 
     def layers(side):
@@ -96,7 +97,7 @@ def test_floating_point_operations_are_those_of_the_layers(digits):
         return 3 * forward(side) - 2 * (2 * whitening + (0 if learns_biases else first))
 
     num_train, num_validation = len(dataset.train), len(dataset.validation)
-    expected = num_train * (training(12, True) + training(16, False))
+    expected = num_train * training(12, True) + (num_train - num_train // 4) * training(16, False)
     expected += 2 * (50 + num_validation) * forward(16)
     assert timed_run.num_flops(dataset, config, 2) == expected
 
@@ -168,6 +169,8 @@ def test_airbench_compares_in_turn(rival, tmp_path, monkeypatch, capsys):
     output = run_main(airbench, monkeypatch, capsys, *words, "--rivals", 1)
     assert "Kilnet's test accuracy: 75.00 ± 0.00 (n = 2)%" in output
     assert "Kilnet 6.00 (n = 1), rival 10.00 (n = 1); ratio 0.600 (n = 1)" in output
+    output = run_main(airbench, monkeypatch, capsys, *words, "--first-seed", 5)
+    assert [f"seed {n}: rival 1{n}.0 s" in output for n in (4, 5, 6, 7)] == [False, True, True, False]
 
 
 def test_steps_are_timed(digits):

@@ -108,7 +108,7 @@ def print_run(run: "Run", as_json: bool) -> None:
         )
         return
     typer.echo(
-        f"best epoch {run.best.epoch} of {run.history[-1].epoch}: validation accuracy "
+        f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
     )
     typer.echo(f"next: kilnet evaluate {run.folder}")

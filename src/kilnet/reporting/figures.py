@@ -66,7 +66,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             if split == "validation":
                 axes.plot(epochs[best], values[best], "o", color=colour, markersize=9, fillstyle="none")
         axes.axvline(
-            epochs[best], color=_GREY, linestyle=":", linewidth=1, label=f"best: epoch {epochs[best]:g}"
+            epochs[best], color=_GREY, linestyle=":", linewidth=1, label=f"kept: epoch {epochs[best]:g}"
         )
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

@@ -117,7 +117,7 @@ def epoch_line(
         f"epoch {epoch}"
         f"  train loss {record.train_loss:.4f} acc {record.train_accuracy:6.2%}"
         f"  validation loss {record.validation_loss:.4f} acc {record.validation_accuracy:6.2%} ({low:.1%}–{high:.1%})"
-        f"  {'best' if record.is_best else '    '}"
+        f"  {'kept' if record.is_best else '    '}"
         f"  {num_images / seconds:,.0f} images/s, {duration(seconds)}"
         + (f", {duration(left)} left" if left else "")
     )

@@ -13,10 +13,10 @@ from kilnet.training.loop import EpochRecord
 
 def curves(history: Sequence[EpochRecord]) -> Section:
     """Return loss and accuracy by epoch; the last best epoch is the one whose weights are kept."""
-    best = [record for record in history if record.is_best][-1]
+    kept = [record for record in history if record.is_best][-1]
     summary = (
-        f"{history[-1].epoch} epochs; the weights of epoch {best.epoch} are kept, whose validation loss is the lowest: "
-        f"{best.validation_loss:.4f} nats an image, at an accuracy of {best.validation_accuracy:.1%}."
+        f"{history[-1].epoch} epochs; the weights of epoch {kept.epoch} are kept, whose validation loss is "
+        f"{kept.validation_loss:.4f} nats an image, at an accuracy of {kept.validation_accuracy:.1%}."
     )
     first = history[0].epoch if len(history) > 1 else 0
     epochs = Axis("epoch", first, history[-1].epoch)
@@ -34,7 +34,7 @@ def curves(history: Sequence[EpochRecord]) -> Section:
                 Line(kind, [(row.epoch, scale * getattr(row, f"{split}_{quantity}")) for row in history])
                 for kind, split in (("first", "train"), ("second", "validation"))
             ],
-            best.epoch,
+            kept.epoch,
         )
         for (quantity, axis), scale in zip(axes.items(), (1, 100), strict=True)
     }
