@@ -37,7 +37,6 @@ from kilnet.evaluation import evaluate_classifier, load_run
 from kilnet.hardware import matmul_gflops, synchronise
 from kilnet.reporting.files import write_evaluation
 from kilnet.storage import write_json
-from kilnet.training.easy_images import num_chosen
 from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
 from kilnet.training.run_folder import RunFolder
@@ -162,20 +161,18 @@ def num_flops(dataset: ImageDataset, config: RunConfig, num_epochs: int) -> int:
     model = models.build(models.complete(config.model), dataset.image_shape, len(dataset.classes))
     training = config.training
     batch_size = training.batch_size_for(len(dataset.train))
+    num_steps = -(-len(dataset.train) // batch_size)
     total = 0
     counts: dict[Any, int] = {}  # by the size of the images and what learns
-    for epoch in range(num_epochs):
-        left = num_chosen(training, epoch / training.epochs, len(dataset.train))
-        num_steps = -(-left // batch_size)
-        for step in range(num_steps):
-            done = (epoch + step / num_steps) / training.epochs
-            size = size_at(training.low_resolution, done, height, width)
-            models.advance(model, done)
-            key = size, tuple(parameter.requires_grad for parameter in model.parameters())
-            if key not in counts:
-                counts[key] = _flops_of_one_image(model, (channels, *size), backward=True)
-            total += min(batch_size, left) * counts[key]
-            left -= batch_size
+    for step in range(num_epochs * num_steps):
+        done = step / (num_steps * training.epochs)
+        size = size_at(training.low_resolution, done, height, width)
+        models.advance(model, done)
+        key = size, tuple(parameter.requires_grad for parameter in model.parameters())
+        if key not in counts:
+            counts[key] = _flops_of_one_image(model, (channels, *size), backward=True)
+        num_images = min(batch_size, len(dataset.train) - step % num_steps * batch_size)
+        total += num_images * counts[key]
     num_seen = min(training.batch_norm_images, len(dataset.train)) + len(dataset.validation)
     return total + num_epochs * num_seen * _flops_of_one_image(model, dataset.image_shape, backward=False)
 

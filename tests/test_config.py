@@ -56,7 +56,6 @@ ALL_CHANGED = {
     "training.batch_norm_images": 256,
     "training.averaging_epochs": 0.5,
     "training.low_resolution": ((0.3, 0.5), (0.6, 0.75)),
-    "training.skip_easiest": (0.5, 0.25),
     "training.checkpoint_seconds": 5.5,
     "budget.seconds": 90.5,
     "budget.planned": ("training.epochs", "model.widths"),

@@ -253,7 +253,6 @@ FAST = {
     "augment__shift_px": 1,
     "training__averaging_epochs": 0.7,
     "training__low_resolution": [[0.5, 0.75]],
-    "training__skip_easiest": [0.3, 0.25],
     "training__batch_norm_images": 50,
     "training__epochs": 3,
 }
@@ -331,34 +330,6 @@ def test_images_are_small_as_long_as_the_plan_says():
     trained = [side for training, side, _ in sides if training]
     assert trained == [6, 6, 8, 8, 8, 12, 12, 12]  # eight steps; 12 * 0.7 is 8.4
     assert {side for training, side, _ in sides if not training} == {12}
-
-
-def test_the_easiest_images_are_left_out_until_others_have_become_easier():
-    """By a plain loop that knows nothing but PyTorch and the order in which an epoch shuffles what it has."""
-    dataset = make_dataset()
-    settings = {"optimizer__lr": 0.01, "training__epochs": 4, "training__skip_easiest": [0.5, 0.3]}
-    loop = make_loop(dataset, **settings)
-    num_images = [record.num_images for record in loop if isinstance(record, StepRecord)]
-    assert num_images == 2 * [25, 25, 25, 26] + 2 * [25, 25, 21]  # 101 - 30
-
-    model = make_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    images = Preprocessing.fit(dataset)(torch.from_numpy(dataset.train.images))
-    labels = torch.from_numpy(dataset.train.labels)
-    losses, left_out = {}, []
-    for epoch in range(4):
-        numbers = sorted(range(101), key=lambda i: -losses.get(i, math.inf))[: 101 if epoch < 2 else 71]
-        left_out.append(set(range(101)) - set(numbers))
-        order = np.sort(numbers)[generator(0, "shuffle", epoch).permutation(len(numbers))]
-        for batch in np.split(order, [25, 50, 75][: (len(order) - 2) // 25]):
-            each = F.cross_entropy(model(images[batch]), labels[batch], reduction="none")
-            losses |= dict(zip(batch.tolist(), each.tolist(), strict=True))
-            optimizer.zero_grad()
-            each.mean().backward()
-            optimizer.step()
-    for ours, expected in zip(loop.model.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
-    assert left_out[2] - left_out[3], "no image's turn has come again"
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (23, 9), (32, 32)])

@@ -174,8 +174,6 @@ class TrainingConfig(_Part):
         low_resolution: pairs of numbers from 0 to 1, such as [[0.5, 0.5], [0.7, 0.75]]: until half of the run is done
             images are trained on at half their side, then until 0.7 at three quarters, then as they are. With a budget
             these are parts of the time, else of the epochs.
-        skip_easiest: such as [0.5, 0.25]: once half of the run is done, each epoch leaves out the quarter of the
-            training images with the lowest losses when they were last trained on; unset, none.
         checkpoint_seconds: how often the state is saved in the middle of an epoch.
     """
 
@@ -190,7 +188,6 @@ class TrainingConfig(_Part):
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0
     low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()
-    skip_easiest: tuple[Fraction, Annotated[float, Field(ge=0, lt=1)]] | None = None
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     def batch_size_for(self, num_images: int) -> int:

@@ -20,7 +20,6 @@ from kilnet.hardware import Settings
 from kilnet.seeding import derive, generator
 from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
-from kilnet.training.easy_images import EasyImages, num_chosen
 from kilnet.training.optim import lr_factor, make_optimizer
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.timer import Timer
@@ -56,8 +55,7 @@ class EpochRecord:
     Attributes:
         epoch: the last that it holds, counted from 1.
         lr: learning rate of the last step.
-        train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed; without those
-            that were skipped.
+        train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
         train_accuracy: likewise; 0 to 1.
         validation_loss: mean cross-entropy in nats, labels not smoothed; of each image as it is, whatever views the
             weights will be used with.
@@ -122,9 +120,6 @@ class TrainingLoop:
             steps_per_epoch = len(dataset.train) / self._batch_size
             num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
             self._average = WeightAverage(self.model, num_steps)
-        self._easy: EasyImages | None = None
-        if config.training.skip_easiest:
-            self._easy = EasyImages(len(dataset.train), self._train[1].device)
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
         self._is_over = False  # with a timer
         self._last_moment = 0.0  # of the schedule, in epochs
@@ -186,8 +181,6 @@ class TrainingLoop:
         if self._average:
             averaged = self._average.model.state_dict()
             tensors |= {f"average/{name}": tensor for name, tensor in averaged.items()}
-        if self._easy:
-            tensors |= {"images/losses": self._easy.losses, "images/chosen": self._easy.chosen}
         for index, values in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in values.items()}
         rest = {
@@ -215,8 +208,6 @@ class TrainingLoop:
                 weights[key] = tensor
             elif kind == "average":
                 averaged[key] = tensor
-            elif kind == "images":
-                setattr(self._easy, key, tensor.to(self._train[1].device))
             else:
                 index, _, key = key.partition("/")
                 optimizer_state.setdefault(int(index), {})[key] = tensor
@@ -246,9 +237,8 @@ class TrainingLoop:
     def _train_epoch(self) -> Iterator[StepRecord]:
         seed, epoch = self._config.seed, self._num_epochs_done
         images, labels = self._train
-        num_images = len(self._easy.chosen) if self._easy else len(labels)
-        order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(num_images)).to(images.device)
-        batches = _batches(self._easy.chosen[order] if self._easy else order, self._batch_size)
+        order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(len(labels)))
+        batches = _batches(order.to(images.device), self._batch_size)
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
         timer = self._timer
@@ -264,9 +254,7 @@ class TrainingLoop:
             size = size_at(self._config.training.low_resolution, done, *images.shape[2:])
             models.advance(self.model, done)
             pixels = shrink(augmentation(images[indices], indices), *size)
-            losses = self._train_step(self._preprocessing(pixels), labels[indices])
-            if self._easy:
-                self._easy.losses[indices] = losses
+            self._train_step(self._preprocessing(pixels), labels[indices])
             self._num_steps_done, self._last_moment = step + 1, moment
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
@@ -276,8 +264,7 @@ class TrainingLoop:
                 timer.note_step(timer.clock() - start, size == images.shape[2:])
             yield StepRecord(epoch + 1, step + 1, len(batches), len(indices), timer.left if timer else None)
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the cross-entropy of each image before the step, labels not smoothed."""
+    def _train_step(self, images: Tensor, labels: Tensor) -> None:
         images = images.contiguous(memory_format=self._settings.memory_format)
         with self._settings.autocast():
             logits = self.model(images)
@@ -288,10 +275,8 @@ class TrainingLoop:
         if self._config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
         self._optimizer.step()
-        logits = logits.detach()
-        num_correct = (logits.argmax(1) == labels).sum()
+        num_correct = (logits.detach().argmax(1) == labels).sum()
         self._unread.append((loss.detach(), num_correct, len(labels)))
-        return F.cross_entropy(logits, labels, reduction="none")
 
     def _finish_epoch(self) -> EpochRecord:
         self._read_losses()
@@ -327,11 +312,6 @@ class TrainingLoop:
     def _begin_next_epoch(self) -> None:
         self._num_epochs_done += 1
         self._num_steps_done = 0
-        if self._easy:
-            done = (
-                self._timer.progress if self._timer else self._num_epochs_done / self._config.training.epochs
-            )
-            self._easy.choose(num_chosen(self._config.training, done, len(self._train[1])))
 
     def _moment_of_last_step(self) -> float:
         return self._last_moment if self._timer else self._num_epochs_done + 1 - 1 / self._num_steps_done
