@@ -54,7 +54,7 @@ def compare_runs(ours: list[str], rival: list[str], out: Path, seeds: range, num
     """Train both, in turn, from images in memory to the answers for the test images; the rival in the first rounds."""
     own: list[dict[str, Any]] = []
     rivals: list[dict[str, Any]] = []
-    for number, seed in enumerate(seeds):
+    for seed in seeds:
         words = ["--seed", str(seed)]
         a = run_json([*ours, *words, "--out", str(out / f"kilnet-{seed}")])
         speed = 1000 * a["teraflop"] / a["seconds"]
@@ -66,7 +66,7 @@ def compare_runs(ours: list[str], rival: list[str], out: Path, seeds: range, num
             f"{speed:.0f} GFLOP/s: {speed / a['matmul_gflops']:.0%} of a matrix product)",
             flush=True,
         )
-        if number < num_rivals:
+        if seed in seeds[:num_rivals]:
             b = kept(out / f"rival-{seed}.json", partial(run_json, [*rival, *words]))
             rivals.append(b)
             print(f"seed {seed}: rival {b['seconds']:.1f} s, {b['accuracy']:.2%}", flush=True)

@@ -166,7 +166,7 @@ class TrainingConfig(_Part):
         min_delta: how much lower a validation loss must be to count as better.
         keep: which weights are kept: "best", those with the lowest validation loss, or "last", for a rate that falls to
             zero and few images to validate, whose noise would choose an earlier epoch.
-        initial_weights: "random", or "parent": the best weights of the run that `parent` names.
+        initial_weights: "random", or "parent": the weights that the run that `parent` names has kept.
         batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
             images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
         averaging_epochs: weights are averaged over about so many last epochs, may be a fraction, and the average is

@@ -27,7 +27,7 @@ class RunFolder:
     environment.json  versions, hardware, what was measured, the data's fingerprint
     history.csv       a line an epoch, nothing in it depends on the clock
     timing.csv        seconds and images a second of each epoch
-    weights.safetensors  the best epoch's, with classes and preprocessing
+    weights.safetensors  of the epoch that is kept, with classes and preprocessing
     calibration.json  temperature and threshold of these weights, fitted on validation
     state/            to go on from
     """
