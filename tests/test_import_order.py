@@ -12,7 +12,7 @@ FLOORS = (
     ("errors",),
     ("config", "storage", "seeding", "metrics"),
     ("hardware", "data"),
-    ("models",),
+    ("models", "fusion"),
     ("inference",),
     ("views",),
     ("classifier",),

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from kilnet.data.preprocess import Preprocessing
+from kilnet.fusion import fused
 from kilnet.hardware import Settings, lone_threads
 
 # Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
 _BATCH_SIZE = 256
-_PART_SIZE = (
-    128  # of a thread that works alone: enough for linear layers, whose weights are read anew for each part
-)
+# Of a thread that works alone: enough for linear layers, whose weights are read anew for each part.
+_PART_SIZE = 128
+_PARTS_WORTH_FUSING = 8  # rewriting a network takes as long as 20 to 60 images
 
 
 def logits(model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings) -> Tensor:
@@ -44,7 +45,7 @@ def shared_logits(
 
     Threads that share each layer wait for each other at its end, for long where other programs run too
     (docs/experiments.md, 2026-11-23); these wait once. Parts are cut the same for any number of threads, so that
-    the number changes no answer.
+    the number changes no answer. Of many images in fp32 they run a network in which layers are joined; see `fused`.
 
     Args:
         model, pixels, preprocessing, settings: as for `logits`; as many threads as `torch.get_num_threads` says.
@@ -52,8 +53,14 @@ def shared_logits(
     Returns:
         float32 (num_images, num_classes) on the settings' device.
     """
-    parts = pixels.tensor_split(max(1, -(-len(pixels) // _PART_SIZE)))
-    num_threads = min(torch.get_num_threads(), len(parts))
+    num_parts = max(1, -(-len(pixels) // _PART_SIZE))
+    if num_parts > 2:
+        num_parts += -num_parts % 4  # or a thread would have nothing to do at the end
+    parts = pixels.tensor_split(num_parts)
+    if num_parts >= _PARTS_WORTH_FUSING and settings.device == "cpu" and settings.precision == "fp32":
+        images = preprocessing(parts[0][:2]).contiguous(memory_format=settings.memory_format)
+        model = fused(twins(model, 1)[0].eval(), images)
+    num_threads = min(torch.get_num_threads(), num_parts)
     if settings.device != "cpu" or num_threads == 1:
         return torch.cat([logits(model, part, preprocessing, settings) for part in parts])
     free: SimpleQueue[nn.Module] = SimpleQueue()

@@ -1,0 +1,104 @@
+"""A network rewritten for use in fp32 on a CPU: what follows a layer value by value is done inside it."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def fused(model: nn.Module, images: Tensor) -> nn.Module:
+    """Return a network that gives the same answers sooner, up to rounding.
+
+    Batch norm becomes part of the convolution before it, and ReLU of the convolution or linear layer before it; both
+    are then computed by oneDNN. What that gives is in docs/experiments.md (2026-11-26).
+
+    The operators that have ReLU inside are those that torch.compile uses, and torch does not promise to keep them. So
+    their answers are compared with the network's own before anybody relies on them.
+
+    Args:
+        model: network on the CPU, in evaluation mode, float32; it is not changed.
+        images: a few, float32 (num_images, channels, height, width), normalised.
+
+    Returns:
+        A network that shares the weights it does not change; `model` itself where its code cannot be followed, torch
+        lacks the operators, or the answers differ.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return model
+    try:
+        result = fx.GraphModule(model, fx.Tracer().trace(model))
+        _join(result, _is_conv, _is_norm, fuse_conv_bn_eval)
+        _join(result, _takes_relu, _is_relu, lambda layer, _: _WithReLU(layer))
+        result.recompile()
+        with torch.inference_mode():
+            expected, answers = model(images), result(images)
+    except Exception:
+        return model
+    return (
+        result
+        if torch.allclose(answers, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+        else model
+    )
+
+
+class _WithReLU(nn.Module):
+    """A convolution or linear layer that sets what is below zero to zero before it goes to memory."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer: Any = self.layer
+        options: list[Any] = ["relu", [], ""]
+        operator = torch.ops.mkldnn._linear_pointwise
+        if isinstance(layer, nn.Conv2d):
+            options = [layer.padding, layer.stride, layer.dilation, layer.groups, *options]
+            operator = torch.ops.mkldnn._convolution_pointwise
+        return operator(x, layer.weight, layer.bias, *options)  # type: ignore[no-any-return]
+
+
+def _join(
+    network: fx.GraphModule,
+    is_first: Callable[[nn.Module], bool],
+    is_second: Callable[[object], bool],
+    make: Callable[[Any, Any], nn.Module],
+) -> None:
+    """Put one layer in place of two, wherever the second alone reads what the first one writes."""
+    calls = Counter(node.target for node in network.graph.nodes)
+    for node in list(network.graph.nodes):
+        before = node.args[0] if node.args else None
+        if not (isinstance(before, fx.Node) and before.op == "call_module"):
+            continue
+        first, second = _what(network, before), _what(network, node)
+        if is_first(first) and is_second(second) and len(before.users) == calls[before.target] == 1:
+            network.set_submodule(str(before.target), make(first, second))
+            node.replace_all_uses_with(before)
+            network.graph.erase_node(node)
+
+
+def _what(network: fx.GraphModule, node: fx.Node) -> Any:
+    """Return the layer, function or name that a node of the graph calls."""
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+
+
+def _is_conv(layer: object) -> bool:
+    return type(layer) is nn.Conv2d
+
+
+def _takes_relu(layer: object) -> bool:
+    if isinstance(layer, nn.Conv2d):
+        return _is_conv(layer) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return type(layer) is nn.Linear
+
+
+def _is_norm(layer: object) -> bool:
+    return type(layer) is nn.BatchNorm2d and layer.track_running_stats
+
+
+def _is_relu(what: object) -> bool:
+    return type(what) is nn.ReLU or what in (F.relu, torch.relu)
