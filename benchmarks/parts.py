@@ -32,13 +32,15 @@ from kilnet.training.averaging import WeightAverage
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.muon import Muon
 from kilnet.training.session import TrainingSession
+from kilnet.training.step import RecordedStep, TrainStep
 from timed_run import num_flops
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "fast-94.toml"
 
 # The functions that do each part.
 PARTS: dict[str, list[tuple[Any, str]]] = {
-    "forward and backward pass": [(TrainingLoop, "_train_step")],  # less what else is called in it
+    # Less what else is called in it; a step that a GPU plays back is all here, with its optimiser.
+    "forward and backward pass": [(TrainStep, "__call__"), (RecordedStep, "__call__")],
     "optimiser": [(Muon, "step"), (torch.optim.Adam, "step"), (torch.optim.SGD, "step")],
     "average of the weights": [(WeightAverage, "update")],
     "augmentation": [(Augmentation, "draw"), (Augmentation, "__call__"), (loop, "shrink")],
@@ -70,7 +72,8 @@ class Clock:
             self._running.pop()
 
     def _advance(self) -> None:
-        hardware.synchronise(self._device)
+        if not (self._device.startswith("cuda") and torch.cuda.is_current_stream_capturing()):
+            hardware.synchronise(self._device)
         now = time.perf_counter()
         if self._running:
             self.seconds[self._running[-1]] += now - self._last

@@ -182,16 +182,17 @@ def test_records_hold_all_images_since_the_one_before():
     """Of two epochs in one record, and of a last one in part, the means are over the images."""
     machine = Machine()
     loop = make_loop(machine, 60.0, dataset=make_dataset(num_train=50))
-    predicted, real_step = [], loop._train_step
+    predicted, real_step = [], loop._step
 
-    def step(images, labels):
+    def step(images, labels, seed):
         handle = loop.model.register_forward_hook(
             lambda _, __, logits: predicted.extend((logits.argmax(1) == labels).tolist())
         )
-        real_step(images, labels)
+        result = real_step(images, labels, seed)
         handle.remove()
+        return result
 
-    loop._train_step = step
+    loop._step = step
     epoch = 0
     for record in loop:
         if isinstance(record, EpochRecord):

@@ -59,6 +59,11 @@ class Settings:
         """The torch name of `layout`."""
         return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
 
+    @property
+    def records_steps(self) -> bool:
+        """Whether the device can play a recorded step of training back by itself."""
+        return torch.device(self.device).type == "cuda"
+
     def apply(self) -> None:
         """Set the process up: number of threads, and an allocator that keeps freed memory."""
         torch.set_num_threads(self.threads)
@@ -229,7 +234,8 @@ def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_c
             candidates = [c for c in candidates if c.precision == "fp32"]
             dropped = f"; bf16 products are {slowdown:.0f} times slower here"
     most = max(c.threads for c in candidates)
-    images = images[:_PROBE_IMAGES]
+    if device == "cpu":  # on a GPU so few would measure how fast kernels are launched
+        images = images[:_PROBE_IMAGES]
     speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes)
     best = max(speed, key=speed.__getitem__)
     rivals = [c for c in candidates if (c.precision, c.layout) == (best.precision, best.layout)]

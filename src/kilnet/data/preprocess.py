@@ -1,6 +1,7 @@
 """From stored uint8 pixels to what a network sees."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -53,6 +54,17 @@ class Preprocessing:
         Returns:
             float32, same shape and memory order.
         """
-        scale = torch.tensor([1 / (255 * s) for s in self.std], device=pixels.device).view(1, -1, 1, 1)
-        shift = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
-        return (pixels * scale).add_(torch.tensor(shift, device=pixels.device).view(1, -1, 1, 1))
+        scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
+        return (pixels * scale).add_(shift)
+
+
+@lru_cache(maxsize=16)
+def _scale_and_shift(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return what pixels are multiplied by and what is added; kept, since a GPU waits for what is copied to it."""
+    scale = [1 / (255 * s) for s in std]
+    shift = [-m / s for m, s in zip(mean, std, strict=True)]
+    with torch.inference_mode(mode=False):  # or no gradient could be taken through them later
+        scales, shifts = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (scale, shift))
+    return scales, shifts

@@ -29,8 +29,7 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Take the weights after a step, counted from 1 over the whole run."""
         weight = max(1 / step, 1 / self._num_steps)
-        for average, latest in zip(self.model.parameters(), model.parameters(), strict=True):
-            average.lerp_(latest, weight)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), weight)
 
     @torch.no_grad()
     def take_statistics(self, model: nn.Module) -> None:

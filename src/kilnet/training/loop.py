@@ -22,6 +22,7 @@ from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.optim import lr_factor, make_optimizer
 from kilnet.training.resolution import shrink, size_at
+from kilnet.training.step import make_step
 from kilnet.training.timer import Timer
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
@@ -114,7 +115,9 @@ class TrainingLoop:
         self._validation = _on_device(dataset.validation, settings)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
-        self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch)
+        rates_on = settings.device if settings.records_steps else None
+        self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch, rates_on)
+        self._step = make_step(self.model, self._optimizer, config, settings)
         self._average: WeightAverage | None = None
         if config.training.averaging_epochs:
             steps_per_epoch = len(dataset.train) / self._batch_size
@@ -247,14 +250,15 @@ class TrainingLoop:
                 return
             start = timer.clock() if timer else 0.0
             indices = batches[step]
-            torch.manual_seed(derive(seed, "step", epoch, step))
             moment = timer.progress * self._config.training.epochs if timer else epoch + step / len(batches)
             self._set_lr(moment)
             done = moment / self._config.training.epochs
             size = size_at(self._config.training.low_resolution, done, *images.shape[2:])
             models.advance(self.model, done)
             pixels = shrink(augmentation(images[indices], indices), *size)
-            self._train_step(self._preprocessing(pixels), labels[indices])
+            drawn_from = derive(seed, "step", epoch, step)
+            loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], drawn_from)
+            self._unread.append((loss, num_correct, len(indices)))
             self._num_steps_done, self._last_moment = step + 1, moment
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
@@ -263,20 +267,6 @@ class TrainingLoop:
             if timer:
                 timer.note_step(timer.clock() - start, size == images.shape[2:])
             yield StepRecord(epoch + 1, step + 1, len(batches), len(indices), timer.left if timer else None)
-
-    def _train_step(self, images: Tensor, labels: Tensor) -> None:
-        images = images.contiguous(memory_format=self._settings.memory_format)
-        with self._settings.autocast():
-            logits = self.model(images)
-        logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.training.label_smoothing)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self._config.optimizer.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
-        self._optimizer.step()
-        num_correct = (logits.detach().argmax(1) == labels).sum()
-        self._unread.append((loss.detach(), num_correct, len(labels)))
 
     def _finish_epoch(self) -> EpochRecord:
         self._read_losses()
@@ -327,7 +317,11 @@ class TrainingLoop:
 
     def _set_lr(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._lr(epoch) * group.get("lr_factor", 1.0)
+            lr = self._lr(epoch) * group.get("lr_factor", 1.0)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)  # a recorded step knows where it is
+            else:
+                group["lr"] = lr
 
     def _lr(self, epoch: float) -> float:
         config = self._config

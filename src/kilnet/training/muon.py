@@ -23,7 +23,7 @@ class Muon(torch.optim.Optimizer):
 
     Args:
         parameters: those with four axes are filters; those with one, biases, learn faster.
-        lr: of the filters.
+        lr: of the filters; a tensor is read anew in each step, also in one that a GPU plays back.
         momentum: of everything else.
         filter_momentum: of the filters.
         weight_decay: of everything else; a factor on lr, so that biases shrink no faster than the rest.
@@ -33,7 +33,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
-        lr: float,
+        lr: float | Tensor,
         momentum: float,
         filter_momentum: float,
         weight_decay: float,
@@ -84,7 +84,7 @@ class Muon(torch.optim.Optimizer):
                 for parameter in moving:
                     gradient = parameter.grad.add(parameter, alpha=group["weight_decay"])
                     direction = self._nesterov(parameter, gradient, group["momentum"])
-                    parameter.add_(direction, alpha=-group["lr"])
+                    parameter.sub_(direction.mul_(group["lr"]))
 
     def _move_filters(self, filters: list[nn.Parameter], group: dict[str, Any]) -> None:
         """Move filters of one shape, all in one product of matrices."""
@@ -93,7 +93,7 @@ class Muon(torch.optim.Optimizer):
         weights = _as_matrices(filters)
         num_rows = weights.shape[1]
         weights *= num_rows**0.5 / weights.norm(dim=(1, 2), keepdim=True)
-        weights.add_(updates, alpha=-group["lr"])
+        weights.sub_(updates.mul_(group["lr"]))
         for parameter, weight in zip(filters, weights, strict=True):
             parameter.copy_(weight.view_as(parameter))
 

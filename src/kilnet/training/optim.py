@@ -4,14 +4,17 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kilnet.config import OptimizerConfig
 from kilnet.training.muon import Muon
 
 
 def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter], part_of_batch: float = 1.0
+    config: OptimizerConfig,
+    parameters: Iterable[nn.Parameter],
+    part_of_batch: float = 1.0,
+    rates_on: str | None = None,
 ) -> torch.optim.Optimizer:
     """Build the optimiser; torch's fused kernels update all parameters in one pass over memory.
 
@@ -21,11 +24,13 @@ def make_optimizer(
         part_of_batch: how much smaller batches are than the configuration is for. Muon's rates for what is no filter
             fall in proportion (Goyal et al., 2017, arXiv 1706.02677, section 2.1, for SGD); that of the filters, whose
             steps have the same length whatever the gradient, does not.
+        rates_on: the device on which learning rates are tensors, for steps that are recorded; None makes them numbers.
     """
+    lr: float | Tensor = config.lr if rates_on is None else torch.tensor(config.lr, device=rates_on)
     if config.name == "muon":
         return Muon(
             parameters,
-            lr=config.lr,
+            lr=lr,
             momentum=config.momentum,
             filter_momentum=config.filter_momentum,
             weight_decay=config.weight_decay,
@@ -35,14 +40,15 @@ def make_optimizer(
     if config.name == "sgd":
         return torch.optim.SGD(
             parameters,
-            lr=config.lr,
+            lr=lr,
             momentum=config.momentum,
             nesterov=config.momentum > 0,
             weight_decay=config.weight_decay,
             fused=True,
         )
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    is_recorded = rates_on is not None
+    return kind(parameters, lr=lr, weight_decay=config.weight_decay, fused=True, capturable=is_recorded)
 
 
 def lr_factor(config: OptimizerConfig, epoch: float, epochs: int) -> float:
