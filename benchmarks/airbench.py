@@ -34,15 +34,15 @@ FOLDER = Path(__file__).parent
 RECIPE = FOLDER.parent / "recipes" / "fast-94.toml"
 
 
-def compare_steps(ours: list[str], rival: list[str], num_steps: int, num_rounds: int) -> None:
+def compare_steps(ours: list[str], rival: list[str], num_steps: int, seeds: range) -> None:
     """Time some training steps of both, in turn."""
     rounds: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for number in range(num_rounds):
+    for seed in seeds:
         commands = ([*ours, "--steps", str(num_steps)], [*rival, "--batches", str(num_steps)])
-        a, b = (run_json([*command, "--seed", str(number)]) for command in commands)
+        a, b = (run_json([*command, "--seed", str(seed)]) for command in commands)
         rounds.append((a, b))
         print(
-            f"round {number}: Kilnet {a['step_seconds']:.3f} s a step, {a['step_cpu_seconds']:.3f} of the processor; "
+            f"seed {seed}: Kilnet {a['step_seconds']:.3f} s a step, {a['step_cpu_seconds']:.3f} of the processor; "
             f"rival {b['step_seconds']:.3f} and {b['step_cpu_seconds']:.3f}",
             flush=True,
         )
@@ -111,11 +111,11 @@ def main() -> None:
     rival = shlex.split(options.rival)
 
     print(f"{hardware.machine()}; torch {torch.__version__}")
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     if options.steps:
-        compare_steps(ours, rival, options.steps, options.seeds)
+        compare_steps(ours, rival, options.steps, seeds)
     else:
         num_rivals = options.seeds if options.rivals is None else options.rivals
-        seeds = range(options.first_seed, options.first_seed + options.seeds)
         compare_runs(ours, rival, options.out, seeds, num_rivals)
 
 

@@ -62,6 +62,15 @@ def sheet(page, name):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri))))
 
 
+def test_a_run_that_keeps_its_last_weights_chose_no_epoch(run, data, tmp_path):
+    own = shutil.copytree(run, tmp_path / "last")
+    config = (own / "config.toml").read_text()
+    (own / "config.toml").write_text(config.replace('keep = "best"', 'keep = "last"'))
+    page = kilnet.report(own, data=data, progress=False).read_text("utf-8")
+    assert "chosen on these images" not in page
+    assert "The test split is for kilnet evaluate" in page
+
+
 def test_page_shows_validation_until_the_test_split_has_been_evaluated(run, data):
     path = kilnet.report(run, data=data, progress=False)
     assert path == run / "report.html"

@@ -156,7 +156,7 @@ def test_a_diverging_run_keeps_its_best_weights(tmp_path):
     settings = {"optimizer.name": "sgd", "training.epochs": 30, "optimizer.schedule": "constant"}
     config = load_config(settings=SMALL | settings)
     session = TrainingSession(dataset, config, tmp_path / "run")
-    with pytest.raises(DivergedError, match="the best weights, of epoch"):
+    with pytest.raises(DivergedError, match=r"the weights of epoch \d+ are kept"):
         for record in session:
             if session.history and not hasattr(record, "step"):
                 weights = (tmp_path / "run" / "weights.safetensors").read_bytes()

@@ -345,7 +345,7 @@ class TrainingLoop:
 
     def _hint(self) -> str:
         best = max((record.epoch for record in self.history if record.is_best), default=None)
-        kept = f"the best weights, of epoch {best}, are kept" if best else "there are no weights yet"
+        kept = f"the weights of epoch {best} are kept" if best else "there are no weights yet"
         return f"lower optimizer.lr (now {self._config.optimizer.lr}) or set optimizer.clip_norm=1; {kept}"
 
 

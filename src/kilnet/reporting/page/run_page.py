@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.classifier import Classifier
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.progress import Progress
 from kilnet.errors import InputError, ModelError
@@ -24,10 +25,8 @@ from kilnet.training.run_folder import RunFolder
 Entries = Mapping[str, Mapping[str, Any]]
 
 _CHUNK = 128  # heat maps between two signs of progress
-_CHOSEN_ON_IT = (
-    "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower. "
-    "The test split is for kilnet evaluate."
-)
+_TEST_IS_FOR = "The test split is for kilnet evaluate."
+_CHOSEN_ON_IT = "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower."
 
 
 def run_page(
@@ -56,11 +55,11 @@ def run_page(
         images = None if dataset is None else _images(dataset, evaluation, predictions, notes)
         selection, album = _album(classifier, evaluation, predictions, images, notes, progress)
         parts = _evaluation_parts(evaluation, selection)
-        result = evaluation_sections.result(evaluation, entries, [*_notes(entries, split), *notes])
+        result = evaluation_sections.result(evaluation, entries, [*_notes(config, entries, split), *notes])
     else:
         best = [record for record in history if record.is_best][-1]
         num_images = int(environment.get("data", {}).get("num_validation", 0))
-        notes = [_CHOSEN_ON_IT, *notes]
+        notes = [_validated(config), *notes]
         result = evaluation_sections.headline(
             "validation", best.num_validation_correct, num_images, entries, notes
         )
@@ -85,9 +84,13 @@ def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRec
     )
 
 
-def _notes(entries: Entries, split: str) -> list[str]:
+def _validated(config: RunConfig) -> str:
+    return _TEST_IS_FOR if config.training.keep == "last" else f"{_CHOSEN_ON_IT} {_TEST_IS_FOR}"
+
+
+def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
     if split == "validation":
-        return [_CHOSEN_ON_IT]
+        return [_validated(config)]
     num_reads = entries[split].get("num_reads", 1)
     if num_reads > 1:
         return [
