@@ -26,7 +26,10 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 _CHUNK = 128  # heat maps between two signs of progress
 _TEST_IS_FOR = "The test split is for kilnet evaluate."
-_CHOSEN_ON_IT = "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower."
+_CHOSEN_ON_IT = (
+    "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower. "
+    f"{_TEST_IS_FOR}"
+)
 
 
 def run_page(
@@ -85,7 +88,7 @@ def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRec
 
 
 def _validated(config: RunConfig) -> str:
-    return _TEST_IS_FOR if config.training.keep == "last" else f"{_CHOSEN_ON_IT} {_TEST_IS_FOR}"
+    return _TEST_IS_FOR if config.training.keep == "last" else _CHOSEN_ON_IT
 
 
 def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
