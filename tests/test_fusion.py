@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from kilnet import fusion
 from kilnet.fusion import fused
-from kilnet.models import ConfigNet, ResNet
+from kilnet.models import ConfigNet, FastNet, ResNet
 
 IMAGES = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -44,6 +44,7 @@ def layers(model):
     [
         lambda: ConfigNet(8, 12, 16, image_shape=(3, 16, 16), num_classes=4),
         lambda: ResNet(depth=8, width=4, image_shape=(3, 16, 16), num_classes=4),
+        lambda: FastNet([6, 8, 8], image_shape=(3, 16, 16), num_classes=4),
         own,
     ],
 )
@@ -58,8 +59,8 @@ def test_it_answers_as_before_and_leaves_the_network_as_it_was(make, memory_form
         torch.testing.assert_close(joined(images), expected, rtol=1e-4, atol=1e-5)
         assert torch.equal(model(images), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert "_WithReLU" in layers(joined)
-    assert "_WithReLU" not in layers(model)
+    assert "_WithActivation" in layers(joined)
+    assert "_WithActivation" not in layers(model)
 
 
 def test_a_residual_network_has_no_batch_norm_left_and_relus_only_behind_sums():
@@ -68,6 +69,14 @@ def test_a_residual_network_has_no_batch_norm_left_and_relus_only_behind_sums():
     relus = [node for node in joined.graph.nodes if node.target is F.relu]
     assert len(relus) == 3  # one a block
     assert all("add" in relu.args[0].name for relu in relus)
+
+
+def test_fast_net_keeps_the_batch_norm_behind_pooling_and_no_other():
+    joined = fused(used(FastNet([6, 8, 8], image_shape=(3, 16, 16), num_classes=4)), IMAGES)
+    assert len([node for node in joined.graph.nodes if "norm" in node.name]) == 3  # one a group
+    assert (
+        layers(joined).count("_WithActivation") == 4
+    )  # the whitening, and the second convolution of each group
 
 
 class Branching(nn.Module):
@@ -83,10 +92,21 @@ class Branching(nn.Module):
         return F.relu(self.again(self.again(x).sigmoid())).mean((2, 3))
 
 
+class RoughGELU(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return F.gelu(self.conv(x), approximate="tanh")
+
+
 @pytest.mark.parametrize(
     "make",
     [
         Branching,
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(approximate="tanh")),
+        RoughGELU,
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.ReLU()),
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.ReLU()),
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.ReLU()),
@@ -95,7 +115,7 @@ class Branching(nn.Module):
 def test_what_cannot_be_joined_stays(make):
     model = used(make())
     joined = fused(model, IMAGES)
-    assert "_WithReLU" not in layers(joined)
+    assert "_WithActivation" not in layers(joined)
     torch.testing.assert_close(joined(IMAGES), model(IMAGES))
 
 
@@ -115,13 +135,13 @@ def test_code_that_goes_by_values_is_left_alone():
 
 @pytest.mark.parametrize("change", [AttributeError("no such operator"), 1e-2])
 def test_operators_that_are_gone_or_answer_otherwise_are_not_used(monkeypatch, change):
-    right = fusion._WithReLU.forward
+    right = fusion._WithActivation.forward
 
     def changed(self, x):
         if isinstance(change, Exception):
             raise change
         return right(self, x) + change
 
-    monkeypatch.setattr(fusion._WithReLU, "forward", changed)
+    monkeypatch.setattr(fusion._WithActivation, "forward", changed)
     model = used(own())
     assert fused(model, IMAGES) is model

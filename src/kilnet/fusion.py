@@ -13,8 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fused(model: nn.Module, images: Tensor) -> nn.Module:
     """Return a network that gives the same answers sooner, up to rounding.
 
-    Batch norm becomes part of the convolution before it, and ReLU of the convolution or linear layer before it; both
-    are then computed by oneDNN. What that gives is in docs/experiments.md (2026-11-26).
+    Batch norm becomes part of the convolution before it, and ReLU or GELU of the convolution or linear layer before
+    it, which oneDNN then computes. What that gives is in docs/experiments.md (2026-11-26).
 
     The operators that have ReLU inside are those that torch.compile uses, and torch does not promise to keep them. So
     their answers are compared with the network's own before anybody relies on them.
@@ -30,32 +30,36 @@ def fused(model: nn.Module, images: Tensor) -> nn.Module:
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return model
     try:
-        result = fx.GraphModule(model, fx.Tracer().trace(model))
+        result = fx.GraphModule(model, _Tracer().trace(model))
         _join(result, _is_conv, _is_norm, fuse_conv_bn_eval)
-        _join(result, _takes_relu, _is_relu, lambda layer, _: _WithReLU(layer))
+        _join(result, _takes_activation, _is_activation, _WithActivation)
         result.recompile()
         with torch.inference_mode():
             expected, answers = model(images), result(images)
-    except Exception:
+    except Exception:  # a network of the user's own may do anything while it is followed
         return model
-    return (
-        result
-        if torch.allclose(answers, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
-        else model
-    )
+    largest_error = 1e-4 * float(expected.abs().max())
+    return result if torch.allclose(answers, expected, rtol=0, atol=largest_error) else model
 
 
-class _WithReLU(nn.Module):
-    """A convolution or linear layer that sets what is below zero to zero before it goes to memory."""
+class _Tracer(fx.Tracer):
+    """Takes convolutions and linear layers as they are, also those that are derived from torch's."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.Conv2d | nn.Linear) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _WithActivation(nn.Module):
+    """A convolution or linear layer whose values go through ReLU or GELU before they go to memory."""
+
+    def __init__(self, layer: nn.Module, activation: object) -> None:
         super().__init__()
         self.layer = layer
+        self._after: list[Any] = ["gelu", [], "none"] if _is_gelu(activation) else ["relu", [], ""]
 
     def forward(self, x: Tensor) -> Tensor:
         layer: Any = self.layer
-        options: list[Any] = ["relu", [], ""]
-        operator = torch.ops.mkldnn._linear_pointwise
+        options, operator = self._after, torch.ops.mkldnn._linear_pointwise
         if isinstance(layer, nn.Conv2d):
             options = [layer.padding, layer.stride, layer.dilation, layer.groups, *options]
             operator = torch.ops.mkldnn._convolution_pointwise
@@ -75,6 +79,8 @@ def _join(
         if not (isinstance(before, fx.Node) and before.op == "call_module"):
             continue
         first, second = _what(network, before), _what(network, node)
+        if node.kwargs.get("approximate", "none") != "none":
+            continue  # another GELU
         if is_first(first) and is_second(second) and len(before.users) == calls[before.target] == 1:
             network.set_submodule(str(before.target), make(first, second))
             node.replace_all_uses_with(before)
@@ -87,18 +93,22 @@ def _what(network: fx.GraphModule, node: fx.Node) -> Any:
 
 
 def _is_conv(layer: object) -> bool:
-    return type(layer) is nn.Conv2d
+    return isinstance(layer, nn.Conv2d) and type(layer).forward is nn.Conv2d.forward
 
 
-def _takes_relu(layer: object) -> bool:
+def _takes_activation(layer: object) -> bool:
     if isinstance(layer, nn.Conv2d):
         return _is_conv(layer) and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return type(layer) is nn.Linear
+    return isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward
 
 
 def _is_norm(layer: object) -> bool:
     return type(layer) is nn.BatchNorm2d and layer.track_running_stats
 
 
-def _is_relu(what: object) -> bool:
-    return type(what) is nn.ReLU or what in (F.relu, torch.relu)
+def _is_activation(what: object) -> bool:
+    return type(what) is nn.ReLU or what in (F.relu, torch.relu) or _is_gelu(what)
+
+
+def _is_gelu(what: object) -> bool:
+    return what is F.gelu or (isinstance(what, nn.GELU) and what.approximate == "none")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from kilnet.errors import ModelError
@@ -94,9 +94,13 @@ class _Group(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
-        x = F.max_pool2d(x, [min(2, side) for side in x.shape[2:]])
-        x = F.gelu(self.norm1(x))
+        x = F.gelu(self.norm1(_pooled(x)))
         return F.gelu(self.norm2(self.conv2(x)))
+
+
+@fx.wrap
+def _pooled(x: Tensor) -> Tensor:
+    return F.max_pool2d(x, [min(2, side) for side in x.shape[2:]])
 
 
 class _BeforePooling(nn.Conv2d):
