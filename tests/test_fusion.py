@@ -74,9 +74,8 @@ def test_a_residual_network_has_no_batch_norm_left_and_relus_only_behind_sums():
 def test_fast_net_keeps_the_batch_norm_behind_pooling_and_no_other():
     joined = fused(used(FastNet([6, 8, 8], image_shape=(3, 16, 16), num_classes=4)), IMAGES)
     assert len([node for node in joined.graph.nodes if "norm" in node.name]) == 3  # one a group
-    assert (
-        layers(joined).count("_WithActivation") == 4
-    )  # the whitening, and the second convolution of each group
+    # The whitening, and the second convolution of each group.
+    assert layers(joined).count("_WithActivation") == 4
 
 
 class Branching(nn.Module):

@@ -16,7 +16,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
 from kilnet.training import step
-from kilnet.training.loop import EpochRecord, TrainingLoop
+from kilnet.training.loop import TrainingLoop
 from kilnet.training.step import RecordedStep
 from test_training_loop import make_dataset
 
@@ -31,9 +31,8 @@ class Graph(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         assert func is not torch.ops.aten._local_scalar_dense.default, "a GPU would have to be waited for"
-        for tensor in tree_leaves(
-            (args, kwargs)
-        ):  # of all: batch norm changes its statistics and does not say so
+        # Of all: batch norm changes its statistics and does not say so.
+        for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Tensor):
                 self._before.setdefault(id(tensor), (tensor, tensor.detach().clone()))
         result = func(*args, **kwargs)
@@ -56,7 +55,7 @@ class Graph(TorchDispatchMode):
 class Recorder:
     """Stands where CudaRecorder stands."""
 
-    def __init__(self, device="cpu"):
+    def __init__(self):
         self.num_recorded = self.num_played = 0
 
     def __call__(self, function):
@@ -77,13 +76,13 @@ class Idle(Recorder):
     """A recorder whose recordings do nothing."""
 
     def __call__(self, function):
-        play = super().__call__(function)
+        super().__call__(function)
 
         def idle():
             self.num_played += 1
             return torch.tensor(1.0), torch.tensor(1)
 
-        return idle if play else play
+        return idle
 
 
 class Failing(Recorder):
@@ -134,9 +133,9 @@ def recorded_loop_of(recorder, model, side, **settings):
 
 
 def weights_after(loop):
-    """Train to the end; return all weights and statistics, those of the average too, in one vector."""
-    records = [record for record in loop if isinstance(record, EpochRecord)]
-    assert len(records) == 8
+    """Train to the end, eight epochs; return all weights and statistics, also of the average, in one vector."""
+    list(loop)
+    assert len(loop.history) == 8
     states = [loop.model.state_dict(), loop.validated_model.state_dict()]
     return torch.cat([tensor.double().flatten() for state in states for tensor in state.values()])
 
@@ -198,10 +197,7 @@ def test_a_run_that_is_loaded_goes_on_as_one_that_never_stopped():
     state = first.state()
     second = recorded_loop_of(Recorder(), fast_net(), 16, **MUON)
     second.load_state(*state)
-    list(second)
-    states = [second.model.state_dict(), second.validated_model.state_dict()]
-    got = torch.cat([tensor.double().flatten() for state in states for tensor in state.values()])
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(weights_after(second), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_of_ones_own_is_not_recorded():

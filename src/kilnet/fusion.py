@@ -79,8 +79,6 @@ def _join(
         if not (isinstance(before, fx.Node) and before.op == "call_module"):
             continue
         first, second = _what(network, before), _what(network, node)
-        if node.kwargs.get("approximate", "none") != "none":
-            continue  # another GELU
         if is_first(first) and is_second(second) and len(before.users) == calls[before.target] == 1:
             network.set_submodule(str(before.target), make(first, second))
             node.replace_all_uses_with(before)
@@ -88,8 +86,10 @@ def _join(
 
 
 def _what(network: fx.GraphModule, node: fx.Node) -> Any:
-    """Return the layer, function or name that a node of the graph calls."""
-    return network.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+    """Return the layer, function or name that a node calls; None for a function with options of its own."""
+    if node.op == "call_module":
+        return network.get_submodule(str(node.target))
+    return None if node.kwargs.keys() - {"inplace"} else node.target
 
 
 def _is_conv(layer: object) -> bool:

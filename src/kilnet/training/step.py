@@ -18,7 +18,7 @@ _STEPS_BEFORE_RECORDING = 3
 _LARGEST_DIFFERENCE = 0.25
 
 Play = Callable[[], tuple[Tensor, Tensor]]
-Record = Callable[[Callable[[], tuple[Tensor, Tensor]]], Play]
+Record = Callable[[Play], Play]
 
 
 class TrainStep:
@@ -131,7 +131,7 @@ class RecordedStep:
             for tensor, value in zip(state, before, strict=True):
                 tensor.copy_(value)
         result = self._step(images, labels, seed)
-        moved = _distance(parameters, before)
+        moved = _distance(parameters, before[: len(parameters)])
         self.is_trusted = moved > 0 and _distance(parameters, played) <= _LARGEST_DIFFERENCE * moved
         return result
 
@@ -157,7 +157,7 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def __call__(self, function: Callable[[], tuple[Tensor, Tensor]]) -> Play:
+    def __call__(self, function: Play) -> Play:
         """Record a function; its results are overwritten whenever it is played."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
@@ -176,5 +176,5 @@ def _tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 
 def _distance(some: list[nn.Parameter], others: list[Tensor]) -> float:
-    pairs = zip(some, others, strict=False)
+    pairs = zip(some, others, strict=True)
     return float(torch.stack([(a.detach() - b).double().square().sum() for a, b in pairs]).sum().sqrt())
