@@ -206,6 +206,7 @@ def test_a_network_of_ones_own_is_not_recorded():
         patch.setattr(Settings, "records_steps", True)
         loop = loop_of(Dropping(), 8, model__name="test_recorded_step:Dropping")
     assert isinstance(loop._step, step.TrainStep)
+    assert not any(isinstance(group["lr"], torch.Tensor) for group in loop._optimizer.param_groups)
 
 
 @pytest.mark.parametrize(

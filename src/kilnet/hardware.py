@@ -83,6 +83,10 @@ class Settings:
         """Move a network to the device and its filters into the layout."""
         return model.to(self.device).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
 
+    def place_images(self, images: Tensor) -> Tensor:
+        """Return images, (num_images, channels, height, width), on the device in the layout."""
+        return images.to(self.device).contiguous(memory_format=self.memory_format)
+
     def record(self) -> HardwareConfig:
         """Return the settings as configuration, so that a repeat measures nothing and computes the same."""
         return HardwareConfig.model_validate(
@@ -273,7 +277,7 @@ def _name(settings: Settings) -> str:
 def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:
     """Yield the seconds of one forward and backward pass after another."""
     model = settings.place(copy.deepcopy(model)).train()
-    images = images.to(settings.device).contiguous(memory_format=settings.memory_format)
+    images = settings.place_images(images)
     labels = torch.arange(len(images), device=settings.device) % num_classes
     while True:
         settings.apply()

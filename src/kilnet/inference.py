@@ -58,7 +58,7 @@ def shared_logits(
         num_parts += -num_parts % 4  # or a thread would have nothing to do at the end
     parts = pixels.tensor_split(num_parts)
     if num_parts >= _PARTS_WORTH_FUSING and settings.device == "cpu" and settings.precision == "fp32":
-        images = preprocessing(parts[0][:2]).contiguous(memory_format=settings.memory_format)
+        images = settings.place_images(preprocessing(parts[0][:2]))
         model = fused(twins(model, 1)[0].eval(), images)
     num_threads = min(torch.get_num_threads(), num_parts)
     if settings.device != "cpu" or num_threads == 1:
@@ -126,6 +126,6 @@ def _outputs(
 ) -> Iterator[Tensor]:
     # Parts of almost equal size: a single image would leave batch norm without a variance.
     for batch in pixels.tensor_split(max(1, -(-len(pixels) // _BATCH_SIZE))):
-        images = preprocessing(batch.to(settings.device)).contiguous(memory_format=settings.memory_format)
+        images = settings.place_images(preprocessing(batch.to(settings.device)))
         with settings.autocast():
             yield model(images).float()

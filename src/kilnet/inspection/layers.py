@@ -130,7 +130,7 @@ def _enclosing(name: str, layers: Layers) -> nn.Module | None:
 def _times(classifier: Classifier, layers: Layers) -> dict[nn.Module, float]:
     """Return each layer's own median milliseconds, without what the layers within it take."""
     settings = classifier.settings
-    images = _images(classifier, _BATCH_SIZE).contiguous(memory_format=settings.memory_format)
+    images = settings.place_images(_images(classifier, _BATCH_SIZE))
     seconds: dict[nn.Module, float] = {}
     running: list[list[float]] = []  # start, and seconds of the layers within
 

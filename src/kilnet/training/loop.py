@@ -22,7 +22,7 @@ from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.optim import lr_factor, make_optimizer
 from kilnet.training.resolution import shrink, size_at
-from kilnet.training.step import make_step
+from kilnet.training.step import is_recorded, make_step
 from kilnet.training.timer import Timer
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
@@ -115,7 +115,7 @@ class TrainingLoop:
         self._validation = _on_device(dataset.validation, settings)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
-        rates_on = settings.device if settings.records_steps else None
+        rates_on = settings.device if is_recorded(config, settings) else None
         self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch, rates_on)
         self._step = make_step(self.model, self._optimizer, config, settings)
         self._average: WeightAverage | None = None

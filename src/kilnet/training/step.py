@@ -38,7 +38,7 @@ class TrainStep:
         self.optimizer = optimizer
         self._label_smoothing = config.training.label_smoothing
         self._clip_norm = config.optimizer.clip_norm
-        self._settings = settings
+        self.settings = settings
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Train on a batch.
@@ -52,15 +52,11 @@ class TrainStep:
             The mean loss and the number of right answers, both () on the device.
         """
         torch.manual_seed(seed)
-        return self.run(self.laid_out(images), labels)
-
-    def laid_out(self, images: Tensor) -> Tensor:
-        """Return images in the settings' order of memory."""
-        return images.contiguous(memory_format=self._settings.memory_format)
+        return self.run(self.settings.place_images(images), labels)
 
     def run(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Do what `__call__` does to images that are laid out, without waiting for the device and without a seed."""
-        with self._settings.autocast():
+        """Do what `__call__` does to images that are in place, without waiting for the device and without a seed."""
+        with self.settings.autocast():
             logits = self.model(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
@@ -100,7 +96,7 @@ class RecordedStep:
             return self._step(images, labels, seed)
         if kind not in self._recordings:
             try:
-                self._recordings[kind] = self._recorded(self._step.laid_out(images), labels)
+                self._recordings[kind] = self._recorded(self._step.settings.place_images(images), labels)
             except RuntimeError:  # something in the network waits for the device, or memory is short
                 self.is_trusted = False
                 return self._step(images, labels, seed)
@@ -139,14 +135,17 @@ class RecordedStep:
 def make_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, settings: Settings
 ) -> TrainStep | RecordedStep:
-    """Return a step that is recorded where the device can play it back.
+    """Return a step, recorded if `is_recorded`; the optimiser's learning rates are then tensors."""
+    step = TrainStep(model, optimizer, config, settings)
+    return RecordedStep(step, CudaRecorder(settings.device)) if is_recorded(config, settings) else step
+
+
+def is_recorded(config: RunConfig, settings: Settings) -> bool:
+    """Whether a run's steps are recorded: where the device can play them back.
 
     A network of the user's own may decide in Python, each step anew, what it computes: it is never recorded.
     """
-    step = TrainStep(model, optimizer, config, settings)
-    if not settings.records_steps or ":" in config.model.name:
-        return step
-    return RecordedStep(step, CudaRecorder(settings.device))
+    return settings.records_steps and ":" not in config.model.name
 
 
 class CudaRecorder:
