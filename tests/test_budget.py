@@ -271,12 +271,12 @@ def test_without_a_budget_nothing_depends_on_time(averaging):
 SPEED = {1.0: 0.002, 0.75: 0.0012, 0.5: 0.0006}  # seconds of an image in training, in the widest network
 
 
-def planned(budget, speed=SPEED, scale=1.0, channels=3, spent=5.0, **settings):
-    """Plan for a machine on which an image's time is in proportion to the square of the last width."""
+def planned(budget, speed=SPEED, scale=1.0, channels=3, spent=5.0, power=2.0, **settings):
+    """Plan for a machine on which an image's time is in proportion to a power of the last width."""
     config = requested("cifar10", None, None, settings, None, None, None, written_duration(budget))
 
     def measure(candidate):
-        factor = scale * (candidate.model.options.get("widths", [256])[-1] / 256) ** 2
+        factor = scale * (candidate.model.options.get("widths", [256])[-1] / 256) ** power
         return Speed({part: seconds * factor for part, seconds in speed.items()}, 0.0, 8 * factor)
 
     return make_plan(config, (channels, 32, 32), 50_000, measure, lambda: spent)
@@ -301,6 +301,14 @@ def test_more_time_means_a_wider_network_then_more_passes_then_less_saving_on_re
             passes += (until - since) * training / (50_000 * SPEED[part] * factor)
             since = until
         assert plan.num_passes == pytest.approx(passes)
+
+
+@pytest.mark.parametrize("budget", [40, 50, 60, 70, 80, 90, 100, 110, 120, 140, 160, 180, 200, 240, 300])
+@pytest.mark.parametrize("power", [0.9, 1.3, 2.0])
+def test_a_network_has_enough_passes_or_is_the_narrowest(budget, power):
+    """Also where narrow networks are slower than their multiplications, as they are on most machines."""
+    config, plan = planned(budget, power=power)
+    assert plan.num_passes >= 4 or config.model.options["widths"] == [24, 48, 48]
 
 
 def test_what_the_user_has_set_is_not_planned():

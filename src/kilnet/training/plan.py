@@ -118,10 +118,11 @@ def make_plan(
         return option, Plan(seconds / one_pass, step, batch_size / step, speed.end_seconds), one_pass
 
     chosen, plan, one_pass = fitted(options[0])
-    if plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
-        full_work = _work(options[0]) * max(plan.num_passes, 0.0)
-        enough = (option for option in options[1:] if full_work / _work(option) >= _ENOUGH_PASSES)
-        chosen, plan, one_pass = fitted(next(enough, options[-1]))
+    while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
+        # Those that cannot have enough passes are not measured; the others may turn out to be slower than their work.
+        work, options = _work(options[0]) * max(plan.num_passes, 0.0), options[1:]
+        options = [option for option in options if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
+        chosen, plan, one_pass = fitted(options[0])
     if plan.num_passes < 1:
         around = spent() + budget - training_seconds(budget, plan.end_seconds)
         raise ConfigError(
