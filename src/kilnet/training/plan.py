@@ -120,8 +120,8 @@ def make_plan(
     chosen, plan, one_pass = fitted(options[0])
     while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
         # Those that cannot have enough passes are not measured; the others may turn out to be slower than their work.
-        work, options = _work(options[0]) * max(plan.num_passes, 0.0), options[1:]
-        options = [option for option in options if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
+        work = _work(options[0]) * plan.num_passes
+        options = [option for option in options[1:] if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
         chosen, plan, one_pass = fitted(options[0])
     if plan.num_passes < 1:
         around = spent() + budget - training_seconds(budget, plan.end_seconds)

@@ -36,9 +36,9 @@ class TrainStep:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
+        self.settings = settings
         self._label_smoothing = config.training.label_smoothing
         self._clip_norm = config.optimizer.clip_norm
-        self.settings = settings
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Train on a batch.
