@@ -23,7 +23,7 @@ FLOORS = (
     ("reporting",),
     ("api", "doctor"),
     ("plots",),
-    ("kilnet",),  # __init__.py, which opens the public names
+    ("kilnet",),  # __init__.pyi, which lists the public names
     ("cli",),
     ("__main__",),
 )
@@ -36,6 +36,7 @@ def module_name(path):
 
 
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES["kilnet"] = PACKAGE / "__init__.pyi"  # what __init__.py imports when a public name is used
 
 
 def imports(module, source, modules):
@@ -46,7 +47,7 @@ def imports(module, source, modules):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            package = module if modules[module].name == "__init__.py" else module.rpartition(".")[0]
+            package = module if modules[module].stem == "__init__" else module.rpartition(".")[0]
             for _ in range(node.level - 1):
                 package = package.rpartition(".")[0]
             base = ".".join(filter(None, [package if node.level else "", node.module or ""]))

@@ -1,5 +1,12 @@
+import ast
+import dataclasses
+import functools
+import inspect
+import re
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,46 +57,94 @@ def run(tmp_path_factory):
     torch.set_num_threads(threads)
 
 
-def test_public_names():
-    assert kilnet.__all__ == [
-        "Classifier",
-        "ConfigNet",
-        "ConvNet",
-        "EarlyStopping",
-        "Evaluation",
-        "FastNet",
-        "HyperSearch",
-        "ImageDataset",
-        "Inspection",
-        "Prediction",
-        "Predictor",
-        "ResNet",
-        "Run",
-        "RunComparison",
-        "Search",
-        "Split",
-        "adopt_dataset",
-        "compare",
-        "evaluate",
-        "export",
-        "finetune",
-        "inspect",
-        "inspect_data",
-        "load",
-        "plots",
-        "predict",
-        "promote",
-        "report",
-        "serve",
-        "show",
-        "train",
-        "tune",
-    ]
+class Written(str):
+    """An annotation as the source has it; as an object its text differs between versions of Python and NumPy."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def parsed(thing):
+    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+
+
+def written(annotation):
+    return inspect.Signature.empty if annotation is None else Written(ast.unparse(annotation).strip("'"))
+
+
+def annotations(thing):
+    """Return the annotations of what a function takes, or a class of Kilnet when it is called."""
+    if not inspect.isclass(thing):
+        return {
+            node.arg: written(node.annotation)
+            for node in ast.walk(parsed(thing).args)
+            if isinstance(node, ast.arg)
+        }
+    own = [base for base in thing.__mro__ if base.__module__.startswith("kilnet")]
+    for base in own:
+        if "__init__" in vars(base) and not dataclasses.is_dataclass(base):
+            return annotations(base.__init__)
+    fields = (node for base in own for node in parsed(base).body if isinstance(node, ast.AnnAssign))
+    return {node.target.id: written(node.annotation) for node in fields}
+
+
+def signature(thing):
+    found, types = inspect.signature(thing), annotations(thing)
+    parameters = [each.replace(annotation=types[each.name]) for each in found.parameters.values()]
+    returns = written(None if inspect.isclass(thing) else parsed(thing).returns)
+    return re.sub(r" at 0x\w+", "", str(found.replace(parameters=parameters, return_annotation=returns)))
+
+
+def function_of(member):
+    """Return the function behind a method or property, or None."""
+    for wrapped in ("__func__", "fget", "func"):
+        member = getattr(member, wrapped, member)
+    return member if inspect.isfunction(member) else None
+
+
+def described(name, thing):
+    """Return a line for a public name, and one for each public function and property in a class or module."""
+    yield name + ("" if inspect.ismodule(thing) else signature(thing))
+    if inspect.isfunction(thing):
+        return
+    home = thing.__name__ if inspect.ismodule(thing) else "kilnet"
+    for member in filter(lambda member: member[0] != "_", dir(thing)):
+        value = inspect.getattr_static(thing, member)
+        function = function_of(value)
+        if function is not None and function.__module__.startswith(home):
+            is_property = isinstance(value, property | functools.cached_property)
+            yield f"{name}.{member}" + (
+                f": {written(parsed(function).returns)}" if is_property else signature(function)
+            )
+
+
+def test_public_names_and_signatures_are_as_written_down(tmp_path):
+    lines = [line for name in kilnet.__all__ for line in described(name, getattr(kilnet, name))]
+    options = inspect.signature(kilnet.tune).parameters["options"].annotation.__args__[0]
+    lines += [f"{options.__name__}.{name}: {kind}" for name, kind in annotations(options).items()]
+    pinned, found = Path(__file__).with_name("public_api.txt"), tmp_path / "public_api.txt"
+    found.write_text("".join(f"{line}\n" for line in lines))
+    assert lines == pinned.read_text().splitlines(), f"if that is meant: cp {found} {pinned}"
+
+
+def test_public_names_are_documented_and_others_refused():
     for name in kilnet.__all__:
         assert getattr(kilnet, name).__doc__, name
     assert set(kilnet.__all__) <= set(dir(kilnet))
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = kilnet.trian
+
+
+def test_no_module_hides_a_public_name():
+    """Importing `kilnet.x` puts the module into the package as `x`."""
+    code = """
+import kilnet, pkgutil
+for module in pkgutil.walk_packages(kilnet.__path__, "kilnet."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+print([name for name in kilnet.__all__ if name != "plots" and type(getattr(kilnet, name)) is type(kilnet)])
+"""
+    assert python(code) == "[]\n"
 
 
 def test_importing_kilnet_does_not_import_torch():

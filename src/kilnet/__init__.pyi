@@ -1,0 +1,34 @@
+"""The public names and where they live: the one list, read by type checkers and, when a name is used, by Python."""
+
+from kilnet import plots as plots
+from kilnet.api.compare import RunComparison as RunComparison
+from kilnet.api.compare import compare as compare
+from kilnet.api.data import inspect_data as inspect_data
+from kilnet.api.export import export as export
+from kilnet.api.finetuning import finetune as finetune
+from kilnet.api.inspect import Inspection as Inspection
+from kilnet.api.inspect import inspect as inspect
+from kilnet.api.report import report as report
+from kilnet.api.run import Run as Run
+from kilnet.api.runs import evaluate as evaluate
+from kilnet.api.runs import train as train
+from kilnet.api.searches import HyperSearch as HyperSearch
+from kilnet.api.searches import Search as Search
+from kilnet.api.searches import promote as promote
+from kilnet.api.searches import tune as tune
+from kilnet.api.serve import serve as serve
+from kilnet.api.show import show as show
+from kilnet.api.use import load as load
+from kilnet.api.use import predict as predict
+from kilnet.classifier import Classifier as Classifier
+from kilnet.data.adopt import adopt_dataset as adopt_dataset
+from kilnet.data.dataset import ImageDataset as ImageDataset
+from kilnet.data.dataset import Split as Split
+from kilnet.metrics import Evaluation as Evaluation
+from kilnet.models import ConfigNet as ConfigNet
+from kilnet.models import ConvNet as ConvNet
+from kilnet.models import FastNet as FastNet
+from kilnet.models import ResNet as ResNet
+from kilnet.serving.predict import Prediction as Prediction
+from kilnet.serving.predict import Predictor as Predictor
+from kilnet.training.early_stopping import EarlyStopping as EarlyStopping
