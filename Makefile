@@ -26,6 +26,7 @@ format: .venv/.installed
 
 docs: .venv/.installed  ## write docs/cli.md and docs/tutorial.md anew
 	$(RUN)/python docs/make_cli.py
+	$(RUN)/python docs/make_architecture.py
 	$(RUN)/python docs/make_tutorial.py
 
 .venv/.installed: pyproject.toml

@@ -17,13 +17,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kilnet.api.data import requested
 from kilnet.config import RunConfig, parse_duration, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.metrics import wilson_interval
 from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
+from kilnet.verbs.data import requested
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
 SETTINGS = {"hardware.threads": 1, "data.on_bad_image": "skip"}

@@ -25,7 +25,7 @@ import kilnet
 from kilnet import hardware
 from kilnet.config import DataConfig
 from kilnet.data.sources import load_dataset
-from kilnet.serving.onnx_file import OnnxFile
+from kilnet.exporting.onnx_file import OnnxFile
 
 Classify = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 

@@ -23,12 +23,12 @@ import numpy.typing as npt
 from kilnet.config import RunConfig, load_config, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
-from kilnet.inspection.cross_validation import CrossValidation
 from kilnet.inspection.label_errors import label_errors
 from kilnet.metrics import softmax, wilson_interval
 from kilnet.models import complete
-from kilnet.reporting.progress import ProgressDisplay
+from kilnet.runs.folds import CrossValidation
 from kilnet.seeding import generator
+from kilnet.terminal.progress import ProgressDisplay
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

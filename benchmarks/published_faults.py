@@ -23,18 +23,18 @@ import torch
 from torch import Tensor, nn
 
 from kilnet import models
-from kilnet.api.opened import open_run
-from kilnet.classifier import Classifier
 from kilnet.config import RunConfig, change
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
-from kilnet.inference import measure_batch_norm
+from kilnet.inference.classifier import Classifier
+from kilnet.inference.forward import measure_batch_norm
 from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.models.layers import Dropout
-from kilnet.reporting.progress import ProgressDisplay
+from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.loop import EpochRecord, TrainingLoop
+from kilnet.verbs.opened import open_run
 
 BATCH_SIZE, BASE_BATCH_SIZE = 512, 24  # the published ones: of the search, and of the base network
 PATIENCE = 3

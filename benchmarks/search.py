@@ -24,8 +24,8 @@ import torch
 
 import kilnet
 from kilnet import hardware
-from kilnet.reporting.progress import duration
-from kilnet.reporting.search_display import SearchDisplay
+from kilnet.terminal.progress import duration
+from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.tuning.compare import estimate
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.search_folder import SearchFolder

@@ -33,9 +33,9 @@ from kilnet import models
 from kilnet.config import RunConfig, load_config, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
-from kilnet.evaluation import evaluate_classifier, load_run
 from kilnet.hardware import matmul_gflops, synchronise
-from kilnet.reporting.files import write_evaluation
+from kilnet.runs.evaluation import evaluate_classifier, load_run
+from kilnet.runs.evaluation_files import write_evaluation
 from kilnet.storage import write_json
 from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at

@@ -28,7 +28,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def no_figures() -> Iterator[None]:
     """Training and evaluation draw nothing: it takes longer than the small runs of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kilnet.api.runs.figures", Mock())
+        patch.setattr("kilnet.verbs.train.figures", Mock())
+        patch.setattr("kilnet.verbs.evaluate.figures", Mock())
         yield
 
 
@@ -110,7 +111,7 @@ def served(colour_run: Path) -> Iterator[Served]:
     for package in ("fastapi", "uvicorn"):
         pytest.importorskip(package, reason="the extra `serve` is not installed")
     program = (
-        "from kilnet.serving.server import listen, upload; listen._HEAD_SECONDS = 2; upload._BODY_SECONDS = 4; "
+        "from kilnet.server import listen, upload; listen._HEAD_SECONDS = 2; upload._BODY_SECONDS = 4; "
         "from kilnet.cli import main; main()"
     )
     words = ["serve", str(colour_run), "--port", "0", "--json"]

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from kilnet import models
-from kilnet.classifier import Classifier
 from kilnet.config import ModelConfig
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
+from kilnet.inference.classifier import Classifier
 
 CLASSES = ("cat", "dog", "frog")
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)

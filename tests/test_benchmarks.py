@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import kilnet
-from kilnet.api.opened import open_run
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
-from kilnet.reporting.progress import ProgressDisplay
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.opened import open_run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 import kilnet
-from kilnet.api.data import requested
 from kilnet.config import load_config, parse_duration, written_duration
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
@@ -25,6 +24,7 @@ from kilnet.training.plan import Speed, make_plan
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 from kilnet.training.timer import Timer
+from kilnet.verbs.data import requested
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
 HARDWARE = {
@@ -359,12 +359,12 @@ def test_too_short_a_budget_is_refused_with_one_that_is_enough(scale, budget):
 @pytest.fixture
 def processor_time(monkeypatch):
     """Count the time that this process computes, whatever else the machine does; draw nothing, which takes longer."""
-    for name in ("kilnet.api.runs.monotonic", "kilnet.api.finetuning.monotonic", "time.perf_counter"):
+    for name in ("kilnet.verbs.train.monotonic", "kilnet.verbs.finetune.monotonic", "time.perf_counter"):
         monkeypatch.setattr(name, time.process_time)
     monkeypatch.setattr(
-        "kilnet.api.runs.TrainingSession", functools.partial(TrainingSession, clock=time.process_time)
+        "kilnet.verbs.train.TrainingSession", functools.partial(TrainingSession, clock=time.process_time)
     )
-    monkeypatch.setattr("kilnet.api.runs.figures", Mock())
+    monkeypatch.setattr("kilnet.verbs.train.figures", Mock())
 
 
 def test_plan_and_time_left_are_told(tmp_path, capsys, processor_time):

@@ -11,14 +11,14 @@ import kilnet
 from kilnet.config import load_config
 from kilnet.data.sources import load_dataset
 from kilnet.errors import RunFolderError
-from kilnet.evaluation import load_run
 from kilnet.metrics import Evaluation
-from kilnet.serving.calibration import (
+from kilnet.runs.calibration import (
     calibrated,
     fit_temperature,
     read_calibration,
     sure_threshold,
 )
+from kilnet.runs.evaluation import load_run
 from kilnet.training.run_folder import RunFolder
 
 RANDOM = np.random.default_rng(0)

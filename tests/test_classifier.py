@@ -12,11 +12,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from kilnet import models
-from kilnet.classifier import Classifier, load_classifier, match_classes, save_classifier
 from kilnet.config import ModelConfig, ViewsConfig
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings
+from kilnet.inference.classifier import Classifier, load_classifier, match_classes, save_classifier
 
 CLASSES = ('a "quoted" name', "two\nlines", "größe 猫 🐈", "it's\\n")
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)

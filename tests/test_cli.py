@@ -16,7 +16,7 @@ from PIL import Image
 
 from kilnet import cli
 from kilnet.data import sources
-from kilnet.reporting import figures
+from kilnet.figures import charts as figures
 
 pytestmark = pytest.mark.usefixtures("no_figures")  # one test looks at real ones
 
@@ -153,7 +153,7 @@ def test_evaluate_agrees_with_its_own_files_and_with_training(kilnet, run):
 
 
 def test_evaluate_prints_a_report_and_draws(kilnet, run, monkeypatch):
-    monkeypatch.setattr("kilnet.api.runs.figures", figures)
+    monkeypatch.setattr("kilnet.verbs.train.figures", figures)
     code, out, _ = kilnet("evaluate", run)
     assert code == 0
     assert "accuracy" in out

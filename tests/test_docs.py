@@ -47,10 +47,16 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def script(name):
+    """Return a script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_page_of_the_command_line_is_what_make_docs_writes():
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
-    make_cli = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_cli)
+    make_cli = script("make_cli")
     assert read(GENERATED) == make_cli.page(), "out of date: make docs"
 
 
@@ -122,10 +128,12 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert sum(parameter.numel() for parameter in model.parameters()) == 32 * 10 + 16 * 32 * 10 + 10
 
 
-def test_the_tree_in_the_readme_has_every_file():
-    tree = next(block for block in blocks(read(ROOT / "README.md"), "") if block.startswith("src/kilnet/"))
+def test_the_architecture_page_is_up_to_date_and_has_every_file():
+    make_architecture = script("make_architecture")
+    page = read(ROOT / "docs" / "architecture.md")
+    assert page == make_architecture.page(), "out of date: make docs"
     told, folders = set(), []
-    for line in tree.splitlines():
+    for line in blocks(page, "")[0].splitlines():
         name = line.split()[0]
         folders = folders[: (len(line) - len(line.lstrip())) // 2]
         if name.endswith("/"):

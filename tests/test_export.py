@@ -20,17 +20,17 @@ from kilnet import cli
 from kilnet.config import ViewsConfig, load_config
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, ModelError, ProofError, RunFolderError
-from kilnet.reporting.card import SCRIPT
-from kilnet.serving import export as exporting
-from kilnet.serving.deployed import Deployed, describe
-from kilnet.serving.export import readers
-from kilnet.serving.predict import calibrated_by
-from kilnet.serving.proof import Proof, Tolerance, prove
-from kilnet.serving.torch_file import TorchFile, write_torch
+from kilnet.exporting import exported_file as exporting
+from kilnet.exporting.deployed import Deployed, describe
+from kilnet.exporting.exported_file import readers
+from kilnet.exporting.model_card import SCRIPT
+from kilnet.exporting.torch_file import TorchFile, write_torch
+from kilnet.exporting.verification import Proof, Tolerance, prove
+from kilnet.runs.prediction import calibrated_by
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
-onnx_file = pytest.importorskip("kilnet.serving.onnx_file")
+onnx_file = pytest.importorskip("kilnet.exporting.onnx_file")
 
 RANDOM = np.random.default_rng(0)
 
@@ -406,7 +406,7 @@ class Payload:
 
 def hostile(run, tmp_path, **description):
     """Return a copy of a run whose weights say something else of themselves."""
-    from kilnet.classifier import read_tensors, write_tensors
+    from kilnet.inference.classifier import read_tensors, write_tensors
 
     copy = shutil.copytree(run, tmp_path / "hostile")
     tensors, kept = read_tensors(copy / "weights.safetensors")

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kilnet import fusion
-from kilnet.fusion import fused
+from kilnet.inference import fusion
+from kilnet.inference.fusion import fused
 from kilnet.models import ConfigNet, FastNet, ResNet
 
 IMAGES = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))

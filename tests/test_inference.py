@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from inspected import Backwards, classifier_of, config_net, res_net
-from kilnet import inference
 from kilnet.hardware import lone_threads
+from kilnet.inference import forward
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (301, 3, 12, 12), np.uint8))
 
@@ -19,13 +19,13 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (301, 3, 12,
 def threads(monkeypatch):
     """Sets how many threads there are, and makes parts small enough for all of them to have several."""
     before = torch.get_num_threads()
-    monkeypatch.setattr(inference, "_PART_SIZE", 16)
+    monkeypatch.setattr(forward, "_PART_SIZE", 16)
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
 def shared(classifier):
-    return inference.shared_logits(classifier.model, IMAGES, classifier.preprocessing, classifier.settings)
+    return forward.shared_logits(classifier.model, IMAGES, classifier.preprocessing, classifier.settings)
 
 
 @pytest.mark.parametrize("make", [lambda: config_net((3, 14, 14)), lambda: res_net((3, 12, 12))])
@@ -37,7 +37,7 @@ def test_any_number_of_threads_gives_the_same_and_what_one_pass_gives(threads, m
     results = []
     for number in (1, 2, 5):
         threads(number)
-        results.append(inference.shared_logits(*arguments))
+        results.append(forward.shared_logits(*arguments))
         assert torch.get_num_threads() == number
     assert classifier.model.training
     for result in results:
@@ -65,7 +65,7 @@ def test_what_a_network_notes_in_itself_meets_no_other_thread(threads):
 
 def test_twins_share_the_weights_and_nothing_else():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    first, second = inference.twins(model, 2)
+    first, second = forward.twins(model, 2)
     assert first[0] is not second[0]
     for one, other in zip(model.state_dict().values(), second.state_dict().values(), strict=True):
         assert one.data_ptr() == other.data_ptr()

@@ -15,9 +15,9 @@ from inspected import (
     without_convolution,
 )
 from kilnet.errors import DataError, InputError, ModelError
+from kilnet.figures import inspection_figures
 from kilnet.inspection.attribution import explain, grad_cam, grad_cams, integrated_gradients
 from kilnet.inspection.passes import network_input
-from kilnet.reporting import inspection_figures
 
 
 @pytest.fixture(params=NETWORKS)

@@ -10,12 +10,12 @@ from torch import nn
 
 from inspected import NETWORKS, backwards, config_net, pictures, res_net, without_convolution
 from kilnet.errors import DataError, InputError, ModelError
+from kilnet.figures import inspection_figures
+from kilnet.figures.charts import png
 from kilnet.inspection.features import feature_maps
 from kilnet.inspection.filters import filters
 from kilnet.inspection.layers import layer_table
 from kilnet.inspection.passes import convolution, convolutions, network_input
-from kilnet.reporting import inspection_figures
-from kilnet.reporting.figures import png
 
 
 @pytest.fixture(params=NETWORKS)

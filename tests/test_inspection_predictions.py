@@ -8,9 +8,8 @@ from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.splits import folds
 from kilnet.errors import DataError, InputError, RunFolderError
-from kilnet.evaluation import EvaluatedSplit
+from kilnet.figures import inspection_figures
 from kilnet.inspection.comparison import PairedOutcome, disagreements, paired_outcome
-from kilnet.inspection.cross_validation import CrossValidation
 from kilnet.inspection.label_errors import label_errors, suspected_labels
 from kilnet.inspection.samples import (
     confident_mistakes,
@@ -19,7 +18,8 @@ from kilnet.inspection.samples import (
     sample_predictions,
 )
 from kilnet.metrics import Evaluation, softmax
-from kilnet.reporting import inspection_figures
+from kilnet.runs.evaluation import EvaluatedSplit
+from kilnet.runs.folds import CrossValidation
 
 CLASSES = ("cat", "dog", "frog")
 

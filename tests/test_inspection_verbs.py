@@ -17,8 +17,8 @@ from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, RunFolderError
-from kilnet.evaluation import evaluate_classifier
-from kilnet.reporting.files import read_evaluations
+from kilnet.runs.evaluation import evaluate_classifier
+from kilnet.runs.evaluation_files import read_evaluations
 
 SMALL = {
     "model.c1": 4,

@@ -32,8 +32,8 @@ NUM_STEPS = 90  # at least so many of the run's writes are its state after a ste
 # Does what `kilnet train digits` does, and tells of each write.
 SCRIPT = """
 import json, sys
-import kilnet.api
-from kilnet import classifier
+import kilnet.verbs.train
+from kilnet.inference import classifier
 
 write_bytes = classifier.write_bytes
 def slow_write(path, content):

@@ -19,7 +19,7 @@ from kilnet.data.fit import fit, to_input
 from kilnet.data.resize import to_square
 from kilnet.data.walk import Problem
 from kilnet.errors import DataError
-from kilnet.serving import predict as predicting
+from kilnet.runs import prediction as predicting
 
 RANDOM = np.random.default_rng(0)
 

@@ -16,11 +16,11 @@ import kilnet
 from kilnet.cli import app
 from kilnet.errors import InputError, RunFolderError
 from kilnet.inspection.attribution import grad_cam
-from kilnet.reporting.page.album import make_album, num_images_that_fit
-from kilnet.reporting.page.build import Section, render
-from kilnet.reporting.page.search_sections import search_sections
-from kilnet.reporting.page.selection import Predictions, select
-from kilnet.reporting.page.svg import Scale, tag, ticks
+from kilnet.page.album import make_album, num_images_that_fit
+from kilnet.page.document import Section, render
+from kilnet.page.search_sections import search_sections
+from kilnet.page.selection import Predictions, select
+from kilnet.page.svg import Scale, tag, ticks
 from made_up_search import make_row, make_summary
 from pages import TINY
 

@@ -14,8 +14,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 import kilnet
 from kilnet.inspection.attribution import grad_cam
-from kilnet.reporting.labels import one_line
-from kilnet.reporting.page.search_page import search_page
+from kilnet.page.search_page import search_page
+from kilnet.runs.wording import one_line
 from made_up_search import make_row, make_summary
 from pages import LOW_CONTRASTS, TINY, inferno, visit
 

@@ -11,10 +11,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.errors import InputError, RunFolderError, StorageError
+from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation, wilson_interval
-from kilnet.reporting import figures, tables
-from kilnet.reporting.files import read_evaluations, write_evaluation
-from kilnet.reporting.labels import one_line, shorten
+from kilnet.runs.evaluation_files import read_evaluations, write_evaluation
+from kilnet.runs.wording import one_line, shorten
+from kilnet.terminal import tables
 
 NASTY = (
     'commas, and "quotes"',

@@ -9,7 +9,7 @@ from rich.console import Console
 from kilnet.config import DataConfig
 from kilnet.data.inventory import Inventory, Sizes, inspect_data
 from kilnet.data.walk import Problem
-from kilnet.reporting.inventory import inventory_report
+from kilnet.terminal.inventory_tables import inventory_report
 
 CLEAN = Inventory(
     name="photos",

@@ -25,10 +25,10 @@ from kilnet.inspection.attribution import grad_cam
 
 testclient = pytest.importorskip("starlette.testclient", reason="the extra `serve` is not installed")
 
-from kilnet.serving.server import app as serving  # noqa: E402
-from kilnet.serving.server import batching, guard, listen, upload  # noqa: E402
-from kilnet.serving.server.batching import Batcher, QueueFullError  # noqa: E402
-from kilnet.serving.server.examples import Example, examples_of, is_at_hand  # noqa: E402
+from kilnet.server import app as serving  # noqa: E402
+from kilnet.server import batching, guard, listen, upload  # noqa: E402
+from kilnet.server.batching import Batcher, QueueFullError  # noqa: E402
+from kilnet.server.examples import Example, examples_of, is_at_hand  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 OCTETS = {"content-type": "application/octet-stream"}
@@ -164,7 +164,7 @@ def test_bombs_are_413_before_a_pixel_is_decoded(client, monkeypatch):
     bomb, bigger = png_bomb(8000), png_bomb(20000)
     assert len(bigger) < 200_000
     webp = b"RIFF\x1a\0\0\0WEBPVP8X\n\0\0\0" + bytes(4) + b"\xff\xff\0" * 2
-    monkeypatch.setattr("kilnet.serving.server.upload.to_input", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("kilnet.server.upload.to_input", lambda *_: pytest.fail("it was decoded"))
     for content in (bomb, bigger, webp):
         answer = client.post("/api/predict", content=content, headers=OCTETS)
         assert (answer.status_code, answer.json()["detail"]) == (413, "more than 50 million pixels")
@@ -417,7 +417,7 @@ def test_a_network_without_convolution_answers_without_a_heat_map(tmp_path):
     import torch
 
     from kilnet.hardware import Settings
-    from kilnet.serving.predict import Predictor
+    from kilnet.runs.prediction import Predictor
 
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
     settings = Settings("cpu", "fp32", "contiguous", 1)
@@ -459,7 +459,7 @@ def test_what_cannot_be_served_is_one_line(refusal, colour_run, tmp_path, monkey
     assert (code, err) == (2, "kilnet: --port 70000: ports are 0 to 65535\n")
     code, err = refusal(tmp_path / "none", "--port", 0)
     assert (code, err) == (2, f"kilnet: {tmp_path / 'none'}: no such run folder\n")
-    for name in [name for name in sys.modules if name.startswith("kilnet.serving.server")]:
+    for name in [name for name in sys.modules if name.startswith("kilnet.server")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)
     code, err = refusal(colour_run)

@@ -17,7 +17,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
-from kilnet.reporting.search_tables import search_report
+from kilnet.terminal.search_tables import search_report
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.compare import Estimate
 from kilnet.tuning.finalists import Final
@@ -108,8 +108,8 @@ def test_a_trial_is_a_run_like_any_other(search, tmp_path):
 
 def test_the_same_call_again_trains_nothing_and_reads_no_test(search, monkeypatch):
     before = contents(search.folder)
-    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
-    monkeypatch.setattr("kilnet.api.searches.evaluate", never)
+    monkeypatch.setattr("kilnet.tuning.backends.processes.subprocess.Popen", never)
+    monkeypatch.setattr("kilnet.verbs.tune.evaluate", never)
     again = tune(search.folder)
     assert contents(search.folder) == before
     assert again.evaluation.to_dict() == search.evaluation.to_dict()
@@ -182,13 +182,13 @@ def test_another_space_is_refused_with_the_difference(search):
 
 
 def test_a_space_of_tuples_is_the_same_search(search, monkeypatch):
-    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
+    monkeypatch.setattr("kilnet.tuning.backends.processes.subprocess.Popen", never)
     again = tune(search.folder, space={key: tuple(values) for key, values in SPACE.items()})
     assert again.summary.is_complete
 
 
 def test_words_are_the_same_search(search, monkeypatch):
-    monkeypatch.setattr("kilnet.tuning.workers.subprocess.Popen", never)
+    monkeypatch.setattr("kilnet.tuning.backends.processes.subprocess.Popen", never)
     assert tune(search.folder, space=["model.c1=4,8", "model.d1=0.0,0.1"]).summary.is_complete
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
+from kilnet.tuning.backends.processes import Job
 from kilnet.tuning.cost import longest_first
 from kilnet.tuning.shared_images import share_images
-from kilnet.tuning.workers import Job
 
 
 def images_of(path, num_train):

@@ -22,6 +22,7 @@ from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.loop import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning import summary as summary_module
+from kilnet.tuning.backends.processes import Report
 from kilnet.tuning.halving import cohort_epochs, rungs
 from kilnet.tuning.mirror import Mirror, sqlite_url
 from kilnet.tuning.search import MAX_CRASHES, Notice, SearchLoop
@@ -29,7 +30,6 @@ from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder, free_up
 from kilnet.tuning.shared_images import map_images
 from kilnet.tuning.summary import summarise, write_report
-from kilnet.tuning.workers import Report
 
 NUM_TRAIN, NUM_VALIDATION = 30, 50
 GRID = {"model.c1": [4, 8, 12], "model.c2": [4, 8, 12]}

@@ -13,10 +13,10 @@ import kilnet
 from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import DataError, WorkerError
-from kilnet.evaluation import load_run
+from kilnet.runs.evaluation import load_run
 from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.backends.processes import Job, LocalWorkers
 from kilnet.tuning.shared_images import is_shared, map_images, share_images
-from kilnet.tuning.workers import Job, LocalWorkers
 
 TINY = {
     "model.name": "ConfigNet",
@@ -256,7 +256,7 @@ def test_one_that_is_killed_is_replaced_and_closing_saves_the_state(workers, ima
 def test_a_worker_ends_with_the_search():
     """Its input ends when the search is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "kilnet.tuning.worker"],
+        [sys.executable, "-m", "kilnet.tuning.backends.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

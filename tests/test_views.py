@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kilnet import inference, views
 from kilnet.config import ViewsConfig
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
+from kilnet.inference import forward, views
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
 PREPROCESSING = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.3, 0.25), (9, 8))
@@ -69,8 +69,8 @@ def test_without_further_views_or_doubts_one_pass_is_all(model, monkeypatch):
         num_passes += 1
         return real(*arguments)
 
-    real = inference.logits
-    monkeypatch.setattr(inference, "logits", count)
+    real = forward.logits
+    monkeypatch.setattr(forward, "logits", count)
     pixels = torch.from_numpy(IMAGES)
     plain = views.logits(model, pixels, PREPROCESSING, SETTINGS, ViewsConfig())
     sure = views.logits(model, pixels, PREPROCESSING, SETTINGS, ViewsConfig(mirror=True, margin=1e-6))

@@ -22,7 +22,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export a run as one file, which is kept only if it answers as Kilnet does."""
-    from kilnet.api.export import export
+    from kilnet.verbs.export import export
 
     made = export(run, output, out=out, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:

@@ -34,6 +34,9 @@ ImageSizeOption = Annotated[
 BadImageOption = Annotated[
     str | None, typer.Option("--on-bad-image", help="What a file that is no usable image does: fail or skip.")
 ]
+MovedDataOption = Annotated[
+    str | None, typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 OwnModelOption = Annotated[
     str | None,

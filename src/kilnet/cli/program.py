@@ -11,7 +11,21 @@ from typing import Any, NoReturn, cast
 
 import typer
 
-from kilnet.cli import export, inspect, machine, report, runs, searches, serve, use
+from kilnet.cli import (
+    compare,
+    data,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    inspect,
+    predict,
+    promote,
+    report,
+    serve,
+    train,
+    tune,
+)
 from kilnet.errors import KilnetError
 
 # Of click, which typer brings along without naming it.
@@ -23,23 +37,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_VERBS: dict[str, Callable[..., None]] = {
-    "train": runs.train,
-    "evaluate": runs.evaluate,
-    "tune": searches.tune,
-    "finetune": searches.finetune,
-    "promote": searches.promote,
-    "inspect": inspect.inspect,
-    "compare": inspect.compare,
-    "report": report.report,
-    "predict": use.predict,
-    "export": export.export,
-    "serve": serve.serve,
-    "data": machine.show_data,
-    "doctor": machine.doctor,
-}
-for _name, _verb in _VERBS.items():
-    app.command(_name)(_verb)
+# In the order of the help.
+_VERBS: tuple[Callable[..., None], ...] = (
+    train.train,
+    evaluate.evaluate,
+    tune.tune,
+    finetune.finetune,
+    promote.promote,
+    inspect.inspect,
+    compare.compare,
+    report.report,
+    predict.predict,
+    export.export,
+    serve.serve,
+    data.data,
+    doctor.doctor,
+)
+for _verb in _VERBS:
+    app.command(_verb.__name__)(_verb)
 
 
 def main() -> NoReturn:

@@ -23,9 +23,9 @@ def report(
 ) -> None:
     """Write report.html, one page in one file that opens without a network; a search is printed as well."""
     import kilnet
-    from kilnet.api.report import read_search
-    from kilnet.reporting.search_tables import search_report
+    from kilnet.terminal.search_tables import search_report
     from kilnet.tuning.search_folder import SearchFolder
+    from kilnet.verbs.report import read_search
 
     summary, evaluation = read_search(run) if SearchFolder(run).exists else (None, None)
     if summary is not None and not as_json:

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
-from kilnet.evaluation import EvaluatedSplit
 from kilnet.metrics import CONFIDENCE_LEVEL, prediction_rows, wilson_interval
+from kilnet.runs.evaluation import EvaluatedSplit
 
 
 @dataclass(frozen=True)

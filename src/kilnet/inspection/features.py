@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kilnet.classifier import Classifier
+from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import convolutions, network_input, one_image, untouched
 
 # By the names of torch's functions, in lower case and without underscores.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.classifier import Classifier
 from kilnet.errors import InputError
+from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import convolution
 
 

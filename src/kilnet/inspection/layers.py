@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kilnet.classifier import Classifier
 from kilnet.hardware import synchronise
+from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import network_input, untouched
 
 _BATCH_SIZE = 64

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kilnet.classifier import Classifier
 from kilnet.config import nearest
 from kilnet.errors import DataError, InputError, ModelError
+from kilnet.inference.classifier import Classifier
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.classifier import Classifier
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.fit import to_input
 from kilnet.errors import DataError, InputError
+from kilnet.inference.classifier import Classifier
 
 
 def find_picture(

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from kilnet.config import nearest
 from kilnet.errors import InputError
-from kilnet.evaluation import EvaluatedSplit
 from kilnet.metrics import PredictionRow, prediction_rows
+from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.seeding import generator
 
 

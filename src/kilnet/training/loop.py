@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kilnet import inference, models
+from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
+from kilnet.inference import forward
 from kilnet.seeding import derive, generator
 from kilnet.training.averaging import WeightAverage
 from kilnet.training.early_stopping import EarlyStopping
@@ -274,7 +275,7 @@ class TrainingLoop:
             self._average.take_statistics(self.model)
         self._measure_batch_norm()
         images, labels = self._validation
-        logits = inference.logits(self.validated_model, images, self._preprocessing, self._settings)
+        logits = forward.logits(self.validated_model, images, self._preprocessing, self._settings)
         num_correct = int((logits.argmax(1) == labels).sum())
         # In double precision, so that the sum does not depend on how it is split.
         loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
@@ -313,7 +314,7 @@ class TrainingLoop:
         stream = generator(self._config.seed, "batch norm", self._num_epochs_done)
         chosen = torch.from_numpy(stream.choice(len(self._train[1]), num_images, replace=False))
         images = self._train[0][chosen.to(self._train[0].device)]
-        inference.measure_batch_norm(self.validated_model, images, self._preprocessing, self._settings)
+        forward.measure_batch_norm(self.validated_model, images, self._preprocessing, self._settings)
 
     def _set_lr(self, epoch: float) -> None:
         for group in self._optimizer.param_groups:

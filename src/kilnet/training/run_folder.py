@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from kilnet.classifier import read_tensors, write_tensors
 from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
+from kilnet.inference.classifier import read_tensors, write_tensors
 from kilnet.storage import held, read_json, remove_leftovers, write_json, write_text
 from kilnet.training.loop import EpochRecord
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 
 from kilnet import hardware, models
-from kilnet.classifier import Classifier, load_classifier, save_classifier
 from kilnet.config import RunConfig, change, differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
+from kilnet.inference.classifier import Classifier, load_classifier, save_classifier
 from kilnet.seeding import derive, generator
 from kilnet.storage import first_fitting
 from kilnet.training import speed

@@ -6,12 +6,13 @@ import time
 import torch
 from torch import nn
 
-from kilnet import hardware, inference, models
+from kilnet import hardware, models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ModelError
 from kilnet.hardware import Settings
+from kilnet.inference import forward
 from kilnet.training.optim import make_optimizer
 from kilnet.training.plan import FACTORS, Speed
 from kilnet.training.resolution import shrink, size_at
@@ -69,7 +70,7 @@ def _inference_seconds(
 ) -> float:
     """Return the seconds for one image."""
     model = settings.place(copy.deepcopy(model))
-    inference.logits(model, pixels, preprocessing, settings)  # warm-up
+    forward.logits(model, pixels, preprocessing, settings)  # warm-up
     start = time.perf_counter()
-    inference.logits(model, pixels, preprocessing, settings).cpu()
+    forward.logits(model, pixels, preprocessing, settings).cpu()
     return (time.perf_counter() - start) / len(pixels)

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from kilnet import models
 from kilnet.config import ModelConfig
 from kilnet.errors import KilnetError
+from kilnet.tuning.backends.processes import Job
 from kilnet.tuning.shared_images import map_images
-from kilnet.tuning.workers import Job
 
 
 def longest_first(jobs: list[Job]) -> list[Job]:

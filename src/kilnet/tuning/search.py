@@ -11,6 +11,7 @@ from typing import Any
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, StorageError, WorkerError
+from kilnet.tuning.backends.processes import Job, Report, Workers
 from kilnet.tuning.cost import longest_first
 from kilnet.tuning.finalists import choose_finalists
 from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
@@ -21,7 +22,6 @@ from kilnet.tuning.shared_images import is_shared, share_images
 from kilnet.tuning.strategy import propose
 from kilnet.tuning.summary import summarise, write_report
 from kilnet.tuning.trial import Trial
-from kilnet.tuning.workers import Job, Report, Workers
 
 # A run whose worker dies so often without an epoch in between is given up.
 MAX_CRASHES = 5

@@ -1,1 +1,0 @@
-"""The public verbs. The command line parses, calls these and prints."""

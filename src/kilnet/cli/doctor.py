@@ -1,0 +1,25 @@
+"""kilnet doctor."""
+
+import typer
+
+from kilnet.cli.options import JsonOption
+from kilnet.cli.output import print_json
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Show the environment, what is measured on it, and what is wrong with it."""
+    from dataclasses import asdict
+
+    from kilnet.doctor import examine
+
+    diagnosis = examine()
+    if as_json:
+        print_json(asdict(diagnosis))
+    else:
+        for name, fact in diagnosis.facts.items():
+            typer.echo(f"{name:14} {fact}")
+        for problem in diagnosis.problems:
+            typer.echo(f"problem: {problem}")
+        typer.echo(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
+    if diagnosis.problems:
+        raise typer.Exit(1)

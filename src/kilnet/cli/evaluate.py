@@ -1,0 +1,38 @@
+"""kilnet evaluate."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kilnet.cli.options import (
+    DataDirOption,
+    JsonOption,
+    OwnModelOption,
+    RunArgument,
+)
+from kilnet.cli.output import print_json
+
+if TYPE_CHECKING:
+    pass
+
+
+def evaluate(
+    run: RunArgument,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="test (default), val or train; for other data all (default)."),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Other data with the same class names.")] = None,
+    data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a run's best weights; the test split is read here and nowhere else."""
+    import kilnet
+
+    evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, model=model, progress=not as_json)
+    if as_json:
+        print_json(evaluation.to_dict())
+    else:
+        kilnet.show(evaluation)
+        typer.echo(f"numbers and pictures are in {run}")

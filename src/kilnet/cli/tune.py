@@ -1,0 +1,109 @@
+"""kilnet tune."""
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from kilnet.cli.options import (
+    BadImageOption,
+    DataArgument,
+    DataDirOption,
+    DeviceOption,
+    EpochsOption,
+    ImageSizeOption,
+    JsonOption,
+    ModelOption,
+    RecipeOption,
+    SeedOption,
+    SettingsOption,
+    given,
+)
+from kilnet.cli.output import print_json
+
+
+def tune(
+    data: DataArgument,
+    space: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--space",
+            metavar="FILE|KEY=VALUES",
+            help="What to vary: a TOML file, model.c1=48,96 or optimizer.lr=1e-4..1e-2:log; may be repeated. "
+            "Default: the tutorial's grid.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", help="grid (default for lists), random, or tpe (default for ranges)."),
+    ] = None,
+    halving: Annotated[
+        bool, typer.Option("--halving/--no-halving", help="After each rung, only the best third goes on.")
+    ] = True,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="How many, for random and tpe; default 30.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that train at once; default: measured.")
+    ] = None,
+    finalists: Annotated[
+        int, typer.Option("--finalists", min=1, help="How many of the best are trained again.")
+    ] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="How often each finalist is.")] = 3,
+    fine_tune: Annotated[
+        bool, typer.Option("--finetune", help="Fine-tune the winner before the test.")
+    ] = False,
+    model: ModelOption = None,
+    recipe: RecipeOption = None,
+    settings: SettingsOption = None,
+    epochs: EpochsOption = None,
+    seed: SeedOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Search folder; default: a free name in searches/.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", help="URL of an Optuna storage; default: study.sqlite3 in the folder."),
+    ] = None,
+    disk_gb: Annotated[
+        float, typer.Option("--disk-gb", min=0, help="For weights and states of trials, in 10^9 bytes.")
+    ] = 10.0,
+    device: DeviceOption = None,
+    data_dir: DataDirOption = None,
+    image_size: ImageSizeOption = None,
+    on_bad_image: BadImageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for the best configuration, or go on with a search; the winner is tested once, at the end."""
+    import kilnet
+    from kilnet.config import parse_settings
+
+    options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
+    search = kilnet.tune(
+        data,
+        space,
+        finetune=fine_tune,
+        strategy=cast("Any", strategy),  # checked with the rest
+        halving=halving,
+        trials=trials,
+        workers=workers,
+        finalists=finalists,
+        seeds=seeds,
+        model=model,
+        recipe=recipe,
+        settings={**parse_settings(settings or []), **options},
+        epochs=epochs,
+        seed=seed,
+        out=out,
+        storage=storage,
+        disk_gb=disk_gb,
+        device=device,
+        progress=not as_json,
+    )
+    if as_json:
+        print_json(
+            search.summary.to_dict() | {"run": str(search.winner), "test": search.evaluation.to_dict()}
+        )
+        return
+    kilnet.show(search)
+    typer.echo(f"the winner's run: {search.winner}")

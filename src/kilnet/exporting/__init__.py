@@ -1,0 +1,1 @@
+"""A run as one file for another runtime, verified."""

@@ -1,0 +1,89 @@
+"""The network as it leaves the house: preprocessing before it; views, temperature and softmax behind it."""
+
+import copy
+import hashlib
+import json
+from dataclasses import replace
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+
+from kilnet.hardware import Settings
+from kilnet.inference import views
+from kilnet.runs.prediction import Predictor
+
+RESIZE = (
+    "upright by EXIF; transparency on white; 8-bit RGB or grey; the longer side scaled to image_size by Pillow's "
+    "bicubic filter, lengths rounded, at least 1; centred on black (odd remainders: less above and left)"
+)
+"""What has to happen to a picture before the file sees it, in words; `kilnet.data` in code."""
+
+
+class Deployed(nn.Module):
+    """From stored pixels to calibrated probabilities.
+
+    A run that has further views where it is unsure looks at all of them here: a file cannot leave some out.
+
+    Args:
+        predictor: the network; it is copied to the CPU in fp32.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, predictor: Predictor) -> None:
+        super().__init__()
+        self.model = on_cpu(predictor).model
+        parts = predictor.preprocessing
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (parts.mean, parts.std))
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+        self.views = predictor.views
+        self.temperature = temperature(predictor)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 (num_images, channels, height, width) to float32 probabilities (num_images, num_classes)."""
+        normalised = images.float() * self.scale + self.shift
+        logits = self._views(normalised) if views.has_more(self.views) else self.model(normalised)
+        return torch.softmax(logits / self.temperature, 1)
+
+    def _views(self, images: Tensor) -> Tensor:
+        seen = self.model(torch.cat([images, views.further(images, self.views)]))
+        seen = seen.view(-1, images.shape[0], seen.shape[1])
+        unsure = views.is_unsure(seen[0], self.views)
+        return torch.where(unsure[:, None], views.mean(seen, self.views), seen[0])
+
+
+def on_cpu(predictor: Predictor) -> Predictor:
+    """Return a copy that computes as exported files do: fp32, on the CPU."""
+    settings = Settings("cpu", "fp32", "contiguous", torch.get_num_threads())
+    return replace(predictor, model=settings.place(copy.deepcopy(predictor.model)).eval(), settings=settings)
+
+
+def temperature(predictor: Predictor) -> float:
+    """Return what logits are divided by."""
+    return 1.0 if predictor.calibration is None else predictor.calibration.temperature
+
+
+def describe(predictor: Predictor) -> dict[str, str]:
+    """Return what a user of the file has to know, as its metadata."""
+    channels, height, width = predictor.image_shape
+    calibration = predictor.calibration
+    threshold = None if calibration is None else calibration.threshold
+    return {
+        "classes": json.dumps(predictor.classes),
+        "channels": str(channels),
+        "image_height": str(height),
+        "image_width": str(width),
+        "resize": RESIZE,
+        "temperature": repr(temperature(predictor)),
+        "unsure_below": json.dumps(threshold),
+        "made_by": f"kilnet {version('kilnet')}",
+    }
+
+
+def sha256(content: bytes) -> str:
+    """Return the checksum by which an exported file is known."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,164 @@
+"""The model card: what an exported file is, how good, how sure, and how it is used."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kilnet.exporting.deployed import RESIZE
+from kilnet.exporting.exported_file import Export
+from kilnet.metrics import wilson_interval
+from kilnet.runs.prediction import Predictor
+from kilnet.runs.wording import one_line
+
+_MARKUP = frozenset("\\`*_{}[]<>()#+-!|&~")
+
+SCRIPT = '''\
+"""Classify pictures with an exported file: python classify.py model.onnx PICTURE..."""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+notes = session.get_modelmeta().custom_metadata_map
+classes, channels, side = json.loads(notes["classes"]), int(notes["channels"]), int(notes["image_height"])
+
+
+def to_input(path):
+    picture = ImageOps.exif_transpose(Image.open(path))
+    if picture.mode.startswith("I"):  # 16-bit grey becomes 8-bit
+        picture = Image.fromarray(((np.asarray(picture).astype(int) + 128) // 257).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    picture = picture.convert("RGB").convert("RGB" if channels == 3 else "L")
+    width, height = (max(1, round(length * side / max(picture.size))) for length in picture.size)
+    square = Image.new(picture.mode, (side, side))
+    small = picture.resize((width, height), Image.Resampling.BICUBIC)
+    square.paste(small, ((side - width) // 2, (side - height) // 2))
+    return np.asarray(square).reshape(side, side, channels).transpose(2, 0, 1)
+
+
+for path in sys.argv[2:]:
+    probabilities = session.run(None, {"images": to_input(path)[None]})[0][0]
+    order = np.argsort(-probabilities)
+    ranked = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
+    print(json.dumps({"file": path, "classes": ranked}))
+'''
+
+
+def model_card(
+    exported: Export,
+    predictor: Predictor,
+    environment: Mapping[str, Any],
+    evaluations: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Return README.md for an exported file: Markdown with YAML front matter.
+
+    Args:
+        environment: what the run keeps in environment.json.
+        evaluations: what it keeps in evaluation.json, by split.
+    """
+    data = environment.get("data", {})
+    num_train = data.get("num_train")
+    parts = [
+        _front_matter(exported),
+        f"# {_text(predictor.model_config.name)} for {_text(data.get('name', 'pictures'))}",
+        f"A classifier of pictures, trained with Kilnet{f' on {num_train:,} images' if num_train else ''} "
+        f"and exported as {_text(exported.path.name)} ({exported.num_bytes / 1e6:.2f} MB, {exported.format}).",
+        "## Classes",
+        "\n".join(f"* {_text(name)}" for name in predictor.classes),
+        "## Input and output",
+        _interface(predictor),
+        "## How good it is",
+        _scores(evaluations),
+        "## How sure it is",
+        "Its probabilities are not calibrated."
+        if predictor.calibration is None
+        else f"Calibrated on validation images: {predictor.calibration.summary()}.",
+        "## The proof of this file",
+        _proof(exported),
+        "## Use",
+        _use(exported, predictor),
+        "## Limits",
+        "It names one of its classes for any picture, also for one that shows none of them, and knows pictures like "
+        "those it was trained on.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(exported: Export) -> str:
+    entries = {
+        "library_name": "pytorch" if exported.format == "torch" else "onnx",
+        "pipeline_tag": "image-classification",
+        "tags": ["kilnet", exported.format],
+        "file": exported.path.name,
+        "sha256": exported.sha256,
+    }
+    return "\n".join(
+        ["---", *(f"{key}: {json.dumps(value)}" for key, value in entries.items()), "---"]
+    )  # JSON is YAML
+
+
+def _interface(predictor: Predictor) -> str:
+    channels, height, width = predictor.image_shape
+    return "\n".join(
+        [
+            f"* `images`: uint8, (any number, {channels}, {height}, {width}), {'RGB' if channels == 3 else 'grey'}. "
+            "Normalisation is inside the file.",
+            f"* `probabilities`: float32, (any number, {len(predictor.classes)}), in the order of the classes above. "
+            "Temperature and softmax are inside the file.",
+            f"* A picture becomes such an image outside: {RESIZE}.",
+        ]
+    )
+
+
+def _scores(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for split, entry in evaluations.items():
+        num_correct, num_images = entry["num_correct"], entry["num_images"]
+        low, high = wilson_interval(num_correct, num_images)
+        lines.append(
+            f"* {_text(split)}: {num_correct:,} of {num_images:,} images right, {num_correct / num_images:.1%} "
+            f"({low:.1%}–{high:.1%}, 95% Wilson)"
+        )
+    if "test" not in evaluations:
+        lines.append("* Not yet evaluated on test images.")
+    return "\n".join(lines)
+
+
+def _proof(exported: Export) -> str:
+    proof, allowed = exported.proof, exported.proof.tolerance
+    return "\n".join(
+        [
+            f"It answered as Kilnet does on {exported.images}, run by {exported.runtime}:",
+            "",
+            "| | found | asked for |",
+            "|---|---|---|",
+            f"| same class | {proof.agreement:.2%} | at least {allowed.agreement:.2%} |",
+            f"| largest difference of a probability | {proof.largest_difference:.2g} | "
+            f"at most {allowed.difference:g} |",
+            f"| accuracy lost, in points | {100 * proof.accuracy_lost:.2f} | at most "
+            f"{100 * allowed.accuracy_lost:.2f}, or one image |",
+        ]
+    )
+
+
+def _use(exported: Export, predictor: Predictor) -> str:
+    if exported.format != "torch":
+        return f"With onnxruntime, numpy and Pillow alone:\n\n```python\n{SCRIPT}```"
+    return (
+        "`torch.export.load` unpickles parts of the file: load it only if you trust who made it.\n\n"
+        "```python\nimport torch\n\n"
+        f"network = torch.export.load({exported.path.name!r}).module()\n"
+        f"images = torch.zeros(1, {', '.join(map(str, predictor.image_shape))}, dtype=torch.uint8)\n"
+        "probabilities = network(images)\n```"
+    )
+
+
+def _text(name: str) -> str:
+    """Return user text for Markdown: markup is shown, not obeyed."""
+    return "".join(f"\\{character}" if character in _MARKUP else character for character in one_line(name))

@@ -1,0 +1,118 @@
+"""What is inside a network as files: each picture with the numbers behind it beside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kilnet.figures import inspection_figures as figures
+from kilnet.figures.charts import Figure, save
+from kilnet.inspection.attribution import Explanation
+from kilnet.inspection.features import FeatureMap
+from kilnet.inspection.filters import FilterGrid
+from kilnet.inspection.label_errors import SuspectedLabel
+from kilnet.inspection.layers import LayerRow
+from kilnet.inspection.samples import ConfusedPair, Sample
+from kilnet.runs.evaluation_files import write_csv
+
+
+class InspectionFiles:
+    """Writes into one folder; `written` lists the files, in order.
+
+    Raises (all methods):
+        StorageError: a file cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+
+    def layers(self, rows: Sequence[LayerRow]) -> None:
+        """layers.csv: a line a layer; shapes as 48x30x30."""
+        columns = LayerRow.__dataclass_fields__
+        lines = [[_cell(getattr(row, name)) for name in columns] for row in rows]
+        self._table("layers", columns, lines)
+
+    def filters(self, grid: FilterGrid, columns: int | None) -> None:
+        """filters-LAYER: a line a weight."""
+        weights = grid.weights if grid.channels[0] is None else grid.weights[..., None]
+        lines = (
+            (grid.filters[n], channel if grid.channels[0] is None else grid.channels[n], row, column, weight)
+            for (n, row, column, channel), weight in np.ndenumerate(weights)
+        )
+        name = f"filters-{grid.layer}"
+        self._picture(name, figures.filters(grid, columns))
+        self._table(name, ("filter", "channel", "row", "column", "weight"), lines)
+
+    def feature_maps(self, found: FeatureMap, number: int, columns: int | None) -> None:
+        """feature-maps-NUMBER-LAYER: a line a row of a channel, before and after the activation."""
+        name = f"feature-maps-{number}-{found.layer}"
+        width = found.output.shape[2]
+        lines = (
+            [what, channel, row, *(f"{value:.6g}" for value in values[channel, row])]
+            for what, values in (("output", found.output), ("activated", found.activated))
+            for channel, row in np.ndindex(*values.shape[:2])
+        )
+        self._picture(name, figures.feature_maps([found], columns))
+        self._table(name, ("values", "channel", "row", *(f"column {i}" for i in range(width))), lines)
+
+    def attribution(self, figure: Figure, explanations: Sequence[Explanation]) -> None:
+        """attribution: a line a pixel and class."""
+        lines = (
+            (
+                found.target,
+                *place,
+                "" if found.grad_cam is None else found.grad_cam[place],
+                value,
+            )
+            for found in explanations
+            for place, value in np.ndenumerate(found.integrated_gradients)
+        )
+        self._picture("attribution", figure)
+        self._table(
+            "attribution", ("class", "row", "column", "grad_cam", "integrated_gradients_logits"), lines
+        )
+
+    def samples(self, name: str, title: str, samples: Sequence[Sample], columns: int | None) -> None:
+        """NAME: a line an image."""
+        self._picture(name, figures.contact_sheet(samples, title, columns))
+        lines = ((found.name, found.truth, found.predicted, found.confidence) for found in samples)
+        self._table(name, ("name", "truth", "predicted", "confidence"), lines)
+
+    def confused(self, name: str, title: str, pairs: Sequence[ConfusedPair]) -> None:
+        """NAME: a line an image, with how many there are of its kind."""
+        self._picture(name, figures.confused_pairs(pairs, title))
+        lines = (
+            (pair.truth, pair.predicted, pair.num_images, pair.num_of_class, found.name, found.confidence)
+            for pair in pairs
+            for found in pair.samples
+        )
+        header = ("truth", "predicted", "num_images", "num_of_class", "name", "confidence")
+        self._table(name, header, lines)
+
+    def label_errors(self, name: str, title: str, suspects: Sequence[SuspectedLabel], count: int) -> None:
+        """NAME: a line a suspected label, all of them; the picture shows the first `count`."""
+        self._picture(name, figures.suspected_labels(suspects[:count], title))
+        columns = [column for column in SuspectedLabel.__dataclass_fields__ if column != "image"]
+        self._table(name, columns, ([getattr(found, column) for column in columns] for found in suspects))
+
+    def duplicates(self, kinds: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        """duplicates.csv: a line a picture, equal ones with the same number."""
+        groups = [(kind, group) for kind, found in kinds.items() for group in found]
+        lines = ((kind, number, name) for number, (kind, group) in enumerate(groups, 1) for name in group)
+        self._table("duplicates", ("kind", "group", "name"), lines)
+
+    def _picture(self, name: str, figure: Figure) -> None:
+        path = self.folder / f"{name}.png"
+        save(figure, path)
+        self.written.append(path)
+
+    def _table(self, name: str, header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
+        path = self.folder / f"{name}.csv"
+        write_csv(path, header, lines)
+        self.written.append(path)
+
+
+def _cell(value: Any) -> Any:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else value

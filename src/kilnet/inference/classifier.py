@@ -1,0 +1,198 @@
+"""A trained network with what it needs to be used: class names and preprocessing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from kilnet import models
+from kilnet.config import ModelConfig, ViewsConfig
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.hardware import Settings, resolve_device
+from kilnet.inference import views
+from kilnet.storage import write_bytes
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained network, ready to use.
+
+    Attributes:
+        model: the network, in evaluation mode.
+        model_config: its name and options.
+        classes: class names; logits are in this order.
+        preprocessing: normalisation, fitted on the training images.
+        settings: device, precision, layout and threads.
+        views: what it looks at where it is unsure.
+    """
+
+    model: nn.Module
+    model_config: ModelConfig
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    settings: Settings
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images it takes."""
+        return len(self.preprocessing.mean), *self.preprocessing.image_size
+
+    def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return unnormalised log-probabilities, averaged over the views.
+
+        Args:
+            images: uint8 (num_images, channels, height, width), RGB, of `image_shape`.
+
+        Returns:
+            float32 (num_images, num_classes).
+
+        Raises:
+            DataError: dtype or shape do not fit.
+        """
+        pixels = self.as_pixels(images)
+        return views.logits(self.model, pixels, self.preprocessing, self.settings, self.views).cpu().numpy()
+
+    def as_pixels(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Return images that fit the network as a tensor, not normalised; see `logits` for what is refused."""
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image_shape:
+            raise DataError(
+                f"this network takes uint8 images of shape (n, {', '.join(map(str, self.image_shape))}), "
+                f"not {images.dtype} {images.shape}"
+            )
+        return torch.from_numpy(np.require(images, requirements=["C", "W"]))
+
+    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return softmax of `logits`: float32 (num_images, num_classes), each row sums to 1."""
+        return torch.softmax(torch.from_numpy(self.logits(images)), 1).numpy()
+
+    def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
+        """Return the most probable class name of each image; see `logits` for the images."""
+        return [self.classes[index] for index in self.logits(images).argmax(1)]
+
+
+def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -> None:
+    """Write the weights, with everything that `load_classifier` needs in the file's metadata.
+
+    The same weights give the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is untouched.
+    """
+    description = {
+        "format": _FORMAT,
+        "model": classifier.model_config.model_dump(),
+        "classes": classifier.classes,
+        "preprocessing": asdict(classifier.preprocessing),
+        **({"views": classifier.views.model_dump()} if classifier.views != ViewsConfig() else {}),
+        **notes,
+    }
+    write_tensors(path, classifier.model.state_dict(), description)
+
+
+def load_classifier(path: Path, settings: Settings | None = None, own_model: str | None = None) -> Classifier:
+    """Read weights that `save_classifier` wrote; nothing in the file is executed.
+
+    A description may name any function that can be imported as the network's builder, and its arguments too:
+    whoever wrote the file would choose what runs here. So a builder outside `kilnet.models` is called only if
+    the caller names it.
+
+    Args:
+        path: a `weights.safetensors`.
+        settings: how to compute; by default fp32 on the best device there is.
+        own_model: "package.module:builder", the caller's own, if the weights are of one.
+
+    Raises:
+        RunFolderError: the file is missing, damaged, or not Kilnet's, or names a builder that the caller did not.
+    """
+    try:
+        tensors, description = read_tensors(path)
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise RunFolderError(f"{path}: not a file of weights that Kilnet wrote: {error}") from None
+    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+        raise RunFolderError(
+            f"{path}: its description is not of format {_FORMAT}, which this version of Kilnet reads"
+        )
+    try:
+        parts = description["preprocessing"]
+        height, width = parts["image_size"]
+        preprocessing = Preprocessing(tuple(parts["mean"]), tuple(parts["std"]), (height, width))
+        classes = tuple(description["classes"])
+        config = ModelConfig(**description["model"])
+        views_config = ViewsConfig(**description.get("views", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        reason = repr(error).splitlines()[0]
+        raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
+    refuse_unnamed(config, own_model, path)
+    settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
+    model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunFolderError(
+            f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
+        ) from None
+    return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings, views_config)
+
+
+def refuse_unnamed(config: ModelConfig, own_model: str | None, where: Path) -> None:
+    """Refuse a network that a file chose, is code outside Kilnet, and was not named by the caller.
+
+    Raises:
+        RunFolderError: it is.
+    """
+    if ":" in config.name and config.name != own_model:
+        raise RunFolderError(
+            f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
+            f"if it is yours, name it: --model {config.name}"
+        )
+
+
+def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Return, for class names of other data, the network's index of each.
+
+    Raises:
+        InputError: a name is not among the network's classes.
+    """
+    unknown = [name for name in names if name not in classifier.classes]
+    if unknown:
+        raise InputError(
+            f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
+        )
+    return np.array([classifier.classes.index(name) for name in names], np.int64)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able description as one safetensors file; the same content gives the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is untouched.
+    """
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    # One entry: safetensors does not promise an order of several.
+    write_bytes(path, save(whole, {"kilnet": json.dumps(description, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    """Read what `write_tensors` wrote; nothing in the file is executed.
+
+    Raises:
+        SafetensorError, OSError, KeyError, ValueError: the file is missing, damaged, or not Kilnet's; the caller
+            knows what to tell the user.
+    """
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})["kilnet"])
+        return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118 not a dictionary

@@ -1,0 +1,131 @@
+"""A network run on images in memory."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+
+import torch
+from torch import Tensor, nn
+
+from kilnet.data.preprocess import Preprocessing
+from kilnet.hardware import Settings, lone_threads
+from kilnet.inference.fusion import fused
+
+# Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
+_BATCH_SIZE = 256
+# Of a thread that works alone: enough for linear layers, whose weights are read anew for each part.
+_PART_SIZE = 128
+_PARTS_WORTH_FUSING = 8  # rewriting a network takes as long as 20 to 60 images
+
+
+def logits(model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings) -> Tensor:
+    """Run a network in evaluation mode.
+
+    Args:
+        model: network on the settings' device; its training mode is restored afterwards.
+        pixels: uint8 (num_images, channels, height, width), anywhere; at least one image.
+        preprocessing: as in training.
+        settings: device, precision and layout.
+
+    Returns:
+        float32 (num_images, num_classes) on the settings' device.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        return torch.cat(list(_outputs(model, pixels, preprocessing, settings)))
+    finally:
+        model.train(was_training)
+
+
+def shared_logits(
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+) -> Tensor:
+    """Run a network as `logits` does, on a CPU by threads that have images of their own.
+
+    Threads that share each layer wait for each other at its end, for long where other programs run too
+    (docs/experiments.md, 2026-11-23); these wait once. Parts are cut the same for any number of threads, so that
+    the number changes no answer. Of many images in fp32 they run a network in which layers are joined; see `fused`.
+
+    Args:
+        model, pixels, preprocessing, settings: as for `logits`; as many threads as `torch.get_num_threads` says.
+
+    Returns:
+        float32 (num_images, num_classes) on the settings' device.
+    """
+    num_parts = max(1, -(-len(pixels) // _PART_SIZE))
+    if num_parts > 2:
+        num_parts += -num_parts % 4  # or a thread would have nothing to do at the end
+    parts = pixels.tensor_split(num_parts)
+    if num_parts >= _PARTS_WORTH_FUSING and settings.device == "cpu" and settings.precision == "fp32":
+        images = settings.place_images(preprocessing(parts[0][:2]))
+        model = fused(twins(model, 1)[0].eval(), images)
+    num_threads = min(torch.get_num_threads(), num_parts)
+    if settings.device != "cpu" or num_threads == 1:
+        return torch.cat([logits(model, part, preprocessing, settings) for part in parts])
+    free: SimpleQueue[nn.Module] = SimpleQueue()
+    for twin in twins(model, num_threads):
+        free.put(twin)
+
+    def run(part: Tensor) -> Tensor:
+        twin = free.get()
+        try:
+            return logits(twin, part, preprocessing, settings)
+        finally:
+            free.put(twin)
+
+    with lone_threads(num_threads) as pool:
+        return torch.cat(list(pool.map(run, parts)))
+
+
+def twins(model: nn.Module, number: int) -> Sequence[nn.Module]:
+    """Return networks of the same weights for threads of their own: what a layer notes in itself is not shared."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return [copy.deepcopy(model, dict(shared)) for _ in range(number)]
+
+
+def measure_batch_norm(
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+) -> None:
+    """Replace the running averages of all batch norm layers by the statistics of these images, dropout off.
+
+    The running averages of training are those of augmented images with dropout on. Behind dropout with p = 0.5, as in
+    ConfigNet, the variance they hold is up to twice what the layer meets in use (Li et al., 2018, "Understanding the
+    Disharmony between Dropout and Batch Normalization by Variance Shift"); measuring anew mends that (Wu and Johnson,
+    2021, "Rethinking 'Batch' in BatchNorm", section 3). Training itself never reads these numbers.
+
+    Args:
+        model: network on the settings' device; its training mode is restored afterwards.
+        pixels: uint8 (num_images, channels, height, width), at least two images.
+        preprocessing: as in training.
+        settings: device, precision and layout.
+    """
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
+    ]
+    if not norms:
+        return
+    was_training, momenta = model.training, [norm.momentum for norm in norms]
+    model.eval()
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # averages all batches alike
+            norm.train()
+        for _ in _outputs(model, pixels, preprocessing, settings):
+            pass
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        model.train(was_training)
+
+
+@torch.inference_mode()
+def _outputs(
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+) -> Iterator[Tensor]:
+    # Parts of almost equal size: a single image would leave batch norm without a variance.
+    for batch in pixels.tensor_split(max(1, -(-len(pixels) // _BATCH_SIZE))):
+        images = settings.place_images(preprocessing(batch.to(settings.device)))
+        with settings.autocast():
+            yield model(images).float()

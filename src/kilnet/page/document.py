@@ -1,0 +1,102 @@
+"""A page is a list of sections; here they become one HTML file that carries everything it needs."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kilnet.page.album import Album
+from kilnet.runs.wording import one_line
+
+_ASSETS = files("kilnet.page") / "assets"
+_SCRIPTS = ("tables.js", "pictures.js", "viewer.js", "confusion.js")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a page.
+
+    Attributes:
+        id: its anchor; letters and dashes.
+        title: its heading.
+        template: a file of `templates/`, without its ending.
+        content: what the template shows; text is escaped there.
+        data: JSON-able, what the scripts read of it: `<script type="application/json" id="data-ID">`.
+    """
+
+    id: str
+    title: str
+    template: str
+    content: Mapping[str, Any]
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render(title: str, subtitle: str, sections: Sequence[Section], album: Album | None = None) -> str:
+    """Return a page as HTML: style and scripts inside, and a policy that lets nothing else in.
+
+    Args:
+        title, subtitle: what the page is about; any text.
+        sections: in the order of the page.
+        album: the pictures that sections point at by their number.
+    """
+    style = _asset("page.css")
+    script = "\n".join(_asset(name) for name in _SCRIPTS)
+    parts = [(section, _section(section)) for section in sections]
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            subtitle=subtitle,
+            parts=parts,
+            album=album,
+            style=Markup(style),  # noqa: S704 own file
+            script=Markup(script),  # noqa: S704 own files
+            # Only the style and the script with these very bytes count; nothing can be fetched or sent.
+            policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+            f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
+            version=version("kilnet"),
+        )
+    )
+
+
+def _section(section: Section) -> Markup:
+    template = _environment().get_template(f"{section.template}.html.j2")
+    return Markup(template.render(section.content))  # noqa: S704 the template has escaped it
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("kilnet.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Compact; NaN would be no JSON. `tojson` itself escapes <, >, & and ', and everything beyond ASCII.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters["name"] = _name
+    environment.filters["one_line"] = one_line
+    environment.filters["percent"] = lambda ratio: "–" if ratio is None else f"{ratio:.1%}"
+    return environment
+
+
+def _name(text: str) -> Markup:
+    """Return user text as one line that cannot reorder what stands around it."""
+    return Markup("<bdi>{}</bdi>").format(one_line(text))
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,175 @@
+"""Sections on what a network gets right and wrong."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation, wilson_interval
+from kilnet.page.document import Section
+from kilnet.page.selection import Selection
+from kilnet.page.svg import Axis, histogram, reliability_chart
+from kilnet.runs.wording import one_line
+
+MAX_GRID_CLASSES = 100
+_PAIRS = 10
+
+Entry = Mapping[str, Any]
+
+
+def _percent(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.1%}"
+
+
+_RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
+    "images": lambda entry: f"{entry['num_images']:,}",
+    "accuracy": lambda entry: _percent(entry["accuracy"]),
+    "its 95% interval": lambda entry: " to ".join(map(_percent, entry["accuracy_interval"])),
+    "loss (nats an image)": lambda entry: f"{entry['loss']:.4f}",
+    "macro recall": lambda entry: _percent(entry["macro_recall"]),
+    "macro precision": lambda entry: _percent(entry["macro_precision"]),
+    "macro F1": lambda entry: _percent(entry["macro_f1"]),
+    "calibration error": lambda entry: _percent(entry["calibration_error"]),
+    "times evaluated": lambda entry: f"{entry.get('num_reads', 1):,}",
+}
+
+
+def result(evaluation: Evaluation, entries: Mapping[str, Entry], notes: Sequence[str]) -> Section:
+    """Return accuracy with its interval first, then every evaluation of the run.
+
+    Args:
+        evaluation: the one that the page shows.
+        entries: those of evaluation.json.
+        notes: sentences that the reader must not miss.
+    """
+    return headline(evaluation.split, evaluation.num_correct, evaluation.num_images, entries, notes)
+
+
+def headline(
+    split: str,
+    num_correct: int,
+    num_images: int,
+    entries: Mapping[str, Entry],
+    notes: Sequence[str],
+) -> Section:
+    """Return the result of counts alone; see `result`."""
+    content = {
+        "split": split,
+        "accuracy": num_correct / num_images if num_images else None,
+        "interval": wilson_interval(num_correct, num_images),
+        "num_correct": num_correct,
+        "num_images": num_images,
+        "entries": list(entries),
+        "rows": [
+            {"title": title, "cells": [write(entry) for entry in entries.values()]}
+            for title, write in _RESULT_ROWS.items()
+        ],
+        "notes": notes,
+    }
+    return Section("result", "Result", "result", content)
+
+
+def confusion(evaluation: Evaluation, selection: Selection) -> Section:
+    """Return the confusion matrix as one heat map that switches, each cell with its images."""
+    num_classes = len(evaluation.classes)
+    numbers = {name: number for number, name in enumerate(evaluation.classes)}
+    counts = evaluation.confusion.tolist()
+    pairs = [
+        {
+            "truth": truth,
+            "predicted": predicted,
+            "count": count,
+            "share": count / evaluation.support[numbers[truth]],
+            "cell": f"{numbers[truth]}-{numbers[predicted]}",
+        }
+        for truth, predicted, count in evaluation.most_confused(_PAIRS)
+    ]
+    content = {
+        "split": evaluation.split,
+        "classes": evaluation.classes,
+        "counts": counts,
+        "has_grid": num_classes <= MAX_GRID_CLASSES,
+        "size": "few" if num_classes <= 12 else "some" if num_classes <= 30 else "many",
+        "pairs": pairs,
+    }
+    data = {
+        "classes": [one_line(name) for name in evaluation.classes],
+        "counts": counts,
+        "cells": {f"{truth}-{predicted}": places for (truth, predicted), places in selection.cells.items()},
+    }
+    return Section("confusion", "Confusion matrix", "confusion", content, data)
+
+
+def per_class(evaluation: Evaluation) -> Section:
+    """Return the table of classes, which sorts."""
+    rows = [
+        {**row, "interval": wilson_interval(row["num_correct"], row["support"])}
+        for row in evaluation.per_class()
+    ]
+    content = {"split": evaluation.split, "rows": rows}
+    return Section("classes", "Classes", "per_class", content)
+
+
+def calibration(evaluation: Evaluation) -> Section:
+    """Return how confidence and accuracy go together."""
+    columns = zip(
+        evaluation.bin_num_images.tolist(),
+        evaluation.bin_num_correct.tolist(),
+        evaluation.bin_confidence_sum.tolist(),
+        strict=True,
+    )
+    bins = [
+        {
+            "low": number / NUM_CALIBRATION_BINS,
+            "high": (number + 1) / NUM_CALIBRATION_BINS,
+            "num_images": num_images,
+            "num_correct": num_correct,
+            "confidence": confidence_sum / num_images if num_images else None,
+            "accuracy": num_correct / num_images if num_images else None,
+            "interval": wilson_interval(num_correct, num_images),
+        }
+        for number, (num_images, num_correct, confidence_sum) in enumerate(columns)
+    ]
+    mean_confidence = math.fsum(evaluation.bin_confidence_sum) / evaluation.num_images
+    summary = (
+        f"Confidence is {mean_confidence:.1%} on average, accuracy {evaluation.accuracy:.1%}. The expected "
+        f"calibration error, the mean gap between the two over {NUM_CALIBRATION_BINS} steps of confidence, is "
+        f"{evaluation.calibration_error:.1%}."
+    )
+    bars = [
+        (entry["confidence"], entry["accuracy"], *entry["interval"]) if entry["num_images"] else None
+        for entry in bins
+    ]
+    content = {
+        "summary": summary,
+        "bins": bins,
+        "reliability": reliability_chart(
+            f"Accuracy by confidence. {summary} The table below has the numbers.", bars
+        ),
+        "histogram": histogram(
+            "Number of images by confidence; the table below has the numbers.",
+            Axis("confidence (%)", 0, 100),
+            "images",
+            evaluation.bin_num_images.tolist(),
+        ),
+    }
+    return Section("calibration", "Calibration", "calibration", content)
+
+
+def samples(evaluation: Evaluation, selection: Selection) -> Section:
+    """Return images drawn at random, with what the network said."""
+    hint = (
+        f"{len(selection.samples)} of {evaluation.num_images:,} {one_line(evaluation.split)} images, drawn at random. "
+        "The first line is the prediction, the second its confidence; choose an image to see it large."
+    )
+    return Section("samples", "Sample predictions", "images", {"hint": hint, "images": selection.samples})
+
+
+def mistakes(evaluation: Evaluation, selection: Selection) -> Section:
+    """Return the mistakes that the network was surest of."""
+    num_wrong = evaluation.num_images - evaluation.num_correct
+    hint = (
+        f"{len(selection.mistakes)} of {num_wrong:,} mistakes, the most confident first. "
+        "Where the picture sides with the network, the label may be wrong."
+    )
+    content = {"hint": hint if num_wrong else "There is none.", "images": selection.mistakes}
+    return Section("mistakes", "Most confident mistakes", "images", content)

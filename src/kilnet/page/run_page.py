@@ -1,0 +1,183 @@
+"""What a run folder holds, as the sections of a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.progress import Progress
+from kilnet.errors import InputError, ModelError
+from kilnet.inference.classifier import Classifier
+from kilnet.inspection.attribution import grad_cams
+from kilnet.metrics import Evaluation
+from kilnet.page import evaluation_sections, run_sections
+from kilnet.page.album import Album, make_album, num_images_that_fit
+from kilnet.page.document import Section, render
+from kilnet.page.network_sections import network
+from kilnet.page.selection import Predictions, Selection, select
+from kilnet.runs.evaluation_files import read_evaluations, read_predictions
+from kilnet.training.loop import EpochRecord
+from kilnet.training.run_folder import RunFolder
+
+Entries = Mapping[str, Mapping[str, Any]]
+
+_CHUNK = 128  # heat maps between two signs of progress
+_TEST_IS_FOR = "The test split is for kilnet evaluate."
+_CHOSEN_ON_IT = (
+    "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower. "
+    f"{_TEST_IS_FOR}"
+)
+
+
+def run_page(
+    folder: RunFolder, classifier: Classifier, dataset: ImageDataset | None, reason: str, progress: Progress
+) -> str:
+    """Return a run's page as HTML.
+
+    Args:
+        folder: the run.
+        classifier: its best weights.
+        dataset: its data; None leaves the pictures out.
+        reason: why there is no data.
+        progress: told how many heat maps are done.
+
+    Raises:
+        RunFolderError: a file of the run is missing or damaged.
+    """
+    config, environment, history = folder.config(), folder.environment(), folder.history()
+    entries = read_evaluations(folder.path)
+    notes = [f"No pictures of the data: {reason}"] if dataset is None else []
+    split = "test" if "test" in entries else "validation"
+    album, parts = None, []
+    if split in entries:
+        evaluation = Evaluation.from_dict(entries[split])
+        predictions = _predictions(folder, evaluation)
+        images = None if dataset is None else _images(dataset, evaluation, predictions, notes)
+        selection, album = _album(classifier, evaluation, predictions, images, notes, progress)
+        parts = _evaluation_parts(evaluation, selection)
+        result = evaluation_sections.result(evaluation, entries, [*_notes(config, entries, split), *notes])
+    else:
+        best = [record for record in history if record.is_best][-1]
+        num_images = int(environment.get("data", {}).get("num_validation", 0))
+        notes = [_validated(config), *notes]
+        result = evaluation_sections.headline(
+            "validation", best.num_validation_correct, num_images, entries, notes
+        )
+    sections = [
+        result,
+        run_sections.curves(history),
+        *parts,
+        *network(classifier),
+        run_sections.repeat(config, environment),
+    ]
+    name = folder.path.resolve().name
+    return render(name, _subtitle(config.model.name, environment, history), sections, album)
+
+
+def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRecord]) -> str:
+    data = environment.get("data", {})
+    num_parameters, num_train = environment.get("num_parameters", 0), data.get("num_train", 0)
+    num_epochs = history[-1].epoch if history else 0
+    return (
+        f"{model}, {num_parameters:,} parameters, trained for {num_epochs} epochs on {num_train:,} images of "
+        f"{data.get('name', 'unknown data')} in {len(data.get('classes', []))} classes"
+    )
+
+
+def _validated(config: RunConfig) -> str:
+    return _TEST_IS_FOR if config.training.keep == "last" else _CHOSEN_ON_IT
+
+
+def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
+    if split == "validation":
+        return [_validated(config)]
+    num_reads = entries[split].get("num_reads", 1)
+    if num_reads > 1:
+        return [
+            f"The test split has been evaluated {num_reads} times; a choice made between two readings would make "
+            "its accuracy too high."
+        ]
+    return []
+
+
+def _predictions(folder: RunFolder, evaluation: Evaluation) -> Predictions:
+    rows = read_predictions(folder.path, evaluation.split)
+    numbers = {name: number for number, name in enumerate(evaluation.classes)}
+    return Predictions(
+        tuple(row.name for row in rows),
+        np.array([numbers[row.truth] for row in rows], np.int64),
+        np.array([numbers[row.predicted] for row in rows], np.int64),
+        np.array([row.confidence for row in rows]),
+    )
+
+
+def _images(
+    dataset: ImageDataset, evaluation: Evaluation, predictions: Predictions, notes: list[str]
+) -> Split | None:
+    """Return the evaluated images; the test split only comes here once `kilnet evaluate` has read it."""
+    images = dataset.split(evaluation.split)
+    names = tuple(name.encode(errors="backslashreplace").decode() for name in images.names)  # as in the file
+    if names == predictions.names:
+        return images
+    notes.append(
+        f"No pictures: the {evaluation.split} images are not those that were evaluated; evaluate again."
+    )
+    return None
+
+
+def _album(
+    classifier: Classifier,
+    evaluation: Evaluation,
+    predictions: Predictions,
+    images: Split | None,
+    notes: list[str],
+    progress: Progress,
+) -> tuple[Selection, Album]:
+    side = classifier.preprocessing.image_size[0]
+    selection = select(predictions, num_images_that_fit(side))
+    if images is None:
+        return selection, make_album(evaluation.classes, predictions, selection)
+    chosen = images.images[selection.indices]
+    predicted = classifier.logits(chosen).argmax(1)
+    # A few near ties may fall otherwise in another batch; more are other weights.
+    if np.mean(predicted != predictions.predicted[selection.indices]) > 0.02:
+        notes.append("The weights have changed since this evaluation: evaluate again.")
+    heat = _heat(classifier, chosen, predictions, selection.indices, notes, progress)
+    return selection, make_album(evaluation.classes, predictions, selection, chosen, heat)
+
+
+def _heat(
+    classifier: Classifier,
+    images: npt.NDArray[np.uint8],
+    predictions: Predictions,
+    indices: npt.NDArray[np.int64],
+    notes: list[str],
+    progress: Progress,
+) -> dict[str, npt.NDArray[np.float32]] | None:
+    """Return what speaks for each prediction, and for the truth where that is another class."""
+    predicted, truth = predictions.predicted[indices], predictions.truth[indices]
+    maps = {kind: np.zeros((len(images), *images.shape[2:]), np.float32) for kind in ("predicted", "truth")}
+    try:
+        for start in range(0, len(images), _CHUNK):
+            part = np.arange(start, min(start + _CHUNK, len(images)))
+            wrong = part[predicted[part] != truth[part]]
+            maps["predicted"][part] = grad_cams(classifier, images[part], predicted[part])
+            maps["truth"][wrong] = grad_cams(classifier, images[wrong], truth[wrong])
+            progress("heat maps", int(part[-1]) + 1, len(images))
+    except (ModelError, InputError) as error:
+        notes.append(f"No heat maps: {error}.")
+        return None
+    return maps
+
+
+def _evaluation_parts(evaluation: Evaluation, selection: Selection) -> list[Section]:
+    return [
+        evaluation_sections.confusion(evaluation, selection),
+        evaluation_sections.per_class(evaluation),
+        evaluation_sections.calibration(evaluation),
+        evaluation_sections.samples(evaluation, selection),
+        evaluation_sections.mistakes(evaluation, selection),
+    ]

@@ -1,1 +1,0 @@
-"""What a run shows: files, tables on a terminal, and figures."""

@@ -1,0 +1,1 @@
+"""One run as it is used after training: opened once, evaluated once, calibrated, asked."""

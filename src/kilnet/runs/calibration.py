@@ -1,0 +1,211 @@
+"""How sure a network may say it is: its temperature, and the confidence below which a person should look."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.data.dataset import ImageDataset
+from kilnet.errors import RunFolderError
+from kilnet.inference.classifier import Classifier
+from kilnet.metrics import Evaluation, softmax, wilson_interval
+from kilnet.runs.evaluation import load_run
+from kilnet.storage import write_json
+from kilnet.training.run_folder import RunFolder
+
+TARGET_ACCURACY = 0.95
+"""Of the predictions that nobody looks at, so many are right on the validation images."""
+IN_USE = "fp32"
+"""The precision of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
+_COLDEST, _HOTTEST = 0.1, 10.0  # beyond these the validation images are too few or too easy to say
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the validation images say of a network's confidence.
+
+    Attributes:
+        temperature: logits are divided by it before the softmax; it changes no prediction.
+        threshold: predictions with a lower confidence are unsure; None, all are.
+        num_images, num_correct: validation images, and how many of them are right.
+        num_sure, num_sure_correct: those of them that are not unsure.
+        loss_before, loss_after: mean cross-entropy in nats at temperature 1 and at `temperature`.
+        calibration_error_before, calibration_error_after: see `Evaluation.calibration_error`.
+        weights: SHA-256 of the file of weights.
+        data: the data set's fingerprint.
+    """
+
+    temperature: float
+    threshold: float | None
+    num_images: int
+    num_correct: int
+    num_sure: int
+    num_sure_correct: int
+    loss_before: float
+    loss_after: float
+    calibration_error_before: float
+    calibration_error_after: float
+    weights: str
+    data: str
+
+    def unsure(self, confidence: float) -> bool:
+        """Whether a person should look at a prediction of this confidence."""
+        return self.threshold is None or confidence < self.threshold
+
+    def summary(self) -> str:
+        """Return one line for the user: what the temperature mends, and what "unsure" promises."""
+        mended = (
+            f"temperature {self.temperature:.3f}: calibration error on validation "
+            f"{self.calibration_error_before:.1%} -> {self.calibration_error_after:.1%}"
+        )
+        if self.threshold is None:
+            return f"{mended}; no confidence is enough for {TARGET_ACCURACY:.0%} right: all are unsure"
+        low, high = wilson_interval(self.num_sure_correct, self.num_sure)
+        return (
+            f"{mended}; unsure below {self.threshold:.1%}: of the {self.num_sure:,} of {self.num_images:,} "
+            f"images above it {self.num_sure_correct / self.num_sure:.1%} ({low:.1%}–{high:.1%}) are right"
+        )
+
+
+def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = None) -> Calibration:
+    """Return the calibration of a run's present weights; fit it now and keep it in the run if there is none.
+
+    Args:
+        dataset: the run's own; its validation images are read, and no others.
+        own_model: see `load_classifier`.
+
+    Raises:
+        RunFolderError, BusyError, StorageError: it cannot be made or kept.
+    """
+    kept = read_calibration(run)
+    if kept is not None and kept.data == dataset.fingerprint:
+        return kept
+    classifier = load_run(run.path, own_model, IN_USE)
+    fitted = calibrate(classifier, dataset, _digest(run.weights_path))
+    with run.locked():
+        write_json(run.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
+    return fitted
+
+
+def read_calibration(run: RunFolder) -> Calibration | None:
+    """Return what the run keeps, or None where it keeps nothing, or something of other weights.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = run.calibration_path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        calibration = Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
+        _check(calibration)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunFolderError(
+            f"{path}: damaged ({error}); delete it, `kilnet evaluate` makes it anew"
+        ) from None
+    return calibration if calibration.weights == _digest(run.weights_path) else None
+
+
+def calibrate(classifier: Classifier, dataset: ImageDataset, weights: str) -> Calibration:
+    """Fit temperature and threshold on the validation images; `weights` names what was calibrated."""
+    labels = dataset.validation.labels
+    logits = classifier.logits(dataset.validation.images)
+    temperature = fit_temperature(logits, labels)
+    before, after = (
+        Evaluation.from_logits("validation", classifier.classes, scaled, labels)
+        for scaled in (logits, logits.astype(np.float64) / temperature)
+    )
+    confidence = softmax(logits, temperature).max(1)
+    correct = logits.argmax(1) == labels
+    threshold = sure_threshold(confidence, correct, TARGET_ACCURACY)
+    sure = np.zeros_like(correct) if threshold is None else confidence >= threshold
+    return Calibration(
+        temperature,
+        threshold,
+        before.num_images,
+        before.num_correct,
+        int(sure.sum()),
+        int((correct & sure).sum()),
+        before.loss,
+        after.loss,
+        before.calibration_error,
+        after.calibration_error,
+        weights,
+        dataset.fingerprint,
+    )
+
+
+def fit_temperature(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float:
+    """Return the temperature from 0.1 to 10 with the least cross-entropy; 1 where every image is right.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. In the inverse temperature the
+    cross-entropy is convex, so its one minimum is where the derivative changes its sign; that is found by bisection
+    in double precision. Where all images are right there is none: the colder the better, without end.
+
+    Args:
+        logits: finite, (num_images, num_classes), at least one image.
+        labels: int64 (num_images,).
+    """
+    exact = logits.astype(np.float64)
+    true = exact[np.arange(len(labels)), labels]
+    if np.all(true >= exact.max(1)):
+        return 1.0
+
+    def slope(inverse: float) -> float:
+        """The derivative by the inverse temperature: expected minus true logit."""
+        expected = (softmax(exact, 1 / inverse) * exact).sum(1)
+        return float((expected - true).mean())
+
+    low, high = 1 / _HOTTEST, 1 / _COLDEST
+    if slope(low) >= 0:
+        return _HOTTEST
+    if slope(high) <= 0:
+        return _COLDEST
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        if slope(middle) < 0:
+            low = middle
+        else:
+            high = middle
+    return 2 / (low + high)
+
+
+def sure_threshold(
+    confidence: npt.NDArray[np.floating[Any]], correct: npt.NDArray[np.bool_], target: float
+) -> float | None:
+    """Return the lowest confidence at or above which at least `target` of the images are right.
+
+    Lowest, so that as few as possible need a person. It is a confidence that was met: what is below all of them is
+    unsure even where the network is always right.
+
+    Args:
+        confidence: floating point (num_images,).
+        correct: bool (num_images,).
+
+    Returns:
+        The threshold, or None where no confidence is enough.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    confidence, correct = confidence[order], correct[order]
+    accuracy = np.cumsum(correct) / np.arange(1, len(correct) + 1)
+    last_of_its_value = np.append(confidence[1:] < confidence[:-1], True)  # equal ones stand or fall together
+    enough = np.flatnonzero(last_of_its_value & (accuracy >= target))
+    return float(confidence[enough[-1]]) if len(enough) else None
+
+
+def _check(calibration: Calibration) -> None:
+    temperature, threshold = calibration.temperature, calibration.threshold
+    if not (isinstance(temperature, float) and math.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"temperature {temperature!r}")
+    if not (threshold is None or (isinstance(threshold, float) and 0 <= threshold <= 1)):
+        raise ValueError(f"threshold {threshold!r}")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

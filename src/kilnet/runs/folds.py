@@ -1,0 +1,78 @@
+"""Predictions of training images by networks that have not seen them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.splits import folds
+from kilnet.inference.classifier import load_classifier
+from kilnet.training.session import TrainingSession
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One part of the training images, and the training of a network on the others.
+
+    Attributes:
+        number: from 1, of `num_folds`.
+        indices: int64, places of the part in the training split.
+        session: iterate to train, or to go on with a training that was interrupted.
+    """
+
+    number: int
+    num_folds: int
+    indices: npt.NDArray[np.int64]
+    session: TrainingSession
+
+
+class CrossValidation:
+    """K trainings of one configuration, each without one K-th of the training images, which it then predicts.
+
+    Iterate for the folds and run each fold's session to its end; then `logits` has a prediction for every training
+    image. The epoch whose weights are kept is chosen on the data set's own validation split, so that the images that
+    are predicted have no part in it. Killed at any moment, the same call goes on.
+
+    Args:
+        dataset: its train and validation splits are used.
+        config: how to train.
+        folder: a run folder a fold is written below it: `1-of-3`, ...
+        num_folds: K.
+
+    Raises:
+        DataError: fewer than two folds, or more than images.
+    """
+
+    def __init__(self, dataset: ImageDataset, config: RunConfig, folder: Path, num_folds: int) -> None:
+        self._dataset = dataset.sealed()
+        self._config = config
+        self._folder = folder
+        self._num_folds = num_folds
+        self._fold_of = folds(dataset.train, num_folds, config.data.split_seed)
+
+    def __iter__(self) -> Iterator[Fold]:
+        for fold in range(self._num_folds):
+            rest = self._dataset.train.take(np.flatnonzero(self._fold_of != fold))
+            session = TrainingSession(replace(self._dataset, train=rest), self._config, self._path(fold))
+            yield Fold(fold + 1, self._num_folds, np.flatnonzero(self._fold_of == fold), session)
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Return float32 (num_images, num_classes), each training image predicted by the network that has not seen it.
+
+        Raises:
+            RunFolderError: a fold has not been trained.
+        """
+        images = self._dataset.train.images
+        found = np.empty((len(images), len(self._dataset.classes)), np.float32)
+        for fold in range(self._num_folds):
+            held_out = np.flatnonzero(self._fold_of == fold)
+            classifier = load_classifier(self._path(fold) / "weights.safetensors")
+            found[held_out] = classifier.logits(images[held_out])
+        return found
+
+    def _path(self, fold: int) -> Path:
+        return self._folder / f"{fold + 1}-of-{self._num_folds}"

@@ -1,0 +1,62 @@
+"""Pictures -> classes with calibrated probabilities, and where the network looked."""
+
+import base64
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kilnet.errors import ModelError
+from kilnet.inspection.attribution import grad_cams
+from kilnet.runs.prediction import Prediction, Predictor
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One picture as the network takes it, uint8 (channels, height, width); `explain` asks for the heat map."""
+
+    image: npt.NDArray[np.uint8]
+    explain: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A prediction; `heat` is float32 (height, width), 0 to 1, or None: not asked for, or no convolution."""
+
+    prediction: Prediction
+    heat: npt.NDArray[np.float32] | None
+
+
+def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Answer]:
+    """Answer several at once: one forward pass, and one backward pass for those to be explained."""
+    images = np.stack([question.image for question in questions])
+    predictions = predictor.predictions([""] * len(images), images)
+    explained = [index for index, question in enumerate(questions) if question.explain]
+    heats: dict[int, npt.NDArray[np.float32]] = {}
+    if explained:
+        labels = np.array([predictor.classes.index(predictions[index].label) for index in explained])
+        with suppress(ModelError):  # it has no convolution
+            heats = dict(zip(explained, grad_cams(predictor, images[explained], labels), strict=True))
+    return [Answer(prediction, heats.get(index)) for index, prediction in enumerate(predictions)]
+
+
+def png(image: npt.NDArray[np.uint8]) -> bytes:
+    """Return uint8 (channels, height, width), channels 1 or 3, or (height, width), as a PNG file."""
+    pixels = image if image.ndim == 2 else image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    return file.getvalue()
+
+
+def base64_png(image: npt.NDArray[np.uint8]) -> str:
+    """Return `png` as text for JSON."""
+    return base64.b64encode(png(image)).decode()
+
+
+def heat_png(heat: npt.NDArray[np.float32]) -> str:
+    """Return a heat map, 0 to 1, as a grey PNG of 0 to 255, as text for JSON."""
+    return base64_png((heat * 255).round().astype(np.uint8))

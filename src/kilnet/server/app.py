@@ -1,0 +1,194 @@
+"""The pages and end points of one run."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query, Request, Response
+from starlette.types import ASGIApp
+
+from kilnet.runs.prediction import Predictor
+from kilnet.server.answers import Answer, Question, answer, base64_png, heat_png
+from kilnet.server.batching import Batcher, QueueFullError
+from kilnet.server.counters import MEDIA_TYPE, RequestCounters
+from kilnet.server.examples import Example
+from kilnet.server.guard import Guard
+from kilnet.server.refusal import Refusal, RefusedError
+from kilnet.server.schemas import (
+    ClassProbability,
+    ExampleAnswer,
+    Explanation,
+    HealthAnswer,
+    PredictionAnswer,
+    Problem,
+    RunAnswer,
+)
+from kilnet.server.upload import MAX_BYTES, MAX_PIXELS, Uploads
+
+_ASSETS = files("kilnet.server") / "assets"
+# All there is to fetch: no path of a request ever becomes a path of a file.
+_PAGE_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    reasons = {
+        400: "The connection ended within the picture.",
+        403: "The request comes from another site's page.",
+        404: "There is no such example.",
+        408: "The picture came too slowly.",
+        413: "The picture is too large, in bytes or in pixels.",
+        415: "The body is no picture, or a damaged one.",
+        421: "`Host` is not a name of this server.",
+        503: "Too much is asked at once; try again.",
+    }
+    return {status: {"model": Problem, "description": reasons[status]} for status in (403, 421, *statuses)}
+
+
+def make_app(
+    predictor: Predictor, name: str, examples: tuple[Example, ...], names: frozenset[str] = frozenset()
+) -> ASGIApp:
+    """Return a run as an ASGI application.
+
+    Args:
+        predictor: the run's network.
+        name: what the run is called.
+        examples: images to click.
+        names: see `Guard`.
+    """
+    uploads, counters = Uploads(), RequestCounters()
+    decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decode")
+    batcher: Batcher[Question, Answer]
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        nonlocal batcher
+        batcher = Batcher(partial(answer, predictor), predictor.settings.apply)
+        running = asyncio.create_task(batcher.run())
+        yield
+        running.cancel()
+        decoders.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title=f"Kilnet: {name}",
+        description="Classes of pictures with calibrated probabilities. One picture a request; requests that come "
+        "together share a forward pass.",
+        version=version("kilnet"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # their scripts come from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+
+    @app.exception_handler(RefusedError)
+    async def refuse(_: Request, error: RefusedError) -> Response:
+        return Refusal(error.status, error.reason)
+
+    @app.get("/api/run", responses=_refusals())
+    async def run() -> RunAnswer:
+        """Return what is served, and its limits."""
+        channels, height, width = predictor.image_shape
+        calibration = predictor.calibration
+        return RunAnswer(
+            name=name,
+            classes=list(predictor.classes),
+            channels=channels,
+            height=height,
+            width=width,
+            calibrated=calibration is not None,
+            sure_from=None if calibration is None else calibration.threshold,
+            max_bytes=MAX_BYTES,
+            max_pixels=MAX_PIXELS,
+            num_examples=len(examples),
+        )
+
+    @app.get("/api/examples", responses=_refusals())
+    async def list_examples() -> list[ExampleAnswer]:
+        """Return validation images to try the network with."""
+        return [
+            ExampleAnswer(number=number, name=example.name, truth=example.truth)
+            for number, example in enumerate(examples)
+        ]
+
+    @app.get(
+        "/api/examples/{number}",
+        response_class=Response,
+        responses={200: {"content": {"image/png": _BINARY}}, **_refusals(404)},
+    )
+    async def example(number: Annotated[int, Path(ge=0)]) -> Response:
+        """Return one of them as a PNG file."""
+        if number >= len(examples):
+            raise RefusedError(404, f"there are {len(examples)} examples, numbered from 0")
+        return Response(examples[number].png, media_type="image/png")
+
+    @app.post(
+        "/api/predict",
+        responses=_refusals(400, 408, 413, 415, 503),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "The file of one picture: JPEG, PNG, GIF, BMP, WebP, TIFF or PPM.",
+                "content": {"application/octet-stream": _BINARY, "image/*": _BINARY},
+            }
+        },
+    )
+    async def predict(
+        request: Request,
+        top: Annotated[int, Query(ge=1, le=1000, description="How many classes to name.")] = 5,
+        explain: Annotated[bool, Query(description="Whether to say where the network looked.")] = False,
+    ) -> PredictionAnswer:
+        """Classify the picture in the body."""
+        content = await uploads.read(request)
+        loop = asyncio.get_running_loop()
+        image = await loop.run_in_executor(decoders, uploads.decode, content, predictor.image_shape)
+        try:
+            found = await batcher.ask(Question(image, explain))
+        except QueueFullError:
+            raise RefusedError(503, "too many requests are waiting; try again") from None
+        prediction = found.prediction
+        ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
+        heat = None if found.heat is None else heat_png(found.heat)
+        return PredictionAnswer(
+            classes=[ClassProbability(name=label, probability=value) for label, value in ranked],
+            unsure=prediction.unsure,
+            explanation=Explanation(seen=base64_png(image), heat=heat) if explain else None,
+        )
+
+    @app.get("/healthz", responses=_refusals())
+    async def health() -> HealthAnswer:
+        """Return that the server answers."""
+        return HealthAnswer(status="ok")
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **_refusals()},
+    )
+    async def metrics() -> Response:
+        """Return counters for Prometheus."""
+        totals = {
+            "kilnet_pictures_total": ("Pictures classified.", batcher.num_answered),
+            "kilnet_batches_total": ("Forward passes they took.", batcher.num_batches),
+        }
+        gauges = {"kilnet_waiting_pictures": ("Pictures that wait for a pass.", batcher.num_waiting)}
+        return Response(counters.text(totals, gauges), media_type=MEDIA_TYPE)
+
+    for path, (file, media_type) in _PAGE_FILES.items():
+        content = (_ASSETS / file).read_bytes()
+        page_file = partial(_page_file, content, media_type)
+        app.add_api_route(path, page_file, include_in_schema=False, response_class=Response)
+    return Guard(app, names, counters)
+
+
+async def _page_file(content: bytes, media_type: str) -> Response:
+    return Response(content, media_type=media_type)

@@ -1,0 +1,98 @@
+"""One picture from a request's body: bounded in bytes, in time, and in pixels."""
+
+import asyncio
+import io
+import threading
+from contextlib import nullcontext
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from starlette.requests import ClientDisconnect, Request
+
+from kilnet.data.decode import FORMATS, webp_pixels
+from kilnet.data.fit import to_input
+from kilnet.errors import DataError
+from kilnet.server.refusal import RefusedError
+
+MAX_BYTES = 20 * 2**20
+"""Of one picture; a telephone's photographs have 3 to 12 MB."""
+MAX_PIXELS = 50_000_000
+"""Of one picture; decoding takes 17 bytes a pixel at worst (transparency laid on white)."""
+_MAX_BYTES_HELD = 2**28  # of all pictures that are being sent, together
+_BODY_SECONDS = 30.0  # for a whole picture: 20 MB at 5.6 Mbit/s
+_LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time, for the memory they take
+_MEDIA_TYPES = ("image/", "application/octet-stream")
+
+
+class Uploads:
+    """Reads pictures, and keeps account of the memory that those being sent take together."""
+
+    def __init__(self) -> None:
+        self._num_bytes_held = 0
+        self._one_large = threading.Lock()
+
+    async def read(self, request: Request) -> bytes:
+        """Return a request's body.
+
+        Raises:
+            RefusedError: 413, it is too large, and its rest is not read; 415, it is not declared a picture; 408, it
+                comes too slowly; 503, too much is being sent at once.
+        """
+        media_type = request.headers.get("content-type", "").lower()
+        if not media_type.startswith(_MEDIA_TYPES):
+            raise RefusedError(
+                415, "send the picture's file alone as the body, as image/* or application/octet-stream"
+            )
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > MAX_BYTES:
+            raise _too_large()
+        content = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                async for chunk in request.stream():
+                    if len(content) + len(chunk) > MAX_BYTES:
+                        raise _too_large()
+                    if self._num_bytes_held + len(chunk) > _MAX_BYTES_HELD:
+                        raise RefusedError(503, "too many pictures are being sent at once; try again")
+                    content += chunk
+                    self._num_bytes_held += len(chunk)
+        except TimeoutError:
+            raise RefusedError(408, f"the picture was not here after {_BODY_SECONDS:.0f} s") from None
+        except ClientDisconnect:
+            raise RefusedError(400, "the connection ended within the picture") from None
+        finally:
+            self._num_bytes_held -= len(content)
+        return bytes(content)
+
+    def decode(self, content: bytes, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+        """Return the picture as the network takes it; runs in a thread.
+
+        Raises:
+            RefusedError: 415, it is no picture or damaged; 413, it has too many pixels, and none is decoded.
+        """
+        num_pixels = _num_pixels(content)
+        if num_pixels > MAX_PIXELS:
+            raise RefusedError(413, f"more than {MAX_PIXELS / 1e6:.0f} million pixels")
+        try:
+            with self._one_large if num_pixels > _LARGE_PIXELS else nullcontext():
+                return to_input(content, image_shape)
+        except DataError as error:
+            raise RefusedError(415, str(error)) from None
+
+
+def _num_pixels(content: bytes) -> int:
+    """Pixels as the file's head says; 0 where it is no picture, which the decoder says better."""
+    if num_pixels := webp_pixels(content):
+        return num_pixels
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return image.width * image.height
+    except Image.DecompressionBombError:
+        return MAX_PIXELS + 1
+    except Exception:  # Pillow's readers raise whatever broken bytes lead them to
+        return 0
+
+
+def _too_large() -> RefusedError:
+    return RefusedError(413, f"more than {MAX_BYTES // 2**20} MB")

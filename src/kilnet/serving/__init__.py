@@ -1,1 +1,0 @@
-"""A trained run put to use: calibrated, asked about pictures, exported."""

@@ -1,0 +1,107 @@
+"""What is inside a network, in the terminal; 80 columns are enough."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kilnet.inspection.label_errors import SuspectedLabel
+from kilnet.inspection.layers import LayerRow
+from kilnet.runs.wording import one_line, percent, shorten
+from kilnet.terminal.tables import empty_table
+
+MAX_LINES = 15
+"""So many suspected labels are listed; the CSV file and `--json` have all."""
+
+
+def inspection_report(
+    layers: Sequence[LayerRow],
+    suspects: Sequence[SuspectedLabel],
+    num_checked: int,
+    duplicates: Mapping[str, Sequence[Sequence[str]]],
+) -> Group:
+    """Return the layers, the suspected labels and the duplicates."""
+    parts: list[RenderableType] = [
+        layers_table(layers),
+        suspects_report(suspects, num_checked),
+        duplicates_report(duplicates),
+    ]
+    return Group(*(line for part in parts for line in (part, Text())))
+
+
+def layers_table(rows: Sequence[LayerRow]) -> Table:
+    """Return shapes, parameters, multiply-adds and time of each layer, and their sums."""
+    numbers = ["input", "output", "parameters", "multiply-adds", "ms"]
+    table = empty_table("Layers", ["layer", "kind"], numbers, name_width=20)
+    for row in rows:
+        name = shorten(row.name, 20) if row.name else "between them"
+        table.add_row(
+            Text(name),
+            Text(shorten(row.kind, 14)),
+            _shape(row.input_shape),
+            _shape(row.output_shape),
+            f"{row.num_parameters:,}" if row.num_parameters else "",
+            _short(row.num_multiply_adds),
+            f"{row.milliseconds:.2f}",
+        )
+    table.add_section()
+    table.add_row(
+        "total",
+        "",
+        "",
+        "",
+        f"{sum(row.num_parameters for row in rows):,}",
+        _short(sum(row.num_multiply_adds for row in rows)),
+        f"{sum(row.milliseconds for row in rows):.2f}",
+    )
+    table.caption = "multiply-adds for one image; milliseconds for 64 images"
+    table.caption_justify = "left"
+    return table
+
+
+def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
+    """Return the suspected labels, the worst first, and what to do about them."""
+    heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
+    if not suspects:
+        return Group(heading)
+    table = empty_table(
+        "", ["image", "split", "label", "network says"], ["confidence", "suspicion"], name_width=22
+    )
+    table.title = None
+    for found in suspects[:MAX_LINES]:
+        table.add_row(
+            Text(shorten(found.name, 22)),
+            found.split,
+            Text(shorten(found.label, 14)),
+            Text(shorten(found.suggested, 14)),
+            percent(found.confidence),
+            percent(found.suspicion),
+        )
+    parts: list[RenderableType] = [heading, table]
+    if len(suspects) > MAX_LINES:
+        parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
+    parts.append(Text("Look before you change a label: of a weak network most are its own mistakes."))
+    return Group(*parts)
+
+
+def duplicates_report(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
+    """Return how many pictures stand more than once, and the first of them."""
+    lines = []
+    for kind, groups in kinds.items():
+        if groups:
+            example = " = ".join(one_line(name) for name in groups[0][:3])
+            lines.append(Text(f"{len(groups):,} pictures {kind}, such as {example}", overflow="fold"))
+    return Group(*(lines or [Text("no duplicates")]))
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _short(number: int) -> str:
+    """Return 12,345,678 as 12.3M: multiply-adds are compared, not added up by the reader."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.1f}{unit}"
+    return str(number) if number else ""

@@ -1,0 +1,106 @@
+"""What `kilnet data` shows: counts, sizes, and every file that needs a look; 80 columns are enough."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from kilnet.data.inventory import Inventory, Sizes
+from kilnet.runs.wording import one_line, shorten
+from kilnet.terminal.tables import empty_table
+
+MAX_LINES = 10
+"""So many of one kind are listed; `--json` lists all."""
+_MAX_NAMES = 3  # of equal pictures, in one line
+_NAME_WIDTH = 30
+
+# For the three kinds of duplicates: how to call them, and what to do about them.
+_WITHIN_CLASS = (
+    "more than once in one class",
+    "They count more than once and are never parted between splits; one copy is enough.",
+)
+_ACROSS_CLASSES = (
+    "in more than one class",
+    "At most one of the labels is right: delete the others.",
+)
+_ACROSS_SPLITS = (
+    "in more than one split",
+    "Accuracy on a picture that was trained on means nothing: delete it from all splits but one.",
+)
+
+
+def inventory_report(inventory: Inventory) -> Group:
+    """Return summary, images of each class and split, then what is wrong and what to do about it."""
+    parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
+    parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])
+    parts += _list("stray file", inventory.stray, "In no class folder; training ignores them.")
+    parts += _duplicates(inventory.duplicates_within_class, *_WITHIN_CLASS)
+    parts += _duplicates(inventory.duplicates_across_classes, *_ACROSS_CLASSES)
+    parts += _duplicates(inventory.duplicates_across_splits, *_ACROSS_SPLITS)
+    if len(parts) == 2:
+        parts.append(Text("no unusable files, no stray files, no duplicates"))
+    parts += _list("warning", inventory.warnings)
+    parts += _list("note", inventory.notes)
+    return Group(*(line for part in parts for line in (part, Text())))
+
+
+def _summary(inventory: Inventory) -> Table:
+    channels, height, width = inventory.image_shape
+    rows = {
+        "data": one_line(inventory.name),
+        "for training": f"{width}x{height} pixels, {'grey' if channels == 1 else 'colour'}",
+    }
+    if inventory.original_sizes is not None:
+        rows["files"] = _sizes(inventory.original_sizes)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _sizes(sizes: Sizes) -> str:
+    def spread(pixels: tuple[int, float, int]) -> str:
+        low, median, high = pixels
+        return f"{low:,}" if low == high else f"{low:,} to {high:,} (median {median:,.0f})"
+
+    if sizes.width[2] == 0:
+        return "no usable image"
+    return f"width {spread(sizes.width)}, height {spread(sizes.height)} pixels"
+
+
+def _counts(inventory: Inventory) -> Table:
+    heads = [*inventory.num_images, "total"]
+    table = empty_table("Images", ["class"], heads, name_width=_NAME_WIDTH)
+    splits = inventory.num_images.values()
+    for name in inventory.classes:
+        counts = [split[name] for split in splits]
+        table.add_row(Text(shorten(name, _NAME_WIDTH)), *(f"{count:,}" for count in (*counts, sum(counts))))
+    totals = [sum(split.values()) for split in splits]
+    table.add_section()
+    table.add_row("total", *(f"{count:,}" for count in (*totals, sum(totals))))
+    return table
+
+
+def _duplicates(groups: Sequence[Sequence[str]], where: str, advice: str) -> list[RenderableType]:
+    return _list("picture", [_equal(group) for group in groups], advice, where)
+
+
+def _equal(names: Sequence[str]) -> str:
+    num_more = len(names) - _MAX_NAMES
+    return " = ".join(names[:_MAX_NAMES]) + (f" and {num_more:,} more" if num_more > 0 else "")
+
+
+def _list(what: str, lines: Sequence[str], advice: str = "", where: str = "") -> list[RenderableType]:
+    """Return a heading with the count, the first lines and the advice; nothing where there are no lines."""
+    if not lines:
+        return []
+    heading = Text(f"{len(lines):,} {what if len(lines) == 1 else what + 's'} {where}".rstrip(), "bold")
+    shown = [Text(one_line(line), overflow="fold") for line in lines[:MAX_LINES]]
+    if len(lines) > MAX_LINES:
+        shown.append(Text(f"and {len(lines) - MAX_LINES:,} more: --json lists all", "dim"))
+    below = [Text(advice)] if advice else []
+    return [Group(heading, *(Padding(line, (0, 0, 0, 2)) for line in shown), *below)]

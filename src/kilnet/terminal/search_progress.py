@@ -1,0 +1,115 @@
+"""A search while it runs: a table that grows on a terminal, plain lines elsewhere."""
+
+from time import monotonic
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from kilnet.terminal.progress import duration
+from kilnet.terminal.search_tables import trials_table
+from kilnet.tuning.backends.processes import Report
+from kilnet.tuning.search import Notice, SearchLoop
+from kilnet.tuning.search_config import describe
+from kilnet.tuning.summary import Summary, summarise
+
+_MAX_ROWS = 12
+_SECONDS_BETWEEN_FRAMES = 0.25
+
+
+class SearchDisplay:
+    """Draws a search until it ends; use it as a context.
+
+    Args:
+        search: what is drawn.
+        console: where to; standard error by default.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, search: SearchLoop, console: Console | None = None, enabled: bool = True) -> None:
+        self.console = console or Console(stderr=True, quiet=not enabled, highlight=False)
+        self._search = search
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._is_live = enabled and self.console.is_terminal
+        self._start = monotonic()
+        self._last_frame = 0.0
+        self._num_epochs = 0
+        self._summary: Summary | None = None
+
+    def __enter__(self) -> "SearchDisplay":
+        if self._is_live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_live:
+            self._live.stop()
+
+    def follow(self) -> None:
+        """Run the search to its end."""
+        for event in self._search:
+            if isinstance(event, Notice):
+                self.console.print(Text(event.line), soft_wrap=True)
+                continue
+            self._num_epochs += event.kind == "epoch"
+            if event.kind not in ("step", "epoch"):
+                if self._is_live:
+                    self._summary = summarise(self._search.folder.path)
+                else:
+                    self.console.print(Text(self._line(event)), soft_wrap=True)
+            self._draw()
+
+    def _draw(self) -> None:
+        if not self._is_live or monotonic() - self._last_frame < _SECONDS_BETWEEN_FRAMES:
+            return
+        if self._summary is None:
+            self._summary = summarise(self._search.folder.path)
+        trials = self._search.trials
+        folders = {job.folder for job, _ in self._search.running.values()}
+        training = {t.number for t in trials if self._search.folder.trial_folder(t.number) in folders}
+        table = trials_table(self._summary, _MAX_ROWS, training)
+        frame = Group(table, self._workers(), Text(self._progress()))
+        self._live.update(frame, refresh=True)
+        self._last_frame = monotonic()
+
+    def _workers(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for name, (job, report) in self._search.running.items():
+            table.add_row(name, Text(self._values(name)), _state(report, job.until))
+        return table
+
+    def _values(self, name: str) -> str:
+        number = int(name.split()[1].rstrip(","))
+        return describe(self._search.trials[number].values)
+
+    def _line(self, report: Report) -> str:
+        history = self._search.folder.history(report.job.folder)
+        best = [record for record in history if record.is_best]
+        outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "nothing yet"
+        after = (
+            f"after epoch {len(history)}: {outcome}"
+            if report.kind == "done"
+            else f"{report.kind}: {report.reason}"
+        )
+        return f"{report.job.name} ({self._values(report.job.name)}) {after}; {self._progress()}"
+
+    def _progress(self) -> str:
+        left = self._search.num_epochs_left()
+        if not left:
+            return "nothing left to train"
+        if not self._num_epochs:
+            return f"{left} epochs left"
+        seconds = (monotonic() - self._start) / self._num_epochs * left
+        return f"{left} epochs left, about {duration(seconds)}"
+
+
+def _state(report: Report | None, until: int) -> str:
+    if report is None:
+        return "starts"
+    if report.record is not None:
+        return f"epoch {report.record.epoch} of {until} done, {report.record.validation_accuracy:.2%}"
+    return f"step {report.step:,} of {report.num_steps:,}"

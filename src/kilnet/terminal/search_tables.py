@@ -1,0 +1,162 @@
+"""A search as tables for a terminal."""
+
+from collections.abc import Iterable, Sequence, Set
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kilnet.metrics import Evaluation
+from kilnet.runs.wording import accuracy_with_interval, percent
+from kilnet.terminal.progress import duration
+from kilnet.terminal.tables import empty_table
+from kilnet.tuning.compare import Estimate
+from kilnet.tuning.search_config import describe, shown
+from kilnet.tuning.summary import Summary, TrialRow
+
+_MAX_ROWS = 20
+_BAR = 20  # characters of the longest bar
+
+
+def search_report(summary: Summary, evaluation: Evaluation | None = None) -> Group:
+    """Return the trials, the finalists, what each key matters, and the winner with its test."""
+    parts: list[RenderableType] = [head_table(summary), trials_table(summary)]
+    if summary.finals:
+        parts.append(finals_table(summary))
+    if summary.importance:
+        parts.append(importance_table(summary))
+    if summary.winner is not None:
+        parts.append(winner_text(summary, evaluation))
+    return Group(*(line for part in parts for line in (part, Text())))
+
+
+def head_table(summary: Summary) -> Table:
+    """Return how far the search is and what it has cost."""
+    config = summary.config
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    halving = ", halving" if config.halving else ""
+    table.add_row("search", str(summary.folder))
+    table.add_row("strategy", f"{config.strategy}{halving}, seed {config.run.seed}")
+    counts = {
+        status: sum(row.status == status for row in summary.trials)
+        for status in ("finished", "stopped", "failed", "waiting")
+    }
+    told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+    table.add_row("trials", f"{len(summary.trials)} of {config.num_trials}" + (f": {told}" if told else ""))
+    passes = f"{summary.num_image_passes:,} images"
+    if summary.num_finalist_image_passes:
+        passes += f", and {summary.num_finalist_image_passes:,} for the finalists"
+    table.add_row("trained on", passes)
+    table.add_row("computed", f"{duration(summary.seconds)}, added up over the workers")
+    if not summary.is_complete:
+        table.add_row("state", "not finished; the command that began it goes on")
+    return table
+
+
+def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int] = frozenset()) -> Group:
+    """Return the trials, best first, with every key that was searched; the winner and its equals are marked.
+
+    Args:
+        summary: of the search.
+        max_rows: beyond which trials are only counted.
+        training: numbers of the trials that are being trained.
+    """
+    keys = summary.config.parsed_space().keys
+    names = short_names(keys)
+    table = empty_table("Trials", ["", "run"], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
+    table.add_column(Text("status"), no_wrap=True)
+    tied = {final.number for final in summary.finals if final.is_tied}
+    for row in summary.trials[:max_rows]:
+        mark = "*" if row.number == summary.winner else "=" if row.number in tied else ""
+        status = "training" if row.number in training else row.status
+        table.add_row(mark, *_cells(row, keys), status, style="bold" if mark == "*" else "")
+    notes = []
+    if len(summary.trials) > max_rows:
+        notes.append(Text(f"{len(summary.trials) - max_rows} more in search.csv", style="dim"))
+    if summary.finals:
+        notes.append(Text("* winner of the finalists, = cannot be told from it", style="dim"))
+    failed = [row for row in summary.trials[:max_rows] if row.status == "failed"]
+    notes += [Text(f"run {row.number}: {row.reason}") for row in failed]
+    return Group(table, *notes)
+
+
+def finals_table(summary: Summary) -> Table:
+    """Return the finalists over all seeds, each compared with the winner."""
+    num_seeds = summary.finals[0].accuracy.num_seeds
+    table = empty_table(
+        f"Finalists, validation accuracy over {num_seeds} seed{'s' if num_seeds > 1 else ''}",
+        ["", "run", "configuration"],
+        ["mean", "95%", "behind the winner"],
+        name_width=40,
+    )
+    values = {row.number: row.values for row in summary.trials}
+    for final in summary.finals:
+        mark = "*" if final.behind is None else "=" if final.is_tied else ""
+        behind = (
+            "" if final.behind is None else f"{points(final.behind.mean)} ({_range_of_points(final.behind)})"
+        )
+        interval = f"{max(0, final.accuracy.low):.1%}–{min(1, final.accuracy.high):.1%}"
+        cells = [
+            mark,
+            str(final.number),
+            describe(values[final.number]),
+            f"{final.accuracy.mean:.2%}",
+            interval,
+        ]
+        table.add_row(*cells, behind)
+    return table
+
+
+def importance_table(summary: Summary) -> Table:
+    """Return each key's part in the differences between trials, as bars."""
+    table = empty_table("What matters (fANOVA)", ["key"], ["part"], name_width=40)
+    table.add_column("")
+    longest = max(summary.importance.values()) or 1
+    for key, part in summary.importance.items():
+        table.add_row(key, percent(part), Text("█" * round(_BAR * part / longest), style="cyan"))
+    return table
+
+
+def winner_text(summary: Summary, evaluation: Evaluation | None) -> Group:
+    """Return the best configuration, its run, and its test."""
+    values = next(row.values for row in summary.trials if row.number == summary.winner)
+    lines = [Text(f"best: run {summary.winner}, {describe(values)}", style="bold")]
+    tied = [final.number for final in summary.finals if final.behind is not None and final.is_tied]
+    if tied:
+        lines.append(Text(f"cannot be told from it: run {', '.join(map(str, sorted(tied)))}"))
+    lines.append(Text(f"its run: {summary.winner_folder}"))
+    if evaluation is not None:
+        lines.append(Text(f"test accuracy {accuracy_with_interval(evaluation)}, read once"))
+    return Group(*lines)
+
+
+def short_names(keys: Iterable[str]) -> list[str]:
+    """Return the last part of each key, or all of it where two would be the same."""
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return [key if last.count(short) > 1 else short for key, short in zip(keys, last, strict=True)]
+
+
+def points(difference: float) -> str:
+    """Return a difference of accuracies in percentage points."""
+    return f"{100 * difference:.2f}"
+
+
+def _range_of_points(behind: Estimate) -> str:
+    return f"{points(behind.low)} to {points(behind.high)} points"
+
+
+def _cells(row: TrialRow, keys: Sequence[str]) -> list[str]:
+    interval = (
+        f"{row.accuracy_interval[0]:.1%}–{row.accuracy_interval[1]:.1%}" if row.accuracy_interval else "–"
+    )
+    return [
+        str(row.number),
+        f"{row.accuracy:.2%}" if row.accuracy is not None else "–",
+        interval,
+        f"{row.loss:.4f}" if row.loss is not None else "–",
+        *(shown(row.values[key]) if key in row.values else "" for key in keys),
+        str(row.num_epochs),
+    ]

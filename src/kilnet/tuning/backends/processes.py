@@ -1,0 +1,219 @@
+"""Where runs are trained: the seam between a search and the machines it uses, and processes on this machine."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+
+from kilnet.config import RunConfig
+from kilnet.errors import WorkerError
+from kilnet.training.loop import EpochRecord
+
+_SECONDS_TO_SAVE = 20.0  # what an interrupted worker gets to write its state
+_MAX_FALSE_STARTS = 10  # in a row
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train one run up to some epoch; if it is there already, nothing is trained.
+
+    Attributes:
+        name: for people, unique among the running jobs: "trial 7", "finalist 7, seed 2".
+        config: of the run, complete.
+        folder: of the run; one that was begun goes on.
+        images: what `share_images` wrote.
+        until: epochs after which the job is done.
+        judge: whether to write down which validation images the run has right at its end.
+    """
+
+    name: str
+    config: RunConfig
+    folder: Path
+    images: Path
+    until: int
+    judge: bool = False
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a worker tells of its job.
+
+    Attributes:
+        job: which.
+        kind: "step" now and then, "epoch" after each, "done", "failed" (it cannot succeed), "crashed" (it may the
+            next time), "blocked" (no job can succeed before somebody helps: a full disk).
+        record: for "epoch".
+        step, num_steps: for "step".
+        reason: for "failed", "crashed" and "blocked": one line.
+    """
+
+    job: Job
+    kind: str
+    record: EpochRecord | None = None
+    step: int = 0
+    num_steps: int = 0
+    reason: str = ""
+
+
+class Workers(Protocol):
+    """Trains several runs at the same time. All that a search asks of a machine, or of many."""
+
+    @property
+    def num_idle(self) -> int:
+        """How many more jobs can be taken now."""
+
+    def start(self, job: Job) -> None:
+        """Begin a job; there must be an idle worker."""
+
+    def next_report(self, timeout_seconds: float) -> Report | None:
+        """Wait for what a worker has to tell, at most so long."""
+
+    def close(self) -> None:
+        """Stop; jobs that are running save their state first."""
+
+
+@dataclass(eq=False)
+class _Process:
+    process: subprocess.Popen[str]
+    log: Path
+    job: Job | None = None
+    is_ready: bool = False
+
+
+class LocalWorkers:
+    """Processes on this machine, started when they are first needed.
+
+    They speak JSON, a line a message: jobs go in, reports come out. A process whose input ends, because the search
+    was killed, ends at once.
+
+    Args:
+        num_workers: how many at most.
+        num_threads: of each.
+        logs: folder for what they write on standard error.
+    """
+
+    def __init__(self, num_workers: int, num_threads: int, logs: Path) -> None:
+        self._num_workers = num_workers
+        self._num_threads = num_threads
+        self._logs = logs
+        self._processes: list[_Process] = []
+        self._messages: queue.Queue[tuple[_Process, dict[str, Any] | None]] = queue.Queue()
+        self._num_false_starts = 0
+
+    @property
+    def num_idle(self) -> int:
+        """How many more jobs can be taken now."""
+        return self._num_workers - sum(process.job is not None for process in self._processes)
+
+    def start(self, job: Job) -> None:
+        """Begin a job on an idle process, or on a new one."""
+        worker = next((process for process in self._processes if process.job is None), None) or self._spawn()
+        worker.job = job
+        message = {
+            "config": job.config.model_dump(exclude_none=True),
+            "folder": str(job.folder),
+            "images": str(job.images),
+            "until": job.until,
+            "judge": job.judge,
+        }
+        stream = cast("IO[str]", worker.process.stdin)
+        with suppress(OSError):  # it has died: its reader reports that
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
+
+    def next_report(self, timeout_seconds: float) -> Report | None:
+        """Wait for what a worker has to tell, at most so long.
+
+        Raises:
+            WorkerError: no worker can be started.
+        """
+        try:
+            worker, message = self._messages.get(timeout=timeout_seconds)
+        except queue.Empty:
+            return None
+        if worker not in self._processes:  # closed since
+            return None
+        if message is None:
+            return self._bury(worker)
+        if message["kind"] == "ready":
+            worker.is_ready, self._num_false_starts = True, 0
+            return None
+        job = worker.job
+        if job is None:
+            return None
+        if message["kind"] not in ("step", "epoch"):
+            worker.job = None
+        if "record" in message:
+            message["record"] = EpochRecord(**message["record"])
+        return Report(job, **message)
+
+    def _bury(self, worker: _Process) -> Report | None:
+        self._processes.remove(worker)
+        if worker.job is None:
+            return None
+        if worker.is_ready:
+            return Report(worker.job, "crashed", reason=_cause_of_death(worker))
+        # It never came to its job, which therefore is not to blame.
+        self._num_false_starts += 1
+        if self._num_false_starts >= _MAX_FALSE_STARTS:
+            raise WorkerError(f"no worker can be started: {_cause_of_death(worker)}; its log is {worker.log}")
+        self.start(worker.job)
+        return None
+
+    def close(self) -> None:
+        """Stop all processes; those that train save their state first."""
+        for worker in self._processes:
+            worker.process.terminate()
+        for worker in self._processes:
+            try:
+                worker.process.wait(_SECONDS_TO_SAVE)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._processes.clear()
+
+    def _spawn(self) -> _Process:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        numbers = {int(process.log.stem.rpartition("-")[2]) for process in self._processes}
+        number = min(set(range(1, self._num_workers + 1)) - numbers)
+        log = self._logs / f"worker-{number}.log"
+        # Threads that wait by spinning would take the cores from the other workers.
+        environment = os.environ | {"OMP_NUM_THREADS": str(self._num_threads), "OMP_WAIT_POLICY": "passive"}
+        with log.open("w", encoding="utf-8") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "kilnet.tuning.backends.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
+            )
+        worker = _Process(process, log)
+        self._processes.append(worker)
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        return worker
+
+    def _listen(self, worker: _Process) -> None:
+        for line in cast("IO[str]", worker.process.stdout):
+            with suppress(ValueError):  # half a line of one that was killed
+                self._messages.put((worker, json.loads(line)))
+        worker.process.wait()
+        self._messages.put((worker, None))
+
+
+def _cause_of_death(worker: _Process) -> str:
+    code = worker.process.returncode
+    if code == -9:
+        return "the worker was killed (signal 9), by the system if memory ran out"
+    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if lines and lines[-1].startswith("out of memory"):
+        return lines[-1]
+    last = f": {lines[-1]}" if lines else ""
+    return f"the worker ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}{last}"

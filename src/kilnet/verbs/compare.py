@@ -1,0 +1,104 @@
+"""Two runs beside each other."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from kilnet.config import differences
+from kilnet.errors import DataError
+from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
+from kilnet.runs.evaluation import load_run
+from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
+from kilnet.verbs.data import Data
+from kilnet.verbs.opened import OpenedRun, one_split, open_run
+
+
+@dataclass(frozen=True, eq=False)
+class RunComparison:
+    """What two runs of the same data differ in.
+
+    Attributes:
+        names: their folders.
+        split: on which images.
+        differences: a line a setting, `key: first -> second`.
+        outcome: counts, the difference in accuracy (second less first), its interval and p-value.
+        disagreements: images that one got right and the other wrong.
+    """
+
+    names: tuple[str, str]
+    split: str
+    differences: tuple[str, ...]
+    outcome: PairedOutcome
+    disagreements: tuple[Disagreement, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the pixels as JSON-able values."""
+        outcome = self.outcome
+        return {
+            "runs": list(self.names),
+            "split": self.split,
+            "differences": list(self.differences),
+            "num_images": outcome.num_images,
+            **asdict(outcome),
+            "difference": outcome.difference,
+            "interval": list(outcome.interval),
+            "p_value": outcome.p_value,
+            "is_clear": outcome.is_clear,
+            "disagreements": [
+                {key: value for key, value in vars(found).items() if key != "image"}
+                for found in self.disagreements
+            ],
+        }
+
+
+def compare(
+    first: Run | str | Path,
+    second: Run | str | Path,
+    split: str = "validation",
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    model: str | None = None,
+    progress: bool = True,
+) -> RunComparison:
+    """Compare two runs image by image: settings, accuracies with a paired test, where one is right and the other wrong.
+
+    On the validation split the epochs whose weights are kept were chosen, for both runs alike.
+
+    Args:
+        first, second: what `train` returned, or their folders.
+        split: "validation", "train" or "test"; reading the test split is recorded for both as `evaluate` does.
+        data: the runs' data, if it cannot be loaded by its name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: "package.module:builder", if runs in folders are of a network of your own: only what is named is
+            imported.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        DataError: the runs were not trained on the same data.
+        KilnetError: see `kilnet.errors`.
+    """
+    split = one_split(split)
+    folders = [RunFolder(folder_of(run)) for run in (first, second)]
+    classifiers = [load_run(folder_of(run), own_model(run, model)) for run in (first, second)]
+    prints = [folder.environment().get("data", {}).get("fingerprint") for folder in folders]
+    if prints[0] != prints[1]:
+        raise DataError(
+            f"{folders[0].path} and {folders[1].path} were not trained and validated on the same images, so that they "
+            "cannot be compared image by image; evaluate each, or train one of them anew on the other's data"
+        )
+    with ProgressDisplay(enabled=progress) as display:
+        opened = open_run(first, data, data_dir, display, model)
+        results = [
+            OpenedRun(folder, classifier, opened.dataset).evaluated(split)
+            for folder, classifier in zip(folders, classifiers, strict=True)
+        ]
+    return RunComparison(
+        (str(folders[0].path), str(folders[1].path)),
+        split,
+        tuple(differences(folders[0].config(), folders[1].config())),
+        paired_outcome(*results),
+        disagreements(*results),
+    )

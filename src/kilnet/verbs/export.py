@@ -1,0 +1,81 @@
+"""Exporting a run as one file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from kilnet.data.sources import NAMES, load_dataset
+from kilnet.errors import DataError, InputError
+from kilnet.exporting import exported_file as exporting
+from kilnet.exporting.exported_file import Export
+from kilnet.exporting.model_card import model_card
+from kilnet.runs.calibration import calibrated
+from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.runs.prediction import load_predictor
+from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.storage import write_text
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
+from kilnet.verbs.data import Data, in_memory
+
+
+def export(
+    run: Run | str | Path,
+    format: str = "onnx",  # noqa: A002 the word for it
+    *,
+    out: str | Path | None = None,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    model: str | None = None,
+    progress: bool = True,
+) -> Export:
+    """Export a run as one file with preprocessing, class names and temperature inside, and prove it.
+
+    Validation images go from file bytes through the exported file and through Kilnet; a file that answers
+    differently is not kept. The proof (`<name>.proof.json`) and a model card (README.md) lie beside the file.
+
+    Args:
+        run: what `train` returned, or its folder.
+        format: "onnx", "torch" (a `torch.export` program) or "int8" (ONNX, quantised on training images).
+        out: the file; by default in `exports/` of the run.
+        data: what the run was trained on, if that is no folder and no name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: see `load`.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        ProofError: the file answers differently from Kilnet.
+        InputError: `out` or its folder's README.md belongs to something else; the data is not the run's.
+        KilnetError: see `kilnet.errors`.
+    """
+    folder = RunFolder(folder_of(run))
+    name = exporting.file_name(format)
+    path = Path(out) if out is not None else folder.path / "exports" / format / name
+    card = path.with_name("README.md")
+    predictor = load_predictor(folder.path, own_model(run, model))
+    _refuse_to_replace(path, card)
+    config = folder.config().data
+    if data_dir is not None:
+        config = config.model_copy(update={"dir": data_dir})
+    with ProgressDisplay(enabled=progress) as display:
+        dataset = load_dataset(config, display.advance) if data is None else in_memory(data, config, display)
+        dataset = dataset.sealed()
+        if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
+            raise DataError(
+                f"{dataset.name}: not the images that {folder.path} was trained on; "
+                "the proof needs its validation images"
+            )
+        predictor = replace(predictor, calibration=calibrated(folder, dataset, own_model(run, model)))
+        pictures = Path(config.source) if data is None and config.source not in NAMES else None
+        made = exporting.export(predictor, dataset, pictures, format, path)
+    write_text(card, model_card(made, predictor, folder.environment(), read_evaluations(folder.path)))
+    return made
+
+
+def _refuse_to_replace(path: Path, card: Path) -> None:
+    """Let nothing be overwritten but an older export."""
+    if path.is_dir() or (path.exists() and not exporting.proof_path(path).exists()):
+        raise InputError(f"{path}: there already, and no export of Kilnet's; choose another --out")
+    if card.exists() and f'file: "{path.name}"' not in card.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(
+            f"{card}: there already, and not about {path.name}; choose an --out in another folder"
+        )

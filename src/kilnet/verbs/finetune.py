@@ -1,0 +1,118 @@
+"""Training a run, or the winner of a search, further at a lower learning rate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from kilnet.config import OptimizerConfig, change
+from kilnet.errors import ConfigError, RunFolderError
+from kilnet.runs.run import Run, own_model
+from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import free_folder
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.summary import summarise
+from kilnet.verbs.data import Data, located, with_budget
+from kilnet.verbs.train import train_as
+
+# The tutorial's: 50 epochs at most, patience 6, and a learning rate of 0.0008 after one of 0.001.
+EPOCHS = 50
+PATIENCE = 6
+LR = 0.0008
+LR_FACTOR = 0.8
+# Muon's rate is the part of its length by which a filter moves: 0.0008 would leave everything where it is
+# (docs/experiments.md, 2026-11-23).
+MUON_LR_FACTOR = 0.2
+
+
+def finetune(
+    run: Run | str | Path,
+    *,
+    epochs: int | None = None,
+    budget: str | None = None,
+    lr: float | None = None,
+    patience: int | None = None,
+    anew: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    data: Data | None = None,
+    model: str | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+    started: float | None = None,
+) -> Run:
+    """Train a run, or the winner of a search, further at a lower learning rate, until patience is spent.
+
+    The result is a run of its own that names its parent; the same call again goes on with it. Its seed is the parent's
+    plus one, unless the settings say otherwise.
+
+    Args:
+        run: what `train` or `tune` returned, or the folder of a run or of a search.
+        epochs: at most; by default 50.
+        budget: such as "10m": how long this call may take, in place of `epochs`; see `train`.
+        lr: by default 0.0008, or four fifths of the parent's if that is less; with Muon a fifth of the parent's. It
+            falls to zero along a cosine.
+        patience: epochs without a lower validation loss; by default 6, with a budget without end.
+        anew: begin with random weights instead of the parent's.
+        settings: other values by dotted key; they win over the parent's.
+        data: if the parent's data cannot be loaded by its name.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
+        out: run folder; by default beside the parent, or `finetuned` in the search.
+        progress: whether to show progress on standard error.
+        started: as for `train`.
+
+    Raises:
+        KilnetError: see `kilnet.errors`.
+    """
+    started = monotonic() if started is None else started
+    if epochs is not None and budget is not None:
+        raise ConfigError("--epochs and --budget both say how long to train; give one of them")
+    given = Path(run) if isinstance(run, str | Path) else run.folder
+    parent, parent_folder, name = _parent(given)
+    parent_config = RunFolder(parent).config()
+    name_of_model = parent_config.model.name
+    named = own_model(run, model) if isinstance(run, Run | str | Path) else model
+    if ":" in name_of_model and named != name_of_model:
+        raise RunFolderError(
+            f"{parent}: its network is {name_of_model}, code outside Kilnet; if it is yours, name it: "
+            f"--model {name_of_model}"
+        )
+    lr = lr if lr is not None else _default_lr(parent_config.optimizer)
+    changes: dict[str, Any] = {
+        "training.epochs": EPOCHS if epochs is None else epochs,
+        "training.keep": "best",  # patience goes by it, whatever the parent kept
+        "training.patience": PATIENCE if patience is None and budget is None else patience,
+        "training.low_resolution": [],
+        "budget": None,
+        "training.initial_weights": "random" if anew else "parent",
+        "optimizer.lr": lr,
+        "optimizer.schedule": "cosine",
+        "parent": str(parent.resolve()),
+        "seed": parent_config.seed + 1,  # the parent's order and augmentation again would be learned by heart
+        "hardware.threads": 0,  # a trial had to share the machine
+        **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
+    }
+    settings = settings or {}
+    config = change(parent_config, {**changes, **settings}, "the settings")
+    if budget is not None:
+        # Its network knows the images at their full size; smaller ones would take it back.
+        config = with_budget(config, budget, {"training.low_resolution": (), **settings})
+    config = config.model_copy(update={"data": located(config.data)})
+    folder = Path(out) if out is not None else free_folder(parent_folder, name, config)
+    return train_as(config, config.data.source if data is None else data, folder, progress, started)
+
+
+def _default_lr(parent: OptimizerConfig) -> float:
+    if parent.name == "muon":
+        return MUON_LR_FACTOR * parent.lr
+    return min(LR, LR_FACTOR * parent.lr)
+
+
+def _parent(given: Path) -> tuple[Path, Path, str]:
+    """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
+    if not SearchFolder(given).exists:
+        return given, given.resolve().parent, f"{given.resolve().name}-finetuned"
+    winner = summarise(given)
+    if not winner.is_complete or winner.winner_folder is None:
+        raise RunFolderError(f"{given}: the search is not finished; the command that began it goes on")
+    return winner.winner_folder, given, "finetuned"

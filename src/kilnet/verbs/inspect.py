@@ -1,0 +1,277 @@
+"""Looking inside a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.data.dataset import Split
+from kilnet.data.inventory import duplicates
+from kilnet.errors import InputError, InterruptedRunError, ModelError
+from kilnet.figures import inspection_figures
+from kilnet.figures.inspection_files import InspectionFiles
+from kilnet.inference.classifier import Classifier
+from kilnet.inspection.attribution import Explanation, explain
+from kilnet.inspection.features import feature_maps
+from kilnet.inspection.filters import filters
+from kilnet.inspection.label_errors import SuspectedLabel, suspected_labels
+from kilnet.inspection.layers import LayerRow, layer_table
+from kilnet.inspection.passes import convolution, convolutions
+from kilnet.inspection.picture import find_picture
+from kilnet.inspection.samples import (
+    ConfusedPair,
+    Sample,
+    confident_mistakes,
+    confused_pairs,
+    sample_predictions,
+)
+from kilnet.metrics import softmax
+from kilnet.runs.evaluation import EvaluatedSplit
+from kilnet.runs.folds import CrossValidation
+from kilnet.runs.run import Run
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.data import Data
+from kilnet.verbs.opened import OpenedRun, one_split, open_run
+
+KINDS_OF_DUPLICATES = ("more than once in one class", "in more than one class", "in more than one split")
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What was found inside a run.
+
+    Attributes:
+        folder: the run folder.
+        split: where samples and mistakes are from.
+        layers: a row a layer, in the order in which the network runs them.
+        image: the name of the image whose feature maps and attributions were drawn.
+        samples: drawn at random.
+        mistakes: the most confident ones.
+        confused: the commonest confusions.
+        suspects: images whose labels are suspected, the worst first.
+        num_labels_checked: images that could have become suspects: those with predictions by a network that was not
+            trained on them.
+        duplicates: names of equal pictures, by kind.
+        files: what was written.
+    """
+
+    folder: Path
+    split: str
+    layers: tuple[LayerRow, ...]
+    image: str
+    samples: tuple[Sample, ...]
+    mistakes: tuple[Sample, ...]
+    confused: tuple[ConfusedPair, ...]
+    suspects: tuple[SuspectedLabel, ...]
+    num_labels_checked: int
+    duplicates: Mapping[str, Sequence[Sequence[str]]]
+    files: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the pixels as JSON-able values."""
+        return {
+            "run": str(self.folder),
+            "split": self.split,
+            "layers": [vars(row) for row in self.layers],
+            "image": self.image,
+            "samples": [_without_pixels(found) for found in self.samples],
+            "mistakes": [_without_pixels(found) for found in self.mistakes],
+            "confused": [
+                {**vars(pair), "samples": [_without_pixels(found) for found in pair.samples]}
+                for pair in self.confused
+            ],
+            "num_labels_checked": self.num_labels_checked,
+            "suspected_labels": [_without_pixels(found) for found in self.suspects],
+            "duplicates": dict(self.duplicates),
+            "files": [str(path) for path in self.files],
+        }
+
+
+def inspect(
+    run: Run | str | Path,
+    *,
+    layer: str | int | None = None,
+    channel: int | None = None,
+    all_kernels: bool = False,
+    columns: int | None = None,
+    image: str | int | None = None,
+    count: int = 30,
+    seed: int = 0,
+    split: str = "validation",
+    num_folds: int | None = None,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    model: str | None = None,
+    progress: bool = True,
+) -> Inspection:
+    """Draw what is inside a run into its `plots/`, with the numbers behind each picture, and return the numbers.
+
+    Filters, feature maps and attributions of an image, sample predictions, the most confident mistakes, the commonest
+    confusions, labels that are probably wrong, duplicates, and what each layer costs.
+
+    Args:
+        run: what `train` returned, or its folder.
+        layer: the convolution whose filters are drawn, by name or by number from 1; by default every one.
+        channel: the input channel of its filters, from 0; by default colour, or the first.
+        all_kernels: draw every input channel of every filter.
+        columns: pictures in a row.
+        image: a name of the split, a file, or a place in the split; by default the most confident mistake.
+        count: how many samples, mistakes and suspected labels are drawn.
+        seed: of the samples.
+        split: "validation", "train" or "test"; reading the test split is recorded as `evaluate` does.
+        num_folds: check the labels of the training images too, by training so many networks more, each without a part
+            of them; they are kept in `folds/`, and go on there when interrupted.
+        data: the run's data, if it cannot be loaded by its name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`.
+    """
+    split = one_split(split)
+    for name, value in (("count", count), ("columns", columns)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    with ProgressDisplay(enabled=progress) as display:
+        opened = open_run(run, data, data_dir, display, model)
+        classifier = opened.classifier
+        grids = [
+            filters(classifier, name, channel, all_kernels)
+            for name in _layers(opened, layer, channel, all_kernels)
+        ]
+        wanted = None if image is None else find_picture(classifier, opened.dataset, split, image)
+        evaluated = opened.evaluated(split)
+        mistakes = confident_mistakes(evaluated, count)
+        picture, name, truth = wanted or _default_picture(evaluated)
+        maps = feature_maps(classifier, picture) if grids else ()
+        explained = explanations(classifier, picture, None, truth)
+        checked = _checked(opened, evaluated, split, num_folds, display)
+    suspects = {name: suspected_labels(name, *rest) for name, rest in checked.items()}
+    searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
+    equal = dict(zip(KINDS_OF_DUPLICATES, duplicates(opened.dataset, searched), strict=True))
+    layers = layer_table(classifier)
+    samples = sample_predictions(evaluated, count, seed)
+    confused = confused_pairs(evaluated)
+
+    with opened.folder.locked():
+        plots = opened.folder.path / "plots"
+        plots.mkdir(exist_ok=True)
+        files = InspectionFiles(plots)
+        files.layers(layers)
+        for grid in grids:
+            files.filters(grid, columns)
+        for number, found in enumerate(maps, 1):
+            files.feature_maps(found, number, columns)
+        files.attribution(inspection_figures.attribution(picture, name, explained, truth), explained)
+        files.samples(f"samples-{split}", f"Sample predictions, {split}", samples, columns)
+        files.samples(f"mistakes-{split}", f"Most confident mistakes, {split}", mistakes, columns)
+        files.confused(f"confused-{split}", f"Most confused, {split}", confused)
+        for where, found_there in suspects.items():
+            files.label_errors(f"label-errors-{where}", f"Suspected labels, {where}", found_there, count)
+        files.duplicates(equal)
+    worst = sorted(
+        (found for group in suspects.values() for found in group),
+        key=lambda found: -found.suspicion,
+    )
+    return Inspection(
+        opened.folder.path,
+        split,
+        layers,
+        name,
+        samples,
+        mistakes,
+        confused,
+        tuple(worst),
+        sum(len(images) for images, *_ in checked.values()),
+        equal,
+        tuple(files.written),
+    )
+
+
+def picture_to_explain(
+    opened: OpenedRun, split: str, image: str | int | None
+) -> tuple[npt.NDArray[np.uint8], str, str | None]:
+    """Return pixels, name and label (None for a file) of an image; by default the most confident mistake.
+
+    Raises:
+        InputError: there is no such image or file.
+    """
+    if image is None or split == "test":  # whose reading is recorded
+        evaluated = opened.evaluated(split)
+    if image is None:
+        return _default_picture(evaluated)
+    return find_picture(opened.classifier, opened.dataset, split, image)
+
+
+def explanations(
+    classifier: Classifier, picture: npt.NDArray[np.uint8], target: str | int | None, truth: str | None
+) -> tuple[Explanation, ...]:
+    """Explain a class; without one the prediction, and the label too where they differ."""
+    first = explain(classifier, picture, target)
+    if target is not None or truth in (None, first.target):
+        return (first,)
+    return first, explain(classifier, picture, truth)
+
+
+Checked = tuple[Split, tuple[str, ...], npt.NDArray[np.float64]]
+
+
+def _layers(opened: OpenedRun, layer: str | int | None, channel: int | None, all_kernels: bool) -> list[str]:
+    """Return which convolutions' filters are drawn: all that have the channel, unless one is named."""
+    if layer is not None:
+        return [convolution(opened.classifier, layer)[0]]
+    try:
+        known = convolutions(opened.classifier)
+    except ModelError:
+        if channel is not None or all_kernels:
+            raise
+        return []
+    fitting = [name for name, found in known if channel is None or 0 <= channel < found.weight.shape[1]]
+    return fitting or [known[0][0]]  # which is refused with the channels it has
+
+
+def _default_picture(evaluated: EvaluatedSplit) -> tuple[npt.NDArray[np.uint8], str, str | None]:
+    """Return the most confident mistake, or the first image where there is none."""
+    images = evaluated.images
+    mistakes = confident_mistakes(evaluated, 1)
+    place = images.names.index(mistakes[0].name) if mistakes else 0
+    return images.images[place], images.names[place], evaluated.evaluation.classes[images.labels[place]]
+
+
+def _checked(
+    opened: OpenedRun,
+    evaluated: EvaluatedSplit,
+    split: str,
+    num_folds: int | None,
+    display: ProgressDisplay,
+) -> dict[str, Checked]:
+    """Return images, classes and probabilities of the splits that networks predicted without training on them."""
+    classes, dataset = opened.classifier.classes, opened.dataset
+    checked: dict[str, Checked] = {}
+    if num_folds is not None:
+        config, folder = opened.folder.config(), opened.folder.path / "folds"
+        validation = CrossValidation(dataset, config, folder, num_folds)
+        for fold in validation:
+            if not fold.session.finished:
+                display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
+            try:
+                display.follow(fold.session, None if config.budget.seconds else config.training.epochs)
+            except InterruptedRunError:
+                raise InterruptedRunError("stopped; the folds are saved, the same command goes on") from None
+        checked["train"] = dataset.train, classes, softmax(validation.logits())
+    if split != "train":
+        checked[split] = evaluated.images, classes, softmax(evaluated.logits)
+    elif num_folds is None:
+        display.say(
+            "no labels are checked: the network was trained on these images; use --folds, or --split val"
+        )
+    return checked
+
+
+def _without_pixels(found: Sample | SuspectedLabel) -> dict[str, Any]:
+    return {key: value for key, value in vars(found).items() if key != "image"}

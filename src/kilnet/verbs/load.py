@@ -1,0 +1,22 @@
+"""Loading a run as a classifier."""
+
+from pathlib import Path
+
+from kilnet.runs.prediction import Predictor, load_predictor
+from kilnet.runs.run import Run, folder_of, own_model
+
+
+def load(run: Run | str | Path, *, model: str | None = None) -> Predictor:
+    """Load the best weights of a run with classes, preprocessing and calibration; nothing in the folder is executed.
+
+    Called with pictures it returns predictions: `kilnet.load("runs/demo")("cat.jpg")`.
+
+    Args:
+        run: what `train` returned, or its folder.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
+
+    Raises:
+        RunFolderError: there is no run, it has no weights yet, or its network must be named.
+    """
+    return load_predictor(folder_of(run), own_model(run, model))

@@ -1,0 +1,30 @@
+"""Using a run: loading it, asking it about pictures."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from kilnet.data.walk import Problem
+from kilnet.runs.prediction import Prediction, Predictor, find_pictures, predict_files
+from kilnet.runs.run import Run
+from kilnet.verbs.load import load
+
+
+def predict(
+    run: Run | Predictor | str | Path, sources: Iterable[str | Path], *, model: str | None = None
+) -> Iterator[Prediction | Problem]:
+    """Classify files and folders of pictures; what cannot be used does not stop the others.
+
+    Args:
+        run: what `train` or `load` returned, or a run folder.
+        sources: files, and folders, whose files are taken recursively in sorted order; read as they are needed.
+        model: see `load`.
+
+    Returns:
+        In the order of the files a `Prediction` each, or a `Problem` with `path` and `reason`.
+
+    Raises:
+        RunFolderError: see `load`.
+    """
+    predictor = run if isinstance(run, Predictor) else load(run, model=model)
+    predictor.settings.apply()
+    return predict_files(predictor, find_pictures(sources))

@@ -1,0 +1,44 @@
+"""A trial of a search as a run of its own."""
+
+import shutil
+from pathlib import Path
+
+from kilnet.errors import RunFolderError, StorageError
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.search_folder import SearchFolder
+
+
+def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Path:
+    """Copy a trial out of a search as a run of its own; returns where to.
+
+    Args:
+        search: its folder.
+        trial: its number.
+        out: by default a free name in `runs/`.
+
+    Raises:
+        RunFolderError: there is no such trial, its weights were deleted, or `out` is there already.
+    """
+    folder = SearchFolder(Path(search))
+    folder.config()
+    source = folder.trial_folder(trial)
+    run = RunFolder(source)
+    if not run.exists:
+        raise RunFolderError(f"{search}: no trial {trial} was begun")
+    if not run.weights_path.exists():
+        raise RunFolderError(
+            f"{search}: the weights of trial {trial} are gone (--disk-gb, or it never ended an epoch); "
+            f"train again: kilnet train --recipe {run.config_path}"
+        )
+    target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
+    if target.exists():
+        raise RunFolderError(f"{target}: there already; name another folder with --out")
+    copying = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(copying, ignore_errors=True)
+    try:
+        shutil.copytree(source, copying, ignore=shutil.ignore_patterns(".*", "attempts.json"))
+        copying.rename(target)
+    except OSError as error:
+        shutil.rmtree(copying, ignore_errors=True)
+        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
+    return target

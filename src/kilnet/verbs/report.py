@@ -1,0 +1,95 @@
+"""A run or a search as one HTML page."""
+
+from pathlib import Path
+
+from kilnet.errors import DataError, DownloadError
+from kilnet.metrics import Evaluation
+from kilnet.page.run_page import run_page
+from kilnet.page.search_page import search_page
+from kilnet.runs.evaluation import load_run
+from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.runs.run import Run, own_model
+from kilnet.storage import write_text
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.summary import Summary, summarise
+from kilnet.verbs.data import Data
+from kilnet.verbs.evaluate import evaluate
+from kilnet.verbs.opened import open_run
+from kilnet.verbs.tune import Search
+
+
+def report(
+    run: Run | Search | str | Path,
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    model: str | None = None,
+    progress: bool = True,
+) -> Path:
+    """Write `report.html` of a run or a search, one file that opens without a network, and return its path.
+
+    A run's page shows the test split if it has been evaluated, else the validation split, which is evaluated first
+    where it has not been. Where the run's data cannot be had, the page is without pictures and says why. A search's
+    page may be written while the search runs.
+
+    Args:
+        run: what `train` or `tune` returned, or the folder of a run or a search.
+        data: the data that the run was trained on, if it cannot be loaded by its name.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
+        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
+            is imported.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; an older page is untouched.
+    """
+    path = Path(run) if isinstance(run, str | Path) else run.folder
+    if SearchFolder(path).exists:
+        return _report_search(path)
+    return _report_run(
+        path, data, data_dir, None if isinstance(run, Search) else own_model(run, model), progress
+    )
+
+
+def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
+    """Return what a search has found so far, and its winner's test if that has been read.
+
+    Raises:
+        RunFolderError: there is no search, or a file is damaged.
+    """
+    summary = summarise(path)
+    for folder in (*sorted(path.glob("finetuned*"), reverse=True), summary.winner_folder):
+        if folder is not None and (read := read_evaluations(folder).get("test")):
+            return summary, Evaluation.from_dict(read)
+    return summary, None
+
+
+def _report_search(path: Path) -> Path:
+    summary, evaluation = read_search(path)
+    page = search_page(summary, SearchFolder(path).environment(), evaluation)
+    write_text(path / "report.html", page)
+    return path / "report.html"
+
+
+def _report_run(
+    path: Path, data: Data | None, data_dir: str | None, model: str | None, progress: bool
+) -> Path:
+    folder = RunFolder(path)
+    classifier = load_run(path, model)
+    classifier.settings.apply()
+    dataset, reason = None, ""
+    with ProgressDisplay(enabled=progress) as display:
+        try:
+            dataset = open_run(path, data, data_dir, display, model).dataset
+        except (DataError, DownloadError) as error:
+            reason = str(error)
+            display.say(f"no pictures: {reason}")
+    if dataset is not None and not read_evaluations(path).keys() & {"test", "validation"}:
+        evaluate(path, "validation", data=dataset, model=model, progress=progress)
+    with ProgressDisplay(enabled=progress) as display:
+        page = run_page(folder, classifier, dataset, reason, display.advance)
+    with folder.locked():
+        write_text(path / "report.html", page)
+    return path / "report.html"

@@ -1,0 +1,85 @@
+"""A run as a web page and a JSON API."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kilnet.data.sources import load_dataset
+from kilnet.errors import InputError, KilnetError, MissingPackageError
+from kilnet.runs.run import Run, folder_of
+from kilnet.server.examples import Example, examples_of, is_at_hand
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
+from kilnet.verbs.load import load
+
+
+def serve(
+    run: Run | str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str | None = None,
+    data_dir: str | None = None,
+    started: Callable[[str], None] = lambda _: None,
+    progress: bool = True,
+) -> None:
+    """Serve a run until the process is interrupted.
+
+    A page takes pictures and shows classes, calibrated confidence and where the network looked; `/api/openapi.json`
+    documents the same as an API. Whoever reaches `host` may use it; the default is this machine alone.
+
+    Args:
+        run: what `train` returned, or its folder.
+        host: name or address to listen at.
+        port: 0 takes a free one.
+        model: see `load`.
+        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training; the page's examples are from it.
+        started: called with the URL once connections are accepted.
+        progress: whether to show progress on standard error.
+
+    Raises:
+        MissingPackageError: the extra `serve` is not installed.
+        PortError: the port is in use.
+        InputError: there is no such run or address.
+        KeyboardInterrupt: Ctrl-C, once the server has ended.
+    """
+    try:
+        from kilnet.server import app, guard, listen
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"serving needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
+        ) from None
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: ports are 0 to 65535")
+    with listen.bind(host, port) as bound:
+        predictor = load(run, model=model)
+        folder = RunFolder(folder_of(run))
+        with ProgressDisplay(enabled=progress) as display:
+            examples = _examples(folder, data_dir, display)
+            if predictor.calibration is None:
+                display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
+            if not guard.is_loopback(host):
+                display.say(
+                    f"--host {host}: whoever can reach this machine at that address can use the network and see its "
+                    "examples, unencrypted and without a password"
+                )
+        name = folder.path.resolve().name
+        application = app.make_app(predictor, name, examples, guard.own_names(host))
+        listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
+
+
+def _examples(folder: RunFolder, data_dir: str | None, display: ProgressDisplay) -> tuple[Example, ...]:
+    """Images to click, or none where the run's own data is not at hand; the reason is shown."""
+    config = folder.config().data
+    if data_dir is not None:
+        config = config.model_copy(update={"dir": data_dir})
+    try:
+        if not is_at_hand(config):
+            raise InputError("the data is not on this machine")
+        dataset = load_dataset(config, display.advance).sealed()
+    except KilnetError as error:
+        display.say(f"no examples on the page: {error}")
+        return ()
+    if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
+        display.say(f"no examples on the page: {dataset.name} is not what the run was trained on")
+        return ()
+    return examples_of(dataset)

@@ -1,0 +1,127 @@
+"""Training a run, evaluating it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from kilnet import models
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.figures import charts as figures
+from kilnet.runs.calibration import calibrated
+from kilnet.runs.run import Run
+from kilnet.terminal.plan_line import plan_line
+from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.session import TrainingSession, free_folder
+from kilnet.verbs.data import Data, in_memory, requested, warn
+
+
+def train(
+    data: Data = "cifar10",
+    model: str | None = None,
+    *,
+    recipe: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    budget: str | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    progress: bool = True,
+    started: float | None = None,
+) -> Run:
+    """Train a network, or go on with a run that was interrupted; the same call again goes on.
+
+    Args:
+        data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
+            (image, label) pairs.
+        model: a name of `kilnet.models.MODELS`, or "package.module:builder".
+        recipe: TOML file with any keys of `RunConfig`.
+        settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
+            arguments win over them.
+        epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
+        budget: such as "10m": how long this call may take, in place of `epochs`; of a run that goes on, what is left of
+            it. Where neither model nor recipe is given, `kilnet.config.FAST_RECIPE` is, fitted to images and time.
+        out: run folder; by default a free name in `runs/`, or the run of this configuration that is there.
+        progress: whether to show progress on standard error.
+        started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
+
+    Raises:
+        KilnetError: see `kilnet.errors`; nothing is left half-written.
+    """
+    started = monotonic() if started is None else started
+    config = requested(data, model, recipe, settings, epochs, seed, device, budget)
+    return train_as(config, data, Path(out) if out is not None else None, progress, started)
+
+
+def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, started: float) -> Run:
+    """Train what a configuration says, or go on with it; see `train`.
+
+    Args:
+        config: of the run.
+        data: for `config.data`, unless it is images in memory already.
+        out: run folder; None for a free one.
+        progress: whether to show progress on standard error.
+        started: since when a budget counts.
+    """
+    config = config.model_copy(update={"model": models.complete(config.model)})
+    with ProgressDisplay(enabled=progress) as display:
+        dataset = in_memory(data, config.data, display)
+        folder = out or _default_folder(dataset, config)
+        session = TrainingSession(dataset, config, folder, started)
+        _introduce(session, dataset, display)
+        display.follow(session, None if config.budget.seconds else config.training.epochs)
+        if session.stopped_early:
+            display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
+        run = _as_run(session, dataset)
+        _draw_learning_curves(session)
+        if session.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
+            display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
+        return run
+
+
+def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:
+    name = f"{dataset.name}-{config.model.name}"
+    return free_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-."), config)
+
+
+def _introduce(session: TrainingSession, dataset: ImageDataset, display: ProgressDisplay) -> None:
+    channels, height, width = dataset.image_shape
+    display.say(
+        f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.validation):,} to validate, "
+        f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
+    )
+    warn(dataset, display)
+    display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
+    display.say(f"{session.settings.device}: {session.settings.reason}")
+    if session.finished:
+        display.say(f"{session.folder.path}: finished already")
+    elif session.folder.exists:
+        display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
+    else:
+        display.say(f"run folder: {session.folder.path}")
+    if session.plan and session.seconds_left is not None and not session.finished:
+        display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
+
+
+def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:
+    best = [record for record in session.history if record.is_best][-1]
+    return Run(
+        session.folder.path,
+        session.config,
+        tuple(session.history),
+        best,
+        len(dataset.validation),
+        session.finished,
+    )
+
+
+def _draw_learning_curves(session: TrainingSession) -> None:
+    plots = session.folder.path / "plots"
+    plots.mkdir(exist_ok=True)
+    figures.save(
+        figures.learning_curves([asdict(record) for record in session.history]), plots / "learning-curves.png"
+    )
