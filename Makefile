@@ -1,37 +1,42 @@
 # Everything runs in the project's own environment, .venv, which the first call makes.
 PYTHON ?= python3
 RUN := .venv/bin
+INSTALL = $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-slow check format docs
 
-demo: .venv/.installed  ## search for a small network for handwritten digits, fine-tune the winner, test it
+demo: .venv/.package  ## search for a small network for handwritten digits, fine-tune the winner, test it
 	rm -rf searches/demo
 	$(RUN)/kilnet tune digits --recipe recipes/digits.toml --space recipes/spaces/digits.toml --epochs 15 \
 	  --finalists 2 --seeds 2 --finetune --out searches/demo
 
-test: .venv/.installed  ## all tests but the slow ones
+test: .venv/.tools  ## all tests but the slow ones
 	$(RUN)/pytest
 
-test-slow: .venv/.installed  ## the tests that take minutes
+test-slow: .venv/.tools  ## the tests that take minutes
 	$(RUN)/pytest -m slow
 
-check: .venv/.installed  ## format, lint, types
+check: .venv/.tools  ## format, lint, types
 	$(RUN)/ruff format --check
 	$(RUN)/ruff check
 	$(RUN)/mypy
 
-format: .venv/.installed
+format: .venv/.tools
 	$(RUN)/ruff format
 	$(RUN)/ruff check --fix
 
-docs: .venv/.installed  ## write docs/cli.md and docs/tutorial.md anew
+docs: .venv/.tools  ## write docs/cli.md and docs/tutorial.md anew
 	$(RUN)/python docs/make_cli.py
 	$(RUN)/python docs/make_architecture.py
 	$(RUN)/python docs/make_tutorial.py
 
-.venv/.installed: pyproject.toml
+.venv/.package: pyproject.toml constraints.txt  # what a user has
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Kilnet needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/.tools: .venv/.package  # what a developer needs too
+	$(INSTALL) --editable '.[dev]'
 	touch $@
