@@ -1,4 +1,4 @@
-"""Writes docs/architecture.md: every module with the first line of its docstring, and the layers: `make docs`."""
+"""Writes docs/architecture.md from the docstrings of the modules, folder by folder: `make docs`."""
 
 import ast
 from pathlib import Path
@@ -21,27 +21,35 @@ The training loop is an iterator of records: whoever iterates prints, saves, pru
 
 
 def page() -> str:
-    """Return the page: the files at the top level, then each folder from the ground up."""
-    top = sorted(path for path in PACKAGE.glob("*.py") if path.name[0] != "_")
-    lines = ["src/kilnet/", *(_line(path, 1) for path in top)]
-    for room in ROOMS:
-        lines += _folder(PACKAGE / room, 1)
-    tree = "\n".join(lines)
-    return f"{_HEAD}\n```\n{tree}\n```\n"
+    """Return the page: the layers, then the files of each of them."""
+    folders = [PACKAGE / room for room in ROOMS if (PACKAGE / room).is_dir()]
+    layers = "\n".join(
+        [
+            "src/kilnet/",
+            *(f"  {path.name:<14}{_says(path)}" for path in _files(PACKAGE)),
+            *(f"  {folder.name + '/':<14}{_says(folder / '__init__.py')}" for folder in folders),
+        ]
+    )
+    sections = [_section(below) for folder in folders for below in [folder, *_folders(folder)]]
+    return "\n".join([_HEAD, f"```\n{layers}\n```\n", *sections])
 
 
-def _folder(folder: Path, depth: int) -> list[str]:
-    if not folder.is_dir():
-        return []
-    lines = [f"{'  ' * depth}{folder.name + '/':<{30 - 2 * depth}}{_says(folder / '__init__.py')}"]
-    lines += [_line(path, depth + 1) for path in sorted(folder.glob("*.py")) if path.name[0] != "_"]
-    for below in sorted(path.parent for path in folder.glob("*/__init__.py")):
-        lines += _folder(below, depth + 1)
-    return lines
+def _section(folder: Path) -> str:
+    rows = "".join(
+        f"| `{path.name}` | {_says(path).replace('|', chr(92) + '|')} |\n" for path in _files(folder)
+    )
+    if not rows:
+        return ""
+    title = f"{folder.relative_to(PACKAGE).as_posix()}/"
+    return f"## {title}\n\n{_says(folder / '__init__.py')}.\n\n| | |\n|---|---|\n{rows}"
 
 
-def _line(path: Path, depth: int) -> str:
-    return f"{'  ' * depth}{path.name:<{30 - 2 * depth}}{_says(path)}"
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/__init__.py"))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if path.name[0] != "_")
 
 
 def _says(path: Path) -> str:

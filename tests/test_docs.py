@@ -132,14 +132,12 @@ def test_the_architecture_page_is_up_to_date_and_has_every_file():
     make_architecture = script("make_architecture")
     page = read(ROOT / "docs" / "architecture.md")
     assert page == make_architecture.page(), "out of date: make docs"
-    told, folders = set(), []
-    for line in blocks(page, "")[0].splitlines():
-        name = line.split()[0]
-        folders = folders[: (len(line) - len(line.lstrip())) // 2]
-        if name.endswith("/"):
-            folders.append(name)
-        else:
-            told.add("".join(folders) + name)
+    layers, *sections = page.split("\n## ")
+    told = {f"src/kilnet/{name}" for name in re.findall(r"^  (\w+\.py) +\S", layers, re.MULTILINE)}
+    for section in sections:
+        folder = section.splitlines()[0]
+        files = re.findall(r"^\| `(\w+\.py)` \| \S", section, re.MULTILINE)
+        told |= {f"src/kilnet/{folder}{name}" for name in files}
     package = ROOT / "src" / "kilnet"
     files = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py") if path.name[0] != "_"}
     assert told == files
