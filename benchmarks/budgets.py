@@ -23,7 +23,7 @@ from kilnet.data.sources import load_dataset
 from kilnet.metrics import wilson_interval
 from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
-from kilnet.verbs.data import requested
+from kilnet.verbs.request import requested
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
 SETTINGS = {"hardware.threads": 1, "data.on_bad_image": "skip"}

@@ -24,7 +24,7 @@ from kilnet.training.plan import Speed, make_plan
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 from kilnet.training.timer import Timer
-from kilnet.verbs.data import requested
+from kilnet.verbs.request import requested
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
 HARDWARE = {

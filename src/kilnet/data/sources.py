@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from kilnet.config import DataConfig, nearest
+from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.digits import load_digits
@@ -11,6 +12,30 @@ from kilnet.data.progress import Progress, silent
 from kilnet.errors import DataError
 
 NAMES = ("cifar10", "digits")
+Data = str | Path | ImageDataset | PairDataset
+"""What a caller may give as data: a name, a folder, or images in memory."""
+
+
+def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> ImageDataset:
+    """Load data, or read it into memory, unless it is there already; see `load_dataset` and `adopt_dataset`.
+
+    Args:
+        data: what the caller gave.
+        config: says how; of a name or a folder also which.
+        progress: told how far fetching and decoding are.
+    """
+    if isinstance(data, ImageDataset):
+        return data
+    if isinstance(data, str | Path):
+        return load_dataset(config, progress)
+    return adopt_dataset(data, config=config)
+
+
+def located(config: DataConfig) -> DataConfig:
+    """Write a folder's whole path down, so that the run can be repeated from anywhere."""
+    if Path(config.source).expanduser().is_dir() and config.source not in NAMES:
+        return config.model_copy(update={"source": str(Path(config.source).expanduser().resolve())})
+    return config
 
 
 def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDataset:

@@ -17,6 +17,7 @@ from typing import Any
 
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.sources import Data, in_memory
 from kilnet.errors import InputError
 from kilnet.figures import charts as figures
 from kilnet.figures import dataset_figures as data_figures
@@ -32,9 +33,9 @@ from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.seeding import generator
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.data import Data, in_memory, requested
 from kilnet.verbs.inspect import explanations, picture_to_explain
 from kilnet.verbs.opened import OpenedRun, one_split, open_run
+from kilnet.verbs.request import requested
 
 AnyRun = Run | str | Path
 
@@ -161,7 +162,7 @@ def label_errors(
 def _dataset(data: Data, settings: Mapping[str, Any] | None, seed: int) -> tuple[ImageDataset, RunConfig]:
     config = requested(data, None, None, settings, None, seed, None)
     with ProgressDisplay() as display:
-        return in_memory(data, config.data, display).sealed(), config
+        return in_memory(data, config.data, display.advance).sealed(), config
 
 
 def _at_least_one(name: str, value: int) -> int:

@@ -52,6 +52,11 @@ class ProgressDisplay:
         self.console.print(Text(line), soft_wrap=True)
         self._last_line = monotonic()
 
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Print what the user should know of a data set: a foreign checksum, files that were skipped."""
+        for warning in warnings:
+            self.say(f"warning: {warning}")
+
     def advance(self, what: str, done: int, total: int) -> None:
         """Show how much of some work is done, in files or bytes; has the signature of `kilnet.data.Progress`."""
         self._draw(what, done, total, "")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
-from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.inference.weights import read_tensors, write_tensors
 from kilnet.storage import held, read_json, remove_leftovers, write_json, write_text
 from kilnet.training.loop import EpochRecord
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from kilnet.config import differences
+from kilnet.data.sources import Data
 from kilnet.errors import DataError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
 from kilnet.runs.evaluation import load_run
 from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.data import Data
 from kilnet.verbs.opened import OpenedRun, one_split, open_run
 
 

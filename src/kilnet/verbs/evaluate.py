@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import split_name
-from kilnet.data.sources import load_dataset
+from kilnet.data.sources import Data, in_memory, load_dataset, located
 from kilnet.errors import DataError
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
@@ -15,7 +15,6 @@ from kilnet.runs.evaluation_files import write_evaluation
 from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.data import Data, in_memory, located, warn
 
 
 def evaluate(
@@ -54,7 +53,7 @@ def evaluate(
             wanted = data_of_run(folder, classifier, source, data_dir)
             dataset = load_dataset(wanted, display.advance)
         else:
-            dataset = in_memory(data, folder.config().data, display)
+            dataset = in_memory(data, folder.config().data, display.advance)
         is_own = dataset.fingerprint == folder.environment().get("data", {}).get("fingerprint")
         if data is None and not is_own:
             raise DataError(
@@ -62,7 +61,7 @@ def evaluate(
                 "trained on. Name the data with --data to evaluate on all of it"
             )
         split = split_name(split or ("test" if is_own else "all"))
-        warn(dataset, display)
+        display.warn(dataset.warnings)
         evaluated = evaluate_classifier(classifier, dataset, split)
     entry = split if is_own else f"{dataset.name} {split}"
     evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))

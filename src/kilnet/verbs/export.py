@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kilnet.data.sources import NAMES, load_dataset
+from kilnet.data.sources import NAMES, Data, in_memory, load_dataset
 from kilnet.errors import DataError, InputError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
@@ -15,7 +15,6 @@ from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.data import Data, in_memory
 
 
 def export(
@@ -57,7 +56,11 @@ def export(
     if data_dir is not None:
         config = config.model_copy(update={"dir": data_dir})
     with ProgressDisplay(enabled=progress) as display:
-        dataset = load_dataset(config, display.advance) if data is None else in_memory(data, config, display)
+        dataset = (
+            load_dataset(config, display.advance)
+            if data is None
+            else in_memory(data, config, display.advance)
+        )
         dataset = dataset.sealed()
         if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
             raise DataError(

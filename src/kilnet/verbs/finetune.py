@@ -6,13 +6,14 @@ from time import monotonic
 from typing import Any
 
 from kilnet.config import OptimizerConfig, change
+from kilnet.data.sources import Data, located
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.runs.run import Run, own_model
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import free_folder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
-from kilnet.verbs.data import Data, located, with_budget
+from kilnet.verbs.request import with_budget
 from kilnet.verbs.train import train_as
 
 # The tutorial's: 50 epochs at most, patience 6, and a learning rate of 0.0008 after one of 0.001.

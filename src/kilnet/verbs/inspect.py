@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import Split
 from kilnet.data.inventory import duplicates
+from kilnet.data.sources import Data
 from kilnet.errors import InputError, InterruptedRunError, ModelError
 from kilnet.figures import inspection_figures
 from kilnet.figures.inspection_files import InspectionFiles
@@ -33,7 +34,6 @@ from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.verbs.data import Data
 from kilnet.verbs.opened import OpenedRun, one_split, open_run
 
 KINDS_OF_DUPLICATES = ("more than once in one class", "in more than one class", "in more than one split")

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, split_name
-from kilnet.data.sources import load_dataset
+from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import DataError
 from kilnet.inference.classifier import Classifier
 from kilnet.runs.evaluation import EvaluatedSplit, data_of_run, evaluate_classifier, load_run
 from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.data import Data, in_memory, warn
 from kilnet.verbs.evaluate import record_evaluation
 
 
@@ -77,8 +76,8 @@ def open_run(
             config = config.model_copy(update={"source": str(data)})
         dataset = load_dataset(config, display.advance)
     else:
-        dataset = in_memory(data, folder.config().data, display)
-    warn(dataset, display)
+        dataset = in_memory(data, folder.config().data, display.advance)
+    display.warn(dataset.warnings)
     if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
         raise DataError(
             f"{dataset.name}: not the images that {folder.path} was trained on; name those with --data"

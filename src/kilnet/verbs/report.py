@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kilnet.data.sources import Data
 from kilnet.errors import DataError, DownloadError
 from kilnet.metrics import Evaluation
 from kilnet.page.run_page import run_page
@@ -14,7 +15,6 @@ from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import Summary, summarise
-from kilnet.verbs.data import Data
 from kilnet.verbs.evaluate import evaluate
 from kilnet.verbs.opened import open_run
 from kilnet.verbs.tune import Search

@@ -10,13 +10,14 @@ from typing import Any
 from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.sources import Data, in_memory
 from kilnet.figures import charts as figures
 from kilnet.runs.calibration import calibrated
 from kilnet.runs.run import Run
 from kilnet.terminal.plan_line import plan_line
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.session import TrainingSession, free_folder
-from kilnet.verbs.data import Data, in_memory, requested, warn
+from kilnet.verbs.request import requested
 
 
 def train(
@@ -69,7 +70,7 @@ def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, st
     """
     config = config.model_copy(update={"model": models.complete(config.model)})
     with ProgressDisplay(enabled=progress) as display:
-        dataset = in_memory(data, config.data, display)
+        dataset = in_memory(data, config.data, display.advance)
         folder = out or _default_folder(dataset, config)
         session = TrainingSession(dataset, config, folder, started)
         _introduce(session, dataset, display)
@@ -94,7 +95,7 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.validation):,} to validate, "
         f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
     )
-    warn(dataset, display)
+    display.warn(dataset.warnings)
     display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
     display.say(f"{session.settings.device}: {session.settings.reason}")
     if session.finished:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kilnet import hardware, models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.sources import load_dataset
+from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
 from kilnet.runs.evaluation_files import read_evaluations
@@ -29,8 +29,8 @@ from kilnet.tuning.search_config import SearchConfig, StrategyName, check
 from kilnet.tuning.space import TUTORIAL_GRID, Space, Values, flatten, read_space
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
-from kilnet.verbs.data import Data, in_memory, requested, warn
 from kilnet.verbs.evaluate import evaluate
+from kilnet.verbs.request import requested
 
 NUM_TRIALS = 30  # of random and tpe, where the user does not say
 
@@ -114,8 +114,8 @@ class HyperSearch:
                 "the space: data.* needs the name of a data set or a folder, not images in memory"
             )
         with ProgressDisplay(enabled=options.get("progress", True)) as display:
-            self.dataset = in_memory(data, base.data, display)
-            warn(self.dataset, display)
+            self.dataset = in_memory(data, base.data, display.advance)
+            display.warn(self.dataset.warnings)
             shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
             check(asked, shape, num_classes)
             path = Path(options.get("out") or free_search_folder(Path("searches"), self._name(asked), asked))

@@ -1,0 +1,74 @@
+"""The configuration that a verb is asked for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kilnet.config import FAST_RECIPE, PlannedKey, RunConfig, change, load_config, parse_duration
+from kilnet.data.sources import Data, located
+from kilnet.errors import ConfigError
+
+
+def requested(
+    data: Data,
+    model: str | None,
+    recipe: str | Path | None,
+    settings: Mapping[str, Any] | None,
+    epochs: int | None,
+    seed: int | None,
+    device: str | None,
+    budget: str | None = None,
+) -> RunConfig:
+    """Return the configuration that a verb was asked for: defaults < recipe < settings < named arguments.
+
+    With a budget, where neither recipe nor network is named, the fast recipe is the one.
+
+    Raises:
+        ConfigError: as in `load_config`.
+    """
+    named = {
+        "data.source": str(data) if isinstance(data, str | Path) else type(data).__name__,
+        "model.name": model,
+        "training.epochs": epochs,
+        "seed": seed,
+        "hardware.device": device,
+    }
+    settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    is_free = budget is not None and recipe is None and "model.name" not in settings
+    recipe = FAST_RECIPE if is_free else recipe
+    config = load_config(Path(recipe) if recipe is not None else None, settings)
+    if budget is not None:
+        config = with_budget(config, budget, settings, _FREE if is_free else ())
+    return config.model_copy(update={"data": located(config.data)})
+
+
+# What is chosen for the images and the time where the user has named neither recipe nor network.
+_FREE: tuple[PlannedKey, ...] = (
+    "model.widths",
+    "augment.horizontal_flip",
+    "augment.alternate_flips",
+    "views.mirror",
+)
+
+
+def with_budget(
+    config: RunConfig, budget: str, settings: Mapping[str, Any], planned: tuple[PlannedKey, ...] = ()
+) -> RunConfig:
+    """Return the configuration with a time to keep to.
+
+    Args:
+        config: as it was asked for otherwise.
+        budget: such as "10m".
+        settings: what the user has set; it is not planned.
+        planned: what else is, besides the number of epochs and, where there are none yet, lower resolutions.
+
+    Raises:
+        ConfigError: the budget is no time, or the number of epochs is set too.
+    """
+    if "training.epochs" in settings:
+        raise ConfigError("--epochs and --budget both say how long to train; give one of them")
+    keys: list[PlannedKey] = ["training.epochs", *planned]
+    if not config.training.low_resolution:
+        keys.append("training.low_resolution")
+    keys = [key for key in keys if key not in settings]
+    return change(config, {"budget.seconds": parse_duration(budget), "budget.planned": keys}, "--budget")
