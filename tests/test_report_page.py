@@ -18,7 +18,7 @@ from kilnet.errors import InputError, RunFolderError
 from kilnet.inspection.attribution import grad_cam
 from kilnet.page.album import make_album, num_images_that_fit
 from kilnet.page.document import Section, render
-from kilnet.page.search_sections import search_sections
+from kilnet.page.search_page import search_sections
 from kilnet.page.selection import Predictions, select
 from kilnet.page.svg import Scale, tag, ticks
 from made_up_search import make_row, make_summary

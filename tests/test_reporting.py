@@ -161,7 +161,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
 @pytest.mark.parametrize("num_images", [600, 120_000])
 def test_the_report_fits_80_columns_and_cuts_no_number(classes, num_images):
     evaluation = evaluate(classes, num_images)
-    lines = print_plain(tables.evaluation_report(evaluation)).splitlines()
+    lines = print_plain(tables.evaluation_tables(evaluation)).splitlines()
     assert max(cell_len(line) for line in lines) <= 80
     for line in lines:
         words = line.split()
@@ -221,7 +221,7 @@ def test_the_commonest_mistakes_come_first():
 
 
 def test_an_empty_split_can_be_reported(tmp_path):
-    assert "–" in print_plain(tables.evaluation_report(EMPTY))
+    assert "–" in print_plain(tables.evaluation_tables(EMPTY))
     for number, figure in enumerate((figures.per_class(EMPTY), figures.confusion_matrix(EMPTY, "recall"))):
         figures.save(figure, tmp_path / f"{number}.png", dots_per_inch=40)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from kilnet.config import DataConfig
 from kilnet.data.inventory import Inventory, Sizes, inspect_data
 from kilnet.data.walk import Problem
-from kilnet.terminal.inventory_tables import inventory_report
+from kilnet.terminal.inventory_tables import inventory_tables
 
 CLEAN = Inventory(
     name="photos",
@@ -33,7 +33,7 @@ CLEAN = Inventory(
 
 def shown(inventory, width=80):
     console = Console(file=io.StringIO(), width=width)
-    console.print(inventory_report(inventory))
+    console.print(inventory_tables(inventory))
     return console.file.getvalue()
 
 

@@ -27,8 +27,8 @@ testclient = pytest.importorskip("starlette.testclient", reason="the extra `serv
 
 from kilnet.server import app as serving  # noqa: E402
 from kilnet.server import batching, guard, listen, upload  # noqa: E402
+from kilnet.server.answers import Example, examples_of, is_at_hand  # noqa: E402
 from kilnet.server.batching import Batcher, QueueFullError  # noqa: E402
-from kilnet.server.examples import Example, examples_of, is_at_hand  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 OCTETS = {"content-type": "application/octet-stream"}

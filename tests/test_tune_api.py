@@ -17,7 +17,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
-from kilnet.terminal.search_tables import search_report
+from kilnet.terminal.search_tables import search_tables
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.compare import Estimate
 from kilnet.tuning.finalists import Final
@@ -400,7 +400,7 @@ def test_the_report_as_json_and_as_tables(search):
 def render(summary, evaluation=None, width=80):
     stream = io.StringIO()
     Console(file=stream, width=width, highlight=False, legacy_windows=False).print(
-        search_report(summary, evaluation)
+        search_tables(summary, evaluation)
     )
     return stream.getvalue()
 

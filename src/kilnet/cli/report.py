@@ -23,13 +23,13 @@ def report(
 ) -> None:
     """Write report.html, one page in one file that opens without a network; a search is printed as well."""
     import kilnet
-    from kilnet.terminal.search_tables import search_report
+    from kilnet.terminal.search_tables import search_tables
     from kilnet.tuning.search_folder import SearchFolder
     from kilnet.verbs.report import read_search
 
     summary, evaluation = read_search(run) if SearchFolder(run).exists else (None, None)
     if summary is not None and not as_json:
-        print_rich(search_report(summary, evaluation))
+        print_rich(search_tables(summary, evaluation))
     if summary is not None and summary.winner is None:  # no epoch has ended yet: there is nothing to draw
         if as_json:
             print_json(summary.to_dict() | {"test": None, "report": None})

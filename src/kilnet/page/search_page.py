@@ -1,13 +1,18 @@
-"""What a search folder holds, as the sections of a page."""
+"""The page of a search: its winner, its trials, what mattered, and which trials are as good as the best."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from kilnet.errors import InputError
 from kilnet.metrics import Evaluation
 from kilnet.page.document import Section, render
+from kilnet.page.parallel_coordinates import parallel_coordinates
 from kilnet.page.run_sections import facts
-from kilnet.page.search_sections import search_sections
-from kilnet.tuning.summary import Summary
+from kilnet.page.svg import Axis, Line, bars, line_chart
+from kilnet.runs.wording import accuracy_with_interval
+from kilnet.tuning.search_config import describe
+from kilnet.tuning.summary import Summary, TrialRow
 
 
 def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Evaluation | None) -> str:
@@ -33,6 +38,171 @@ def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Ev
     return render(summary.folder.resolve().name, subtitle, sections)
 
 
+def search_sections(summary: Summary, evaluation: Evaluation | None = None) -> list[Section]:
+    """Return the sections of a search's page.
+
+    Args:
+        summary: of the search, finished or not.
+        evaluation: of its winner on the test split, if that has been read.
+
+    Raises:
+        InputError: no trial has an accuracy.
+    """
+    trials = sorted(summary.trials, key=lambda row: row.number)
+    scored = [row for row in trials if row.accuracy is not None]
+    if not scored:
+        raise InputError("no trial of the search has an accuracy yet; there is nothing to report")
+    alike = {final.number for final in summary.finals if final.is_tied} | {summary.winner or 0}
+    keys = summary.config.parsed_space().keys
+    return [
+        _winner(summary, scored, evaluation),
+        *([_finalists(summary)] if summary.finals else []),
+        _history(scored, alike),
+        *([_importance(summary.importance)] if summary.importance else []),
+        _parallel(scored, keys, alike),
+        _table(trials, keys, alike),
+    ]
+
+
+def _winner(summary: Summary, scored: Sequence[TrialRow], evaluation: Evaluation | None) -> Section:
+    best = next(row for row in scored if row.number == summary.winner)
+    content = {
+        "best": best,
+        "settings": {key: _text(value) for key, value in best.values.items()},
+        "num_trials": len(scored),
+        "test": accuracy_with_interval(evaluation) if evaluation else None,
+        "num_finalists": len(summary.finals),
+    }
+    if summary.finals:
+        first = summary.finals[0]
+        content |= {
+            "accuracy": first.accuracy.mean,
+            "interval": _within(first.accuracy.low, first.accuracy.high),
+            "method": f"over seeds and images, {first.accuracy.num_seeds} seeds",
+            "caution": "The mean of trainings with seeds that did not help to choose it. The images did help: expect a "
+            "little less on new ones.",
+            "alike": sorted(final.number for final in summary.finals[1:] if final.is_tied),
+        }
+    else:
+        content |= {
+            "accuracy": best.accuracy,
+            "interval": best.accuracy_interval,
+            "method": "Wilson, over images",
+            "caution": "One training with one seed. The best of many trials is partly the luckiest: expect a little "
+            "less on new images.",
+            "alike": None,
+        }
+    return Section("result", "Result", "search_result", content)
+
+
+def _finalists(summary: Summary) -> Section:
+    values = {row.number: row.values for row in summary.trials}
+    rows = []
+    for final in summary.finals:
+        low, high = _within(final.accuracy.low, final.accuracy.high)
+        cells = [
+            _cell(final.number, "{}"),
+            _cell(describe(values[final.number]), "{}"),
+            _cell(final.accuracy.mean, "{:.2%}"),
+            _cell(f"{low:.1%} to {high:.1%}", "{}"),
+        ]
+        behind = final.behind
+        cells.append(_cell(None if behind is None else 100 * behind.mean, "{:.2f}"))
+        cells.append(
+            _cell(None if behind is None else f"{100 * behind.low:.2f} to {100 * behind.high:.2f}", "{}")
+        )
+        rows.append({"cells": cells, "mark": final.is_tied})
+    titles = ("trial", "settings", "mean accuracy", "95%", "behind the best (points)", "95% (points)")
+    content = {
+        "caption": f"The best trials, trained again with {summary.finals[0].accuracy.num_seeds} seeds",
+        "hint": "Differences are paired by seed and by validation image. Marked rows cannot be told from the best.",
+        "sortable": False,
+        "heads": [{"title": title, "kind": "" if title in ("settings",) else "number"} for title in titles],
+        "rows": rows,
+    }
+    return Section("finalists", "Finalists", "table", content)
+
+
+def _history(scored: Sequence[TrialRow], indistinguishable: Collection[int]) -> Section:
+    points = [(trial.number, 100 * (trial.accuracy or 0)) for trial in scored]
+    highest = [
+        (number, max(value for _, value in points[: place + 1])) for place, (number, _) in enumerate(points)
+    ]
+    values = [value for _, value in points]
+    room = max(0.05 * (max(values) - min(values)), 0.5)
+    title = (
+        f"Validation accuracy by trial, {min(values):.1f}% to {max(values):.1f}%; "
+        "the table of trials has the numbers."
+    )
+    chart = line_chart(
+        title,
+        Axis("trial", points[0][0], max(points[-1][0], points[0][0] + 1)),
+        Axis("validation accuracy (%)", max(min(values) - room, 0), min(max(values) + room, 100)),
+        [Line("soft", _steps(highest))],
+        dots=[
+            (x, y, trial.number in indistinguishable) for (x, y), trial in zip(points, scored, strict=True)
+        ],
+    )
+    return Section("history", "History", "search_history", {"chart": chart})
+
+
+def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return a curve that stays level until the next point."""
+    corners = [(later[0], earlier[1]) for earlier, later in pairwise(points)]
+    return sorted([*points, *corners])
+
+
+def _importance(importance: Mapping[str, float]) -> Section:
+    ranked = sorted(importance.items(), key=lambda item: -item[1])
+    title = "Importance of each setting: " + ", ".join(f"{key} {value:.0%}" for key, value in ranked)
+    content = {
+        "chart": bars(title, "part of the differences in accuracy (%)", [(k, 100 * v) for k, v in ranked])
+    }
+    return Section("importance", "What mattered", "search_importance", content)
+
+
+def _parallel(scored: Sequence[TrialRow], keys: Sequence[str], indistinguishable: Collection[int]) -> Section:
+    columns = {key: [trial.values.get(key) for trial in scored] for key in keys}
+    columns["accuracy (%)"] = [round(100 * (trial.accuracy or 0), 2) for trial in scored]
+    numbers = [trial.number for trial in scored]
+    chart = parallel_coordinates(
+        "Every trial's settings and accuracy as a line; the table of trials has the numbers.",
+        columns,
+        numbers,
+        [number in indistinguishable for number in numbers],
+    )
+    return Section("parallel", "Parallel coordinates", "search_parallel", {"chart": chart})
+
+
+def _table(trials: Sequence[TrialRow], keys: Sequence[str], indistinguishable: Collection[int]) -> Section:
+    numeric = {key for key in keys if all(_is_number(trial.values.get(key, 0)) for trial in trials)}
+    heads = [{"title": "trial", "kind": "number"}]
+    heads += [{"title": key, "kind": "number" if key in numeric else ""} for key in keys]
+    heads += [{"title": title, "kind": "number"} for title in ("accuracy", "loss (nats)", "epochs")]
+    heads += [{"title": "status", "kind": ""}, {"title": "like the best", "kind": ""}]
+    rows = []
+    for trial in trials:
+        alike = trial.number in indistinguishable
+        cells = [_cell(trial.number, "{}")]
+        cells += [_cell(trial.values.get(key), "{:.4g}" if key in numeric else "{}") for key in keys]
+        cells += [
+            _cell(trial.accuracy, "{:.2%}"),
+            _cell(trial.loss, "{:.4f}"),
+            _cell(trial.num_epochs, "{}"),
+        ]
+        cells += [_cell(trial.status, "{}"), _cell("yes" if alike else "", "{}")]
+        rows.append({"cells": cells, "mark": alike})
+    hint = "Choose a heading to sort by it. Marked rows cannot be told from the best."
+    content = {
+        "caption": f"{len(trials)} trials",
+        "hint": hint,
+        "sortable": True,
+        "heads": heads,
+        "rows": rows,
+    }
+    return Section("trials", "Trials", "table", content)
+
+
 def _repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
     content = {
         "what": "search",
@@ -42,3 +212,22 @@ def _repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
         "environment": facts(environment),
     }
     return Section("repeat", "Configuration and environment", "repeat", content)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Any, pattern: str) -> dict[str, str]:
+    if value is None:
+        return {"text": "–", "value": ""}
+    return {"text": pattern.format(value), "value": str(value)}
+
+
+def _within(low: float, high: float) -> tuple[float, float]:
+    """Return an interval of accuracies, cut at 0 and 1."""
+    return max(0.0, low), min(1.0, high)

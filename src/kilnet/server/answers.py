@@ -1,7 +1,8 @@
-"""Pictures -> classes with calibrated probabilities, and where the network looked."""
+"""Pictures in, classes with calibrated probabilities and heat maps out; and example pictures to try."""
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,9 +11,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from kilnet.config import DataConfig
+from kilnet.data.cifar10_files import BINARY
+from kilnet.data.dataset import ImageDataset
 from kilnet.errors import ModelError
 from kilnet.inspection.attribution import grad_cams
 from kilnet.runs.prediction import Prediction, Predictor
+from kilnet.storage import cache_folder
+
+_NUM_EXAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,3 +67,32 @@ def base64_png(image: npt.NDArray[np.uint8]) -> str:
 def heat_png(heat: npt.NDArray[np.float32]) -> str:
     """Return a heat map, 0 to 1, as a grey PNG of 0 to 255, as text for JSON."""
     return base64_png((heat * 255).round().astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A validation image: its name, its class, and the image as a PNG file."""
+
+    name: str
+    truth: str
+    png: bytes
+
+
+def examples_of(dataset: ImageDataset) -> tuple[Example, ...]:
+    """Return up to 16 validation images: the first of each class, then the second of each, and so on."""
+    split = dataset.validation
+    ranks = np.zeros(len(split), np.int64)
+    for label in np.unique(split.labels):
+        members = np.flatnonzero(split.labels == label)
+        ranks[members] = np.arange(len(members))
+    chosen = np.lexsort((split.labels, ranks))[:_NUM_EXAMPLES]
+    return tuple(
+        Example(split.names[index], dataset.classes[split.labels[index]], png(split.images[index]))
+        for index in chosen
+    )
+
+
+def is_at_hand(config: DataConfig) -> bool:
+    """Whether the data can be read without fetching it; a server does not wait for a download."""
+    copy = config.dir or os.environ.get("KILNET_DATA")
+    return config.source != "cifar10" or bool(copy) or (cache_folder() / "cifar10" / BINARY.archive).exists()

@@ -14,12 +14,10 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from starlette.types import ASGIApp
 
 from kilnet.runs.prediction import Predictor
-from kilnet.server.answers import Answer, Question, answer, base64_png, heat_png
+from kilnet.server.answers import Answer, Example, Question, answer, base64_png, heat_png
 from kilnet.server.batching import Batcher, QueueFullError
 from kilnet.server.counters import MEDIA_TYPE, RequestCounters
-from kilnet.server.examples import Example
-from kilnet.server.guard import Guard
-from kilnet.server.refusal import Refusal, RefusedError
+from kilnet.server.guard import Guard, Refusal, RefusedError
 from kilnet.server.schemas import (
     ClassProbability,
     ExampleAnswer,

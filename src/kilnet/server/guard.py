@@ -5,15 +5,17 @@ and after changing what its own name resolves to (DNS rebinding) it can read the
 one that nobody else can own, and what a browser marks as coming from another site is refused.
 """
 
+import asyncio
 import ipaddress
 import re
 import socket
+from contextlib import suppress
 from time import monotonic
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kilnet.server.counters import RequestCounters
-from kilnet.server.refusal import BODY_IS_READ, Refusal
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -27,6 +29,44 @@ _HEADERS = {
 }
 _ENCODED_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/?#@\[\]\s]+)(:\d{1,5})?", re.IGNORECASE)
+
+
+# Closing a connection while its peer sends resets it, and the answer may be lost. So what still comes is thrown away
+# for a moment; whoever sends longer is cut off.
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 2**26
+BODY_IS_READ = "kilnet.body_is_read"
+"""Key of a request's scope, set once its body has been received to the end."""
+
+
+class RefusedError(Exception):
+    """A request is refused; the server answers with `status` and `reason`."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Refusal(JSONResponse):
+    """`{"detail": reason}`; the rest of the request's body is not read, and the connection ends."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        headers = {"connection": "close", **({"retry-after": "1"} if status == 503 else {})}
+        super().__init__({"detail": reason}, status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then linger."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        if not scope.get(BODY_IS_READ):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    num_bytes, message = 0, await receive()
+                    while message.get("more_body") and num_bytes < _LINGER_BYTES:
+                        num_bytes += len(message.get("body", b""))
+                        message = await receive()
+        await send({"type": "http.response.body", "body": b""})
 
 
 class Guard:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from kilnet.data.decode import FORMATS, webp_pixels
 from kilnet.data.fit import to_input
 from kilnet.errors import DataError
-from kilnet.server.refusal import RefusedError
+from kilnet.server.guard import RefusedError
 
 MAX_BYTES = 20 * 2**20
 """Of one picture; a telephone's photographs have 3 to 12 MB."""

@@ -15,7 +15,7 @@ MAX_LINES = 10
 """So many images of each kind are listed; `--json` lists all."""
 
 
-def comparison_report(
+def comparison_tables(
     names: tuple[str, str],
     split: str,
     differences: Sequence[str],

@@ -15,7 +15,7 @@ MAX_LINES = 15
 """So many suspected labels are listed; the CSV file and `--json` have all."""
 
 
-def inspection_report(
+def inspection_tables(
     layers: Sequence[LayerRow],
     suspects: Sequence[SuspectedLabel],
     num_checked: int,
@@ -24,8 +24,8 @@ def inspection_report(
     """Return the layers, the suspected labels and the duplicates."""
     parts: list[RenderableType] = [
         layers_table(layers),
-        suspects_report(suspects, num_checked),
-        duplicates_report(duplicates),
+        suspects_table(suspects, num_checked),
+        duplicate_lines(duplicates),
     ]
     return Group(*(line for part in parts for line in (part, Text())))
 
@@ -60,7 +60,7 @@ def layers_table(rows: Sequence[LayerRow]) -> Table:
     return table
 
 
-def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
+def suspects_table(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
     """Return the suspected labels, the worst first, and what to do about them."""
     heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
     if not suspects:
@@ -85,7 +85,7 @@ def suspects_report(suspects: Sequence[SuspectedLabel], num_checked: int) -> Gro
     return Group(*parts)
 
 
-def duplicates_report(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
+def duplicate_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
     """Return how many pictures stand more than once, and the first of them."""
     lines = []
     for kind, groups in kinds.items():

@@ -31,7 +31,7 @@ _ACROSS_SPLITS = (
 )
 
 
-def inventory_report(inventory: Inventory) -> Group:
+def inventory_tables(inventory: Inventory) -> Group:
     """Return summary, images of each class and split, then what is wrong and what to do about it."""
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
     parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])

@@ -1,6 +1,7 @@
 """Progress on standard error: a live display on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from time import monotonic
 from types import TracebackType
 
@@ -8,8 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from kilnet.config import RunConfig, written_duration
+from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
 from kilnet.training.loop import EpochRecord, StepRecord
+from kilnet.training.plan import Plan
+from kilnet.training.resolution import size_at
 
 # Without a terminal, a long epoch or download says so often that it is alive.
 _SECONDS_BETWEEN_LINES = 30.0
@@ -125,6 +130,31 @@ def epoch_line(
         f"  {'kept' if record.is_best else '    '}"
         f"  {num_images / seconds:,.0f} images/s, {duration(seconds)}"
         + (f", {duration(left)} left" if left else "")
+    )
+
+
+def plan_line(plan: Plan, config: RunConfig, dataset: ImageDataset, seconds_left: float) -> str:
+    """Describe a plan in one line, with the time of day at which training ends.
+
+    Args:
+        plan: of a run with a budget.
+        config: of that run, nothing left to plan.
+        dataset: what it trains on.
+        seconds_left: of the budget.
+    """
+    height, width = dataset.image_shape[1:]
+    budget = config.budget.seconds or 0.0
+    steps = []
+    for until, factor in config.training.low_resolution:
+        small = size_at([(1.0, factor)], 0.0, height, width)
+        steps.append(f"{small[1]}x{small[0]} until {until:.0%}, ")
+    end = datetime.now().astimezone() + timedelta(seconds=seconds_left - plan.end_seconds)
+    goal = "training ends" if config.optimizer.schedule == "constant" else "learning rate 0"
+    batch_size = config.training.batch_size_for(len(dataset.train))
+    return (
+        f"{written_duration(seconds_left)} of {written_duration(budget)} left: about {plan.num_passes:.1f} passes in "
+        f"all over {len(dataset.train):,} images, {plan.images_per_second:,.0f} images/s in batches of {batch_size}; "
+        f"{''.join(steps)}{'then ' if steps else ''}{width}x{height}; {goal} at {end:%H:%M:%S}"
     )
 
 

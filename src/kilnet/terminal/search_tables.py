@@ -18,7 +18,7 @@ _MAX_ROWS = 20
 _BAR = 20  # characters of the longest bar
 
 
-def search_report(summary: Summary, evaluation: Evaluation | None = None) -> Group:
+def search_tables(summary: Summary, evaluation: Evaluation | None = None) -> Group:
     """Return the trials, the finalists, what each key matters, and the winner with its test."""
     parts: list[RenderableType] = [head_table(summary), trials_table(summary)]
     if summary.finals:

@@ -18,7 +18,7 @@ _GAP = 2  # between columns
 _MIN_NAME_WIDTH = 8
 
 
-def evaluation_report(evaluation: Evaluation) -> Group:
+def evaluation_tables(evaluation: Evaluation) -> Group:
     """Return summary, scores of each class, confusion matrix (where it fits) and commonest mistakes."""
     parts: list[RenderableType] = [summary_table(evaluation), per_class_table(evaluation)]
     confusion = confusion_table(evaluation)

@@ -6,7 +6,7 @@ from pathlib import Path
 from kilnet.data.sources import load_dataset
 from kilnet.errors import InputError, KilnetError, MissingPackageError
 from kilnet.runs.run import Run, folder_of
-from kilnet.server.examples import Example, examples_of, is_at_hand
+from kilnet.server.answers import Example, examples_of, is_at_hand
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.verbs.load import load

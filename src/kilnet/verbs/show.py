@@ -5,11 +5,11 @@ from rich.console import Console, Group, RenderableType
 from kilnet.data.inventory import Inventory
 from kilnet.errors import InputError
 from kilnet.metrics import Evaluation
-from kilnet.terminal.comparison_tables import comparison_report
-from kilnet.terminal.inspection_tables import inspection_report
-from kilnet.terminal.inventory_tables import inventory_report
-from kilnet.terminal.search_tables import search_report
-from kilnet.terminal.tables import evaluation_report
+from kilnet.terminal.comparison_tables import comparison_tables
+from kilnet.terminal.inspection_tables import inspection_tables
+from kilnet.terminal.inventory_tables import inventory_tables
+from kilnet.terminal.search_tables import search_tables
+from kilnet.terminal.tables import evaluation_tables
 from kilnet.tuning.summary import Summary
 from kilnet.verbs.compare import RunComparison
 from kilnet.verbs.inspect import Inspection
@@ -33,21 +33,21 @@ def show(result: Result) -> None:
 def _tables(result: Result) -> RenderableType:
     match result:
         case Evaluation():
-            return evaluation_report(result)
+            return evaluation_tables(result)
         case Inventory():
-            return inventory_report(result)
+            return inventory_tables(result)
         case Inspection():
-            return inspection_report(
+            return inspection_tables(
                 result.layers, result.suspects, result.num_labels_checked, result.duplicates
             )
         case RunComparison():
-            return comparison_report(
+            return comparison_tables(
                 result.names, result.split, result.differences, result.outcome, result.disagreements
             )
         case Summary():
-            return search_report(result)
+            return search_tables(result)
         case Search():
-            tables = search_report(result.summary, result.evaluation)
-            return Group(tables, evaluation_report(result.evaluation))
+            tables = search_tables(result.summary, result.evaluation)
+            return Group(tables, evaluation_tables(result.evaluation))
         case _:
             raise InputError(f"there are no tables of a {type(result).__name__}")

@@ -14,8 +14,7 @@ from kilnet.data.sources import Data, in_memory
 from kilnet.figures import charts as figures
 from kilnet.runs.calibration import calibrated
 from kilnet.runs.run import Run
-from kilnet.terminal.plan_line import plan_line
-from kilnet.terminal.progress import ProgressDisplay
+from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.session import TrainingSession, free_folder
 from kilnet.verbs.request import requested
 
