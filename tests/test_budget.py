@@ -103,7 +103,7 @@ def test_times_are_read_as_people_write_them(text, seconds):
     "text", ["600", "", "10 minutes", "m", "0s", "-5m", "1.2.3s", "5m1h", "infm", "1e3s"]
 )
 def test_other_times_are_refused_in_one_line(text):
-    with pytest.raises(ConfigError, match=r"^--budget .*: write a time with its unit, .* 10m"):
+    with pytest.raises(ConfigError, match=r"^`budget=.*`: write a time with its unit, .* 10m"):
         parse_duration(text)
 
 

@@ -153,7 +153,7 @@ def test_evaluate_agrees_with_its_own_files_and_with_training(kilnet, run):
 
 
 def test_evaluate_prints_a_report_and_draws(kilnet, run, monkeypatch):
-    monkeypatch.setattr("kilnet.verbs.train.figures", figures)
+    monkeypatch.setattr("kilnet.verbs.evaluate.figures", figures)
     code, out, _ = kilnet("evaluate", run)
     assert code == 0
     assert "accuracy" in out
@@ -236,7 +236,7 @@ def test_out_that_is_another_run_or_no_folder(refusal, run, tmp_path):
     (tmp_path / "file").touch()
     code, err = refusal(*DIGITS, "--json", "--out", tmp_path / "file" / "run")
     assert code == 2
-    assert "choose another folder with --out" in err
+    assert "choose another --out" in err
 
 
 def test_evaluate_needs_a_run_with_weights(refusal, run, tmp_path):

@@ -174,7 +174,7 @@ def test_truncated_missing_and_mislabelled_batches_are_named(copies, tmp_path):
 def test_no_copy_where_the_user_points(tmp_path):
     with pytest.raises(DataError, match="holds no CIFAR-10; expected cifar-10-batches-bin/"):
         load(tmp_path)
-    with pytest.raises(DataError, match="No such file or directory; point --data-dir at a copy"):
+    with pytest.raises(DataError, match=r"No such file or directory; point `data.dir` at a copy"):
         load(tmp_path / "gone")
 
 

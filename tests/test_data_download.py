@@ -111,7 +111,7 @@ def test_fetches_once(server, target):
 
 
 def test_interrupted_download_goes_on_where_it_broke_off(server, target):
-    with pytest.raises(DownloadError, match=r"broke after \d+ of 1000000 bytes, kept.*--data-dir"):
+    with pytest.raises(DownloadError, match=r"broke after \d+ of 1000000 bytes, kept.*`data.dir`"):
         get(server, target, "drops")
     assert not target.exists()
     kept = part_of(target).read_bytes()
@@ -180,7 +180,7 @@ def test_redirect_on_the_same_machine_is_followed(server, target):
 )
 def test_failure_is_one_line_and_leaves_nothing(server, target, monkeypatch, path, what_happened):
     monkeypatch.setattr(download, "TIMEOUT_SECONDS", (1, 0.3))
-    with pytest.raises(DownloadError, match=f"127.0.0.1: {what_happened}.*--data-dir") as caught:
+    with pytest.raises(DownloadError, match=f"127.0.0.1: {what_happened}.*`data.dir`") as caught:
         get(server, target, path)
     assert "\n" not in str(caught.value)
     assert not target.exists()

@@ -151,8 +151,8 @@ def test_bad_file_fails_with_one_line_or_is_skipped_with_a_warning(photos, name)
         load(photos)
     message = str(caught.value)
     assert f"1 file is no usable image, first cat/{name}: {reason}" in message
-    assert "--on-bad-image skip" in message
-    assert f"kilnet data {photos}" in message
+    assert "`data.on_bad_image='skip'`" in message
+    assert f"`kilnet.inspect_data({str(photos)!r})`" in message
     assert "\n" not in message
     dataset = load(photos, on_bad_image="skip")
     assert sum(1 for _ in every_image(dataset)) == 12

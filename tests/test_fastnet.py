@@ -71,7 +71,7 @@ def test_takes_images_of_any_size(height, width):
         ({"kernel_size": 4}, (3, 32, 32), "model.kernel_size = 4"),
         ({"bias_until": 1.5}, (3, 32, 32), "model.bias_until = 1.5"),
         ({"output_scale": 0.0}, (3, 32, 32), "model.output_scale = 0.0"),
-        ({}, (3, 32, 7), "at least 8x8 pixels, these are 7x32; use --image-size 8 or more"),
+        ({}, (3, 32, 7), "at least 8x8 pixels, these are 7x32; use `data.image_size=8` or more"),
     ],
 )
 def test_refuses_what_cannot_be(options, shape, part):

@@ -46,7 +46,7 @@ def test_device_that_is_not_there_is_one_line_that_says_what_works(name):
     with pytest.raises(ConfigError) as caught:
         resolve_device(name)
     assert str(caught.value).startswith(f"device {name!r} cannot be used here: ")
-    assert str(caught.value).endswith("use --device auto or cpu")
+    assert str(caught.value).endswith("use `device='auto'` or cpu")
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -138,7 +138,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match=r"file.run: cannot be written: .*--out"):
+    with pytest.raises(RunFolderError, match=r"file.run: cannot be written: .*`out`"):
         train(tmp_path / "file" / "run")
 
 

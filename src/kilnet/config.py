@@ -1,4 +1,4 @@
-"""The configuration of a run: defaults < recipe file < `--set key=value`.
+"""The configuration of a run: defaults < recipe file < single settings.
 
 Every key has one dotted name (`optimizer.lr`), one type and one default; an unknown key is refused with the
 nearest right one. `[model]` also holds the network's own options (`model.c1`), which `kilnet.models` checks.
@@ -39,7 +39,7 @@ class DataConfig(_Part):
 
     Attributes:
         source: "cifar10", "digits" or a folder of pictures.
-        dir: where a copy of CIFAR-10 lies (`--data-dir`, `KILNET_DATA`); unset, it is fetched.
+        dir: where a copy of CIFAR-10 lies (or `KILNET_DATA` names it); unset, it is fetched.
         image_size: side of the square images in pixels; unset, fitted to the data.
         normalisation: "fitted" to mean and deviation of the training images, or "half": from -1 to 1.
         num_train: use only the first so many training images, after the split; unset, all.
@@ -304,7 +304,7 @@ def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None =
     for key, value in (settings or {}).items():
         _put(tree, key, value)
         _expand_preset(tree, key)
-    return _validated(tree, where if not settings else f"{where} or --set")
+    return _validated(tree, f"{where} or the settings" if recipe is not None and settings else where)
 
 
 def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunConfig:
@@ -336,7 +336,7 @@ def parse_duration(text: str) -> float:
         parts = []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if not seconds:
-        raise ConfigError(f"--budget {text}: write a time with its unit, for example 90s, 10m or 1h30m")
+        raise ConfigError(f"`budget={text!r}`: write a time with its unit, for example 90s, 10m or 1h30m")
     return seconds
 
 
@@ -357,7 +357,7 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--set {assignment}: write it as key=value, for example optimizer.lr=0.001")
+            raise ConfigError(f"{assignment!r}: write a setting as key=value, for example optimizer.lr=0.001")
         settings[key.strip()] = parse_value(text.strip())
     return settings
 

@@ -17,7 +17,16 @@
     ├── PortError                  exit 1   a server cannot listen where it was told to
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
 
-Messages are one line: what is wrong, where, and what to do.
+Messages are one line: what is wrong, where, and after a semicolon what to do. They write arguments in backticks as
+Python does, and name no option of the command line:
+
+    f"`budget={text!r}`: write a time with its unit"                    --budget 10: write a time with its unit
+    f"{folder} is another run; choose another `out`"                    ...; choose another --out
+    "...; `data.on_bad_image='skip'` leaves such files out"             ...; --on-bad-image skip leaves ...
+    f"...; `kilnet.train(recipe={str(path)!r})` trains it again"        ...; `kilnet train --recipe x.toml` trains ...
+
+On the right is what the command line makes of them (`kilnet.cli.wording`). Settings have their dotted keys. Advice that
+names an option is left out by commands that lack it, so each piece of advice stands between semicolons of its own.
 """
 
 from typing import ClassVar

@@ -141,7 +141,7 @@ def resolve_device(name: str) -> str:
     except (RuntimeError, AssertionError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise ConfigError(
-            f"device {name!r} cannot be used here: {reason}; use --device auto or cpu"
+            f"device {name!r} cannot be used here: {reason}; use `device='auto'` or cpu"
         ) from None
     return name
 

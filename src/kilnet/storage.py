@@ -102,10 +102,12 @@ def held(folder: Path, what: str) -> Iterator[None]:
         lock = filelock.FileLock(folder / ".lock", blocking=False)
         lock.acquire()
     except filelock.Timeout:
-        raise BusyError(f"{folder}: another process is {what}; wait for it, or use another --out") from None
+        raise BusyError(
+            f"{folder}: another process is {what}; wait for it, or choose another `out`"
+        ) from None
     except OSError as error:
         raise RunFolderError(
-            f"{folder}: cannot be written: {error.strerror or error}; choose another folder with --out"
+            f"{folder}: cannot be written: {error.strerror or error}; choose another `out`"
         ) from None
     try:
         remove_leftovers(folder)

@@ -7,9 +7,10 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import typer
+import typer.main
 
 from kilnet.cli import (
     compare,
@@ -28,8 +29,6 @@ from kilnet.cli import (
 )
 from kilnet.errors import KilnetError
 
-# Of click, which typer brings along without naming it.
-_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 app = typer.Typer(
     help="Train, tune and understand small image classifiers.",
     no_args_is_help=True,
@@ -71,16 +70,23 @@ def _guarded(command: Callable[[], Any]) -> int:
     try:
         result = command()
     except KilnetError as error:
-        return _fail(str(error), error.exit_code)
-    except _UsageError as error:
+        return _fail(_in_our_words(str(error)), error.exit_code)
+    except typer.TyperException as error:
         message = error.format_message().rstrip(".")  # empty where the help has been printed instead
-        return _fail(f"{message}; see kilnet --help", 2) if message else 2
+        return _fail(f"{message}; see kilnet --help", error.exit_code) if message else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of a pipe has left; nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
+
+
+def _in_our_words(message: str) -> str:
+    from kilnet.cli.wording import translated
+
+    program: Any = typer.main.get_command(app)
+    return translated(message, program.commands, sys.argv[1])
 
 
 def _fail(message: str, exit_code: int) -> int:

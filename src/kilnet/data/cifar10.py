@@ -95,7 +95,7 @@ def _find(copy: Path) -> tuple[Path, Layout]:
     try:
         places = [copy, *sorted(child for child in copy.iterdir() if child.is_dir())]
     except OSError as error:
-        raise DataError(f"{copy}: {error.strerror}; point --data-dir at a copy of CIFAR-10") from None
+        raise DataError(f"{copy}: {error.strerror}; point `data.dir` at a copy of CIFAR-10") from None
     for place in places:
         for layout in (BINARY, PYTHON):
             if place.name == layout.folder or (place / layout.members[0]).exists():

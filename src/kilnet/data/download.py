@@ -67,7 +67,7 @@ def _fetch(mirrors: Sequence[str], target: Path, md5: str, num_bytes: int, progr
         else:
             return target
     raise DownloadError(
-        f"could not fetch {target.name}: {'; '.join(failures)}; try again, or point --data-dir at a copy"
+        f"could not fetch {target.name}: {'; '.join(failures)}; try again; or point `data.dir` at a copy"
     )
 
 

@@ -62,8 +62,8 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
         found = f"{_count(contents.problems)} no usable image, first {first.path}: {first.reason}"
         if config.on_bad_image == "fail":
             raise DataError(
-                f"{folder}: {found}; `--on-bad-image skip` leaves such files out, "
-                f"`kilnet data {folder}` lists them"
+                f"{folder}: {found}; `data.on_bad_image='skip'` leaves such files out; "
+                f"`kilnet.inspect_data({str(folder)!r})` lists them"
             )
         warnings.append(f"{folder}: left out: {found}")
     given = {name: _split(contents, name) for name in SPLIT_NAMES}

@@ -52,7 +52,7 @@ class ConfigNet(nn.Module):
             raise ModelError(
                 f"{type(self).__name__} with kernel_size {kernel_size} needs images of at least "
                 f"{smallest}x{smallest} pixels, these are {sides[1]}x{sides[0]}; "
-                f"use --image-size {smallest} or more, a smaller model.kernel_size, or --model ResNet"
+                f"use `data.image_size={smallest}` or more, a smaller model.kernel_size, or `model='ResNet'`"
             )
         height, width = ((side - kernel_size) // 2 + 1 for side in reduced)
         self._seen = [side - (left - kernel_size) % 2 for side, left in zip(sides, reduced, strict=True)]

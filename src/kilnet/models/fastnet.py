@@ -58,7 +58,7 @@ class FastNet(nn.Module):
         if min(height, width) < _SMALLEST_SIDE:
             raise ModelError(
                 f"FastNet needs images of at least {_SMALLEST_SIDE}x{_SMALLEST_SIDE} pixels, these are "
-                f"{width}x{height}; use --image-size {_SMALLEST_SIDE} or more"
+                f"{width}x{height}; use `data.image_size={_SMALLEST_SIDE}` or more"
             )
         self.whitening = Whitening(channels, kernel_size)
         inputs = [self.whitening.out_channels, *widths]

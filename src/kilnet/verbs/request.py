@@ -66,9 +66,9 @@ def with_budget(
         ConfigError: the budget is no time, or the number of epochs is set too.
     """
     if "training.epochs" in settings:
-        raise ConfigError("--epochs and --budget both say how long to train; give one of them")
+        raise ConfigError("`epochs` and `budget` both say how long to train; give one of them")
     keys: list[PlannedKey] = ["training.epochs", *planned]
     if not config.training.low_resolution:
         keys.append("training.low_resolution")
     keys = [key for key in keys if key not in settings]
-    return change(config, {"budget.seconds": parse_duration(budget), "budget.planned": keys}, "--budget")
+    return change(config, {"budget.seconds": parse_duration(budget), "budget.planned": keys}, "`budget`")

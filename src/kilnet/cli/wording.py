@@ -1,0 +1,100 @@
+"""The library's words for its arguments, put into those of the command line.
+
+The messages of the library write arguments in backticks, as Python does (see `kilnet.errors`). Which words stand for
+them is read from the parameters of the commands.
+"""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kilnet.config import RunConfig
+
+# Settings that have an option of their own in some commands, but are no arguments in Python.
+_OPTIONS_OF_SETTINGS = {
+    "data.dir": "data_dir",
+    "data.image_size": "image_size",
+    "data.on_bad_image": "on_bad_image",
+}
+_COMMANDS = {"inspect_data": "data"}  # all others are called as in Python
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
+_SPAN = re.compile(rf"`((?:{_QUOTED}|[^`'\"])*)`")
+_ARGUMENT = re.compile(r"([a-z][\w.]*)(?:=(.*))?", re.DOTALL)
+_CLAUSE = re.compile(rf"((?:`(?:{_QUOTED}|[^`'\"])*`|[^;]|;(?! ))*)(?:; )?")
+
+
+def translated(message: str, commands: Mapping[str, Any], verb: str) -> str:
+    """Return a message of the library in the words of a command.
+
+    Advice, which is what follows a semicolon, is left out where it names an option that the command lacks.
+
+    Args:
+        commands: of the program, by name.
+        verb: the one that was called.
+    """
+    fact, *advice = _CLAUSE.findall(message)[:-1] or [""]
+    clauses = [_worded(fact, commands, verb) or fact]
+    clauses += [words for clause in advice if (words := _worded(clause, commands, verb)) is not None]
+    return "; ".join(clauses)
+
+
+def _worded(clause: str, commands: Mapping[str, Any], verb: str) -> str | None:
+    """Return a clause in the words of a command, or None where the command has none for an argument in it."""
+    spans = [(match, _span(match[1], commands, verb)) for match in _SPAN.finditer(clause)]
+    if any(words is None for _, words in spans):
+        return None
+    for match, words in reversed(spans):
+        clause = clause[: match.start()] + str(words) + clause[match.end() :]
+    return clause
+
+
+def _span(text: str, commands: Mapping[str, Any], verb: str) -> str | None:
+    if text.startswith("kilnet.") and text.endswith(")"):
+        return f"`{_call(ast.parse(text, mode='eval').body, commands)}`"
+    match = _ARGUMENT.fullmatch(text)
+    if match is None or not is_known(match[1], commands):
+        return f"`{text}`"
+    return _option(match[1], match[2], commands[verb].params)
+
+
+def is_known(key: str, commands: Mapping[str, Any]) -> bool:
+    """Whether it is an argument of some command, or a setting."""
+    group = key.partition(".")[0]
+    if group != key:
+        return group == "model" or key in RunConfig().flat()
+    return any(key == parameter.name for command in commands.values() for parameter in command.params)
+
+
+def _option(key: str, value: str | None, parameters: Iterable[Any]) -> str | None:
+    by_name = {parameter.name: parameter for parameter in parameters}
+    parameter = by_name.get(_OPTIONS_OF_SETTINGS.get(key, key))
+    if parameter is None:
+        if "settings" not in by_name or "." not in key:
+            return None
+        return "--set " + (key if value is None else shlex.quote(f"{key}={_plain(value)}"))
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar) if value is None else shlex.quote(_plain(value))
+    if value == "False":
+        return str(parameter.secondary_opts[0])
+    return str(parameter.opts[0]) + ("" if value in (None, "True") else f" {shlex.quote(_plain(value))}")
+
+
+def _call(call: Any, commands: Mapping[str, Any]) -> str:
+    verb = _COMMANDS.get(call.func.attr, call.func.attr)
+    words = [shlex.quote(_plain(ast.unparse(argument))) for argument in call.args]
+    words += [
+        str(_option(keyword.arg, ast.unparse(keyword.value), commands[verb].params))
+        for keyword in call.keywords
+    ]
+    return " ".join(["kilnet", verb, *words])
+
+
+def _plain(value: str) -> str:
+    """Return a value without the quotes of Python."""
+    try:
+        read = ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return value
+    return read if isinstance(read, str) else value
