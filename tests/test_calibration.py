@@ -11,14 +11,10 @@ import kilnet
 from kilnet.config import load_config
 from kilnet.data.sources import load_dataset
 from kilnet.errors import RunFolderError
+from kilnet.inference.calibration import fit_temperature, sure_threshold
 from kilnet.metrics import Evaluation
-from kilnet.runs.calibration import (
-    calibrated,
-    fit_temperature,
-    read_calibration,
-    sure_threshold,
-)
-from kilnet.runs.evaluation import load_run
+from kilnet.runs.evaluation import calibrated, load_run
+from kilnet.runs.evaluation_files import read_calibration
 from kilnet.training.run_folder import RunFolder
 
 RANDOM = np.random.default_rng(0)

@@ -26,7 +26,6 @@ from kilnet.exporting.exported_file import readers
 from kilnet.exporting.model_card import SCRIPT
 from kilnet.exporting.torch_file import TorchFile, write_torch
 from kilnet.exporting.verification import Proof, Tolerance, prove
-from kilnet.runs.prediction import calibrated_by
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -169,19 +168,18 @@ def test_what_is_needed_is_inside_the_file_and_nothing_of_this_machine(run, expo
 )
 def test_networks_of_other_makes_and_all_their_views_are_exported(name, options, further):
     classifier = dataclasses.replace(built(name, **options), views=ViewsConfig(**further))
-    predictor = calibrated_by(classifier, None)
-    images = RANDOM.integers(0, 256, (70, *predictor.image_shape), np.uint8)
-    expected = predictor.probabilities(images)
+    images = RANDOM.integers(0, 256, (70, *classifier.image_shape), np.uint8)
+    expected = classifier.probabilities(images)
     if further:
-        first = dataclasses.replace(predictor, views=ViewsConfig()).probabilities(images)
+        first = dataclasses.replace(classifier, views=ViewsConfig()).probabilities(images)
         changed = np.abs(expected - first).max(1) > 1e-5
         assert 0 < changed.sum() < len(images), "where the first look leaves doubt, and there alone"
-    network, notes = Deployed(predictor), describe(predictor)
-    content = onnx_file.write_onnx(network, predictor.image_shape, notes)
+    network, notes = Deployed(classifier), describe(classifier)
+    content = onnx_file.write_onnx(network, classifier.image_shape, notes)
     np.testing.assert_allclose(onnx_file.OnnxFile(content, "x").probabilities(images), expected, atol=1e-5)
     small = onnx_file.quantise(content, images, notes)
     assert np.abs(onnx_file.OnnxFile(small, "x").probabilities(images) - expected).mean() < 0.02
-    program = TorchFile(write_torch(network, predictor.image_shape, notes))
+    program = TorchFile(write_torch(network, classifier.image_shape, notes))
     np.testing.assert_allclose(program.probabilities(images), expected, atol=1e-5)
 
 
@@ -190,10 +188,10 @@ def test_a_network_for_batches_of_one_size_is_refused():
         def forward(self, x):
             return torch.cat([super(OneByOne, self).forward(image[None]) for image in x])
 
-    predictor = calibrated_by(classifier_of(OneByOne((3, 4, 4)), (3, 4, 4)), None)
+    classifier = classifier_of(OneByOne((3, 4, 4)), (3, 4, 4))
     for write in (onnx_file.write_onnx, write_torch):
         with pytest.raises(ModelError, match="cannot be exported"):
-            write(Deployed(predictor), predictor.image_shape, {})
+            write(Deployed(classifier), classifier.image_shape, {})
 
 
 def test_int8_computes_with_integers(exports):

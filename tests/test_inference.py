@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from inspected import Backwards, classifier_of, config_net, res_net
-from kilnet.hardware import lone_threads
+from kilnet.hardware import single_threads
 from kilnet.inference import forward
 
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (301, 3, 12, 12), np.uint8))
@@ -63,15 +63,15 @@ def test_what_a_network_notes_in_itself_meets_no_other_thread(threads):
     assert torch.equal(shared(classifier), alone)
 
 
-def test_twins_share_the_weights_and_nothing_else():
+def test_copies_share_the_weights_and_nothing_else():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    first, second = forward.twins(model, 2)
+    first, second = forward.copies_sharing_weights(model, 2)
     assert first[0] is not second[0]
     for one, other in zip(model.state_dict().values(), second.state_dict().values(), strict=True):
         assert one.data_ptr() == other.data_ptr()
 
 
-def test_lone_threads_have_no_helpers_and_leave_all_others_theirs(threads):
+def test_single_threads_have_no_helpers_and_leave_all_others_theirs(threads):
     def number_of_a_new_thread():
         found = []
         thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
@@ -80,7 +80,7 @@ def test_lone_threads_have_no_helpers_and_leave_all_others_theirs(threads):
         return found[0]
 
     threads(3)
-    with lone_threads(2) as pool:
+    with single_threads(2) as pool:
         assert list(pool.map(lambda _: torch.get_num_threads(), range(8))) == [1] * 8
         assert torch.get_num_threads() == 3
     assert (torch.get_num_threads(), number_of_a_new_thread()) == (3, 3)

@@ -19,7 +19,7 @@ from kilnet.data.fit import fit, to_input
 from kilnet.data.resize import to_square
 from kilnet.data.walk import Problem
 from kilnet.errors import DataError
-from kilnet.runs import prediction as predicting
+from kilnet.inference import picture_files
 
 RANDOM = np.random.default_rng(0)
 
@@ -145,7 +145,7 @@ def test_networks_of_oblong_pictures_take_no_others():
 
 
 def test_batches_give_what_single_files_give_in_order(predictor, pictures, monkeypatch):
-    monkeypatch.setattr(predicting, "_FILES_PER_BATCH", 3)
+    monkeypatch.setattr(picture_files, "_FILES_PER_BATCH", 3)
     results = list(
         kilnet.predict(predictor, [pictures / "a.jpg", pictures, pictures / "gone", pictures / "b.png"])
     )

@@ -417,12 +417,12 @@ def test_a_network_without_convolution_answers_without_a_heat_map(tmp_path):
     import torch
 
     from kilnet.hardware import Settings
-    from kilnet.runs.prediction import Predictor
+    from kilnet.inference.classifier import Classifier
 
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
     settings = Settings("cpu", "fp32", "contiguous", 1)
     config = kilnet.config.ModelConfig(name="mine:flat")
-    plain = Predictor(model, config, ("a", "b"), Preprocessing((0.5,) * 3, (0.2,) * 3, (4, 4)), settings)
+    plain = Classifier(model, config, ("a", "b"), Preprocessing((0.5,) * 3, (0.2,) * 3, (4, 4)), settings)
     with testclient.TestClient(serving.make_app(plain, "flat", ()), base_url="http://localhost") as client:
         picture = png(RANDOM.integers(0, 256, (4, 4, 3), np.uint8))
         answer = client.post("/api/predict?explain=true", content=picture, headers=OCTETS).json()

@@ -5,13 +5,12 @@ from kilnet.data.adopt import adopt_dataset as adopt_dataset
 from kilnet.data.dataset import ImageDataset as ImageDataset
 from kilnet.data.dataset import Split as Split
 from kilnet.inference.classifier import Classifier as Classifier
+from kilnet.inference.prediction import Prediction as Prediction
 from kilnet.metrics import Evaluation as Evaluation
 from kilnet.models import ConfigNet as ConfigNet
 from kilnet.models import ConvNet as ConvNet
 from kilnet.models import FastNet as FastNet
 from kilnet.models import ResNet as ResNet
-from kilnet.runs.prediction import Prediction as Prediction
-from kilnet.runs.prediction import Predictor as Predictor
 from kilnet.runs.run import Run as Run
 from kilnet.training.early_stopping import EarlyStopping as EarlyStopping
 from kilnet.verbs.compare import RunComparison as RunComparison

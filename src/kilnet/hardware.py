@@ -100,7 +100,7 @@ class Settings:
 
 
 @contextmanager
-def lone_threads(number: int) -> Iterator[ThreadPoolExecutor]:
+def single_threads(number: int) -> Iterator[ThreadPoolExecutor]:
     """Give threads that run torch's operators without helpers; nothing else in the process changes."""
     num_threads = torch.get_num_threads()
     try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kilnet.hardware import Settings
 from kilnet.inference import views
-from kilnet.runs.prediction import Predictor
+from kilnet.inference.classifier import Classifier
 
 RESIZE = (
     "upright by EXIF; transparency on white; 8-bit RGB or grey; the longer side scaled to image_size by Pillow's "
@@ -32,7 +32,7 @@ class Deployed(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Classifier) -> None:
         super().__init__()
         self.model = on_cpu(predictor).model
         parts = predictor.preprocessing
@@ -56,18 +56,18 @@ class Deployed(nn.Module):
         return torch.where(unsure[:, None], views.mean(seen, self.views), seen[0])
 
 
-def on_cpu(predictor: Predictor) -> Predictor:
+def on_cpu(predictor: Classifier) -> Classifier:
     """Return a copy that computes as exported files do: fp32, on the CPU."""
     settings = Settings("cpu", "fp32", "contiguous", torch.get_num_threads())
     return replace(predictor, model=settings.place(copy.deepcopy(predictor.model)).eval(), settings=settings)
 
 
-def temperature(predictor: Predictor) -> float:
+def temperature(predictor: Classifier) -> float:
     """Return what logits are divided by."""
     return 1.0 if predictor.calibration is None else predictor.calibration.temperature
 
 
-def describe(predictor: Predictor) -> dict[str, str]:
+def describe(predictor: Classifier) -> dict[str, str]:
     """Return what a user of the file has to know, as its metadata."""
     channels, height, width = predictor.image_shape
     calibration = predictor.calibration

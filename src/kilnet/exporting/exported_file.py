@@ -17,7 +17,7 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, ProofError, StorageError
 from kilnet.exporting.deployed import Deployed, describe, sha256
 from kilnet.exporting.verification import Proof, Tolerance, prove
-from kilnet.runs.prediction import Predictor
+from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
 from kilnet.storage import write_bytes, write_json
 
@@ -81,7 +81,7 @@ def proof_path(path: Path) -> Path:
 
 
 def export(
-    predictor: Predictor, dataset: ImageDataset, pictures: Path | None, export_format: str, path: Path
+    predictor: Classifier, dataset: ImageDataset, pictures: Path | None, export_format: str, path: Path
 ) -> Export:
     """Write a network as one file, after its bytes have answered as Kilnet does on the validation images.
 
@@ -133,7 +133,7 @@ def readers(split: Split, pictures: Path | None) -> list[Callable[[], bytes]]:
     return [partial(_png, image) for image in split.images]
 
 
-def _make(predictor: Predictor, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
+def _make(predictor: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
     network, notes = Deployed(predictor), describe(predictor)
     machine = hardware.machine()
     if export_format == "torch":

@@ -6,8 +6,8 @@ from typing import Any
 
 from kilnet.exporting.deployed import RESIZE
 from kilnet.exporting.exported_file import Export
+from kilnet.inference.classifier import Classifier
 from kilnet.metrics import wilson_interval
-from kilnet.runs.prediction import Predictor
 from kilnet.runs.wording import one_line
 
 _MARKUP = frozenset("\\`*_{}[]<>()#+-!|&~")
@@ -52,7 +52,7 @@ for path in sys.argv[2:]:
 
 def model_card(
     exported: Export,
-    predictor: Predictor,
+    predictor: Classifier,
     environment: Mapping[str, Any],
     evaluations: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -103,7 +103,7 @@ def _front_matter(exported: Export) -> str:
     )  # JSON is YAML
 
 
-def _interface(predictor: Predictor) -> str:
+def _interface(predictor: Classifier) -> str:
     channels, height, width = predictor.image_shape
     return "\n".join(
         [
@@ -147,7 +147,7 @@ def _proof(exported: Export) -> str:
     )
 
 
-def _use(exported: Export, predictor: Predictor) -> str:
+def _use(exported: Export, predictor: Classifier) -> str:
     if exported.format != "torch":
         return f"With onnxruntime, numpy and Pillow alone:\n\n```python\n{SCRIPT}```"
     return (

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.data.fit import to_input
 from kilnet.exporting.deployed import on_cpu
-from kilnet.runs.prediction import Predictor
+from kilnet.inference.classifier import Classifier
 
 _BATCH_SIZE = 256
 
@@ -73,7 +73,7 @@ class Proof:
 
 def prove(
     exported: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
-    predictor: Predictor,
+    predictor: Classifier,
     files: Sequence[Callable[[], bytes]],
     labels: npt.NDArray[np.int64],
     tolerance: Tolerance,

@@ -1,5 +1,6 @@
-"""A trained network with what it needs to be used: class names and preprocessing."""
+"""A trained network with what it needs to be used: class names, preprocessing, calibration."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,22 @@ from torch import nn
 
 from kilnet import models
 from kilnet.config import ModelConfig, ViewsConfig
+from kilnet.data.fit import to_input
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
+from kilnet.inference.calibration import Calibration
+from kilnet.inference.prediction import Prediction
 from kilnet.inference.weights import read_tensors, write_tensors
+from kilnet.metrics import softmax
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A trained network, ready to use.
+    """A trained network that takes pictures of any kind, and says how sure it is.
 
     Attributes:
         model: the network, in evaluation mode.
@@ -32,6 +37,7 @@ class Classifier:
         preprocessing: normalisation, fitted on the training images.
         settings: device, precision, layout and threads.
         views: what it looks at where it is unsure.
+        calibration: temperature and threshold, fitted on validation; None where there is none.
     """
 
     model: nn.Module
@@ -40,6 +46,32 @@ class Classifier:
     preprocessing: Preprocessing
     settings: Settings
     views: ViewsConfig = field(default_factory=ViewsConfig)
+    calibration: Calibration | None = None
+
+    def __call__(self, pictures: Any) -> Any:
+        """Classify a picture, or a list of them.
+
+        Args:
+            pictures: a path, a Pillow image, or an array or tensor of (height, width), (height, width, channels) or
+                (channels, height, width), uint8 or floating point from 0 to 1; or a list, a tuple or an array of
+                such. They are scaled as in training.
+
+        Returns:
+            A `Prediction`; for several pictures a list of them, in the same order.
+
+        Raises:
+            DataError: a picture cannot be used; the message names it.
+        """
+        several = isinstance(pictures, list | tuple) or getattr(pictures, "ndim", 0) == 4
+        names, images = [], []
+        for index, picture in enumerate(pictures if several else [pictures]):
+            names.append(str(picture) if isinstance(picture, str | Path) else "")
+            try:
+                images.append(to_input(picture, self.image_shape))
+            except DataError as error:
+                raise DataError(f"{names[-1] or f'picture {index}'}: {error}") from None
+        predictions = self.predictions(names, np.stack(images)) if images else []
+        return predictions if several else predictions[0]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -71,12 +103,30 @@ class Classifier:
         return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return softmax of `logits`: float32 (num_images, num_classes), each row sums to 1."""
-        return torch.softmax(torch.from_numpy(self.logits(images)), 1).numpy()
+        """Return softmax of `logits`, divided by the temperature if there is one: float32 (num_images, num_classes)."""
+        return self._probabilities(images).astype(np.float32)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
         """Return the most probable class name of each image; see `logits` for the images."""
         return [self.classes[index] for index in self.logits(images).argmax(1)]
+
+    def predictions(self, names: Iterable[str], images: npt.NDArray[np.uint8]) -> list[Prediction]:
+        """Return one prediction per image: uint8 (num_images, channels, height, width), of `image_shape`."""
+        probabilities = self._probabilities(images)
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
+        return [
+            Prediction(
+                name,
+                tuple(self.classes[index] for index in indices),
+                tuple(values),
+                None if self.calibration is None else self.calibration.unsure(values[0]),
+            )
+            for name, indices, values in zip(names, order.tolist(), ranked, strict=True)
+        ]
+
+    def _probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        return softmax(self.logits(images), 1.0 if self.calibration is None else self.calibration.temperature)
 
 
 def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -> None:
@@ -142,7 +192,14 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
         raise RunFolderError(
             f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
         ) from None
-    return Classifier(settings.place(model).eval(), config, classes, preprocessing, settings, views_config)
+    return Classifier(
+        model=settings.place(model).eval(),
+        model_config=config,
+        classes=classes,
+        preprocessing=preprocessing,
+        settings=settings,
+        views=views_config,
+    )
 
 
 def refuse_unnamed(config: ModelConfig, own_model: str | None, where: Path) -> None:

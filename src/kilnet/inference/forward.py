@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from kilnet.data.preprocess import Preprocessing
-from kilnet.hardware import Settings, lone_threads
+from kilnet.hardware import Settings, single_threads
 from kilnet.inference.fusion import fused
 
 # Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
@@ -59,26 +59,26 @@ def shared_logits(
     parts = pixels.tensor_split(num_parts)
     if num_parts >= _PARTS_WORTH_FUSING and settings.device == "cpu" and settings.precision == "fp32":
         images = settings.place_images(preprocessing(parts[0][:2]))
-        model = fused(twins(model, 1)[0].eval(), images)
+        model = fused(copies_sharing_weights(model, 1)[0].eval(), images)
     num_threads = min(torch.get_num_threads(), num_parts)
     if settings.device != "cpu" or num_threads == 1:
         return torch.cat([logits(model, part, preprocessing, settings) for part in parts])
     free: SimpleQueue[nn.Module] = SimpleQueue()
-    for twin in twins(model, num_threads):
-        free.put(twin)
+    for copied in copies_sharing_weights(model, num_threads):
+        free.put(copied)
 
     def run(part: Tensor) -> Tensor:
-        twin = free.get()
+        own = free.get()
         try:
-            return logits(twin, part, preprocessing, settings)
+            return logits(own, part, preprocessing, settings)
         finally:
-            free.put(twin)
+            free.put(own)
 
-    with lone_threads(num_threads) as pool:
+    with single_threads(num_threads) as pool:
         return torch.cat(list(pool.map(run, parts)))
 
 
-def twins(model: nn.Module, number: int) -> Sequence[nn.Module]:
+def copies_sharing_weights(model: nn.Module, number: int) -> Sequence[nn.Module]:
     """Return networks of the same weights for threads of their own: what a layer notes in itself is not shared."""
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return [copy.deepcopy(model, dict(shared)) for _ in range(number)]

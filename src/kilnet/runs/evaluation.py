@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,15 @@ from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
+from kilnet.inference.calibration import TARGET_ACCURACY, Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, match_classes, refuse_unnamed
 from kilnet.metrics import Evaluation
+from kilnet.runs.evaluation_files import file_digest, read_calibration
+from kilnet.storage import write_json
 from kilnet.training.run_folder import RunFolder
+
+IN_USE = "fp32"
+"""The precision of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +100,44 @@ def data_of_run(
         return own
     side = classifier.preprocessing.image_size[0]
     return own.model_copy(update={"source": source, "image_size": side, "num_train": None})
+
+
+def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = None) -> Calibration:
+    """Return the calibration of a run's present weights; fit it now and keep it in the run if there is none.
+
+    Args:
+        dataset: the run's own; its validation images are read, and no others.
+        own_model: see `load_classifier`.
+
+    Raises:
+        RunFolderError, BusyError, StorageError: it cannot be made or kept.
+    """
+    kept = read_calibration(run)
+    if kept is not None and kept.data == dataset.fingerprint:
+        return kept
+    classifier = load_run(run.path, own_model, IN_USE)
+    validation = dataset.validation
+    fitted = fit_calibration(
+        classifier.logits(validation.images),
+        validation.labels,
+        classifier.classes,
+        weights=file_digest(run.weights_path),
+        data=dataset.fingerprint,
+    )
+    with run.locked():
+        write_json(run.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
+    return fitted
+
+
+def load_in_use(folder: Path, own_model: str | None = None) -> Classifier:
+    """Load the best weights of a run and its calibration; nothing in the folder is executed.
+
+    Raises:
+        RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
+    """
+    classifier = load_run(folder, own_model, IN_USE)
+    return replace(
+        classifier,
+        settings=classifier.settings.with_all_threads(),
+        calibration=read_calibration(RunFolder(folder)),
+    )

@@ -1,10 +1,12 @@
 """An evaluation as files: JSON for programs, CSV for spreadsheets."""
 
 import csv
+import hashlib
 import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import RunFolderError, StorageError
+from kilnet.inference.calibration import Calibration
 from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
 from kilnet.storage import write_json, write_text
+from kilnet.training.run_folder import RunFolder
 
 
 def write_evaluation(
@@ -101,6 +105,25 @@ def read_predictions(folder: Path, split: str) -> list[PredictionRow]:
         raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
 
 
+def read_calibration(run: RunFolder) -> Calibration | None:
+    """Return what the run keeps, or None where it keeps nothing, or something of other weights.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = run.calibration_path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        calibration = Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunFolderError(
+            f"{path}: damaged ({error}); delete it, `kilnet evaluate` makes it again"
+        ) from None
+    return calibration if calibration.weights == file_digest(run.weights_path) else None
+
+
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as RFC 4180.
 
@@ -117,3 +140,8 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) 
 def _file_name(split: str) -> str:
     """Return a name for one folder whatever the data are called; other data may be named by their path."""
     return re.sub(r"[^\w-]+", "-", split).strip("-")[-60:] or "data"
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

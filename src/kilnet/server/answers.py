@@ -15,8 +15,9 @@ from kilnet.config import DataConfig
 from kilnet.data.cifar10_files import BINARY
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import ModelError
+from kilnet.inference.classifier import Classifier
+from kilnet.inference.prediction import Prediction
 from kilnet.inspection.attribution import grad_cams
-from kilnet.runs.prediction import Prediction, Predictor
 from kilnet.storage import cache_folder
 
 _NUM_EXAMPLES = 16
@@ -38,7 +39,7 @@ class Answer:
     heat: npt.NDArray[np.float32] | None
 
 
-def answer(predictor: Predictor, questions: Sequence[Question]) -> list[Answer]:
+def answer(predictor: Classifier, questions: Sequence[Question]) -> list[Answer]:
     """Answer several at once: one forward pass, and one backward pass for those to be explained."""
     images = np.stack([question.image for question in questions])
     predictions = predictor.predictions([""] * len(images), images)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request, Response
 from starlette.types import ASGIApp
 
-from kilnet.runs.prediction import Predictor
+from kilnet.inference.classifier import Classifier
 from kilnet.server.answers import Answer, Example, Question, answer, base64_png, heat_png
 from kilnet.server.batching import Batcher, QueueFullError
 from kilnet.server.counters import MEDIA_TYPE, RequestCounters
@@ -54,7 +54,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(
-    predictor: Predictor, name: str, examples: tuple[Example, ...], names: frozenset[str] = frozenset()
+    predictor: Classifier, name: str, examples: tuple[Example, ...], names: frozenset[str] = frozenset()
 ) -> ASGIApp:
     """Return a run as an ASGI application.
 

@@ -9,8 +9,7 @@ from kilnet.data.sources import Data, in_memory, load_dataset, located
 from kilnet.errors import DataError
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
-from kilnet.runs.calibration import calibrated
-from kilnet.runs.evaluation import EvaluatedSplit, data_of_run, evaluate_classifier, load_run
+from kilnet.runs.evaluation import EvaluatedSplit, calibrated, data_of_run, evaluate_classifier, load_run
 from kilnet.runs.evaluation_files import write_evaluation
 from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.terminal.progress import ProgressDisplay

@@ -8,9 +8,8 @@ from kilnet.errors import DataError, InputError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
-from kilnet.runs.calibration import calibrated
+from kilnet.runs.evaluation import calibrated, load_in_use
 from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.prediction import load_predictor
 from kilnet.runs.run import Run, folder_of, own_model
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
@@ -50,7 +49,7 @@ def export(
     name = exporting.file_name(format)
     path = Path(out) if out is not None else folder.path / "exports" / format / name
     card = path.with_name("README.md")
-    predictor = load_predictor(folder.path, own_model(run, model))
+    predictor = load_in_use(folder.path, own_model(run, model))
     _refuse_to_replace(path, card)
     config = folder.config().data
     if data_dir is not None:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from kilnet.runs.prediction import Predictor, load_predictor
+from kilnet.inference.classifier import Classifier
+from kilnet.runs.evaluation import load_in_use
 from kilnet.runs.run import Run, folder_of, own_model
 
 
-def load(run: Run | str | Path, *, model: str | None = None) -> Predictor:
+def load(run: Run | str | Path, *, model: str | None = None) -> Classifier:
     """Load the best weights of a run with classes, preprocessing and calibration; nothing in the folder is executed.
 
     Called with pictures it returns predictions: `kilnet.load("runs/demo")("cat.jpg")`.
@@ -19,4 +20,4 @@ def load(run: Run | str | Path, *, model: str | None = None) -> Predictor:
     Raises:
         RunFolderError: there is no run, it has no weights yet, or its network must be named.
     """
-    return load_predictor(folder_of(run), own_model(run, model))
+    return load_in_use(folder_of(run), own_model(run, model))

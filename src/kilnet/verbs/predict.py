@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kilnet.data.walk import Problem
-from kilnet.runs.prediction import Prediction, Predictor, find_pictures, predict_files
+from kilnet.inference.classifier import Classifier
+from kilnet.inference.picture_files import find_pictures, predict_files
+from kilnet.inference.prediction import Prediction
 from kilnet.runs.run import Run
 from kilnet.verbs.load import load
 
 
 def predict(
-    run: Run | Predictor | str | Path, sources: Iterable[str | Path], *, model: str | None = None
+    run: Run | Classifier | str | Path, sources: Iterable[str | Path], *, model: str | None = None
 ) -> Iterator[Prediction | Problem]:
     """Classify files and folders of pictures; what cannot be used does not stop the others.
 
@@ -25,6 +27,6 @@ def predict(
     Raises:
         RunFolderError: see `load`.
     """
-    predictor = run if isinstance(run, Predictor) else load(run, model=model)
-    predictor.settings.apply()
-    return predict_files(predictor, find_pictures(sources))
+    classifier = run if isinstance(run, Classifier) else load(run, model=model)
+    classifier.settings.apply()
+    return predict_files(classifier, find_pictures(sources))

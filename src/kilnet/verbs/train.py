@@ -12,7 +12,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.figures import charts as figures
-from kilnet.runs.calibration import calibrated
+from kilnet.runs.evaluation import calibrated
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.session import TrainingSession, free_folder

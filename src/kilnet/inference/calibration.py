@@ -1,27 +1,17 @@
 """How sure a network may say it is: its temperature, and the confidence below which a person should look."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.data.dataset import ImageDataset
-from kilnet.errors import RunFolderError
-from kilnet.inference.classifier import Classifier
 from kilnet.metrics import Evaluation, softmax, wilson_interval
-from kilnet.runs.evaluation import load_run
-from kilnet.storage import write_json
-from kilnet.training.run_folder import RunFolder
 
 TARGET_ACCURACY = 0.95
 """Of the predictions that nobody looks at, so many are right on the validation images."""
-IN_USE = "fp32"
-"""The precision of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
 _COLDEST, _HOTTEST = 0.1, 10.0  # beyond these the validation images are too few or too easy to say
 
 
@@ -53,72 +43,52 @@ class Calibration:
     weights: str
     data: str
 
+    def __post_init__(self) -> None:
+        if not (
+            isinstance(self.temperature, float) and math.isfinite(self.temperature) and self.temperature > 0
+        ):
+            raise ValueError(f"temperature {self.temperature!r}")
+        if not (self.threshold is None or (isinstance(self.threshold, float) and 0 <= self.threshold <= 1)):
+            raise ValueError(f"threshold {self.threshold!r}")
+
     def unsure(self, confidence: float) -> bool:
         """Whether a person should look at a prediction of this confidence."""
         return self.threshold is None or confidence < self.threshold
 
     def summary(self) -> str:
-        """Return one line for the user: what the temperature mends, and what "unsure" promises."""
-        mended = (
+        """Return one line for the user: what the temperature corrects, and what "unsure" promises."""
+        corrected = (
             f"temperature {self.temperature:.3f}: calibration error on validation "
             f"{self.calibration_error_before:.1%} -> {self.calibration_error_after:.1%}"
         )
         if self.threshold is None:
-            return f"{mended}; no confidence is enough for {TARGET_ACCURACY:.0%} right: all are unsure"
+            return f"{corrected}; no confidence is enough for {TARGET_ACCURACY:.0%} right: all are unsure"
         low, high = wilson_interval(self.num_sure_correct, self.num_sure)
         return (
-            f"{mended}; unsure below {self.threshold:.1%}: of the {self.num_sure:,} of {self.num_images:,} "
+            f"{corrected}; unsure below {self.threshold:.1%}: of the {self.num_sure:,} of {self.num_images:,} "
             f"images above it {self.num_sure_correct / self.num_sure:.1%} ({low:.1%}–{high:.1%}) are right"
         )
 
 
-def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = None) -> Calibration:
-    """Return the calibration of a run's present weights; fit it now and keep it in the run if there is none.
+def fit_calibration(
+    logits: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    weights: str,
+    data: str,
+) -> Calibration:
+    """Fit temperature and threshold to what a network says of its validation images.
 
     Args:
-        dataset: the run's own; its validation images are read, and no others.
-        own_model: see `load_classifier`.
-
-    Raises:
-        RunFolderError, BusyError, StorageError: it cannot be made or kept.
+        logits: float32 (num_images, num_classes).
+        labels: int64 (num_images,).
+        classes: class names.
+        weights, data: see `Calibration`.
     """
-    kept = read_calibration(run)
-    if kept is not None and kept.data == dataset.fingerprint:
-        return kept
-    classifier = load_run(run.path, own_model, IN_USE)
-    fitted = calibrate(classifier, dataset, _digest(run.weights_path))
-    with run.locked():
-        write_json(run.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
-    return fitted
-
-
-def read_calibration(run: RunFolder) -> Calibration | None:
-    """Return what the run keeps, or None where it keeps nothing, or something of other weights.
-
-    Raises:
-        RunFolderError: the file is damaged.
-    """
-    path = run.calibration_path
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        calibration = Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
-        _check(calibration)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunFolderError(
-            f"{path}: damaged ({error}); delete it, `kilnet evaluate` makes it anew"
-        ) from None
-    return calibration if calibration.weights == _digest(run.weights_path) else None
-
-
-def calibrate(classifier: Classifier, dataset: ImageDataset, weights: str) -> Calibration:
-    """Fit temperature and threshold on the validation images; `weights` names what was calibrated."""
-    labels = dataset.validation.labels
-    logits = classifier.logits(dataset.validation.images)
     temperature = fit_temperature(logits, labels)
     before, after = (
-        Evaluation.from_logits("validation", classifier.classes, scaled, labels)
+        Evaluation.from_logits("validation", classes, scaled, labels)
         for scaled in (logits, logits.astype(np.float64) / temperature)
     )
     confidence = softmax(logits, temperature).max(1)
@@ -126,18 +96,18 @@ def calibrate(classifier: Classifier, dataset: ImageDataset, weights: str) -> Ca
     threshold = sure_threshold(confidence, correct, TARGET_ACCURACY)
     sure = np.zeros_like(correct) if threshold is None else confidence >= threshold
     return Calibration(
-        temperature,
-        threshold,
-        before.num_images,
-        before.num_correct,
-        int(sure.sum()),
-        int((correct & sure).sum()),
-        before.loss,
-        after.loss,
-        before.calibration_error,
-        after.calibration_error,
-        weights,
-        dataset.fingerprint,
+        temperature=temperature,
+        threshold=threshold,
+        num_images=before.num_images,
+        num_correct=before.num_correct,
+        num_sure=int(sure.sum()),
+        num_sure_correct=int((correct & sure).sum()),
+        loss_before=before.loss,
+        loss_after=after.loss,
+        calibration_error_before=before.calibration_error,
+        calibration_error_after=after.calibration_error,
+        weights=weights,
+        data=data,
     )
 
 
@@ -197,15 +167,3 @@ def sure_threshold(
     last_of_its_value = np.append(confidence[1:] < confidence[:-1], True)  # equal ones stand or fall together
     enough = np.flatnonzero(last_of_its_value & (accuracy >= target))
     return float(confidence[enough[-1]]) if len(enough) else None
-
-
-def _check(calibration: Calibration) -> None:
-    temperature, threshold = calibration.temperature, calibration.threshold
-    if not (isinstance(temperature, float) and math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature {temperature!r}")
-    if not (threshold is None or (isinstance(threshold, float) and 0 <= threshold <= 1)):
-        raise ValueError(f"threshold {threshold!r}")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,102 @@
+"""Picture files by the thousand, classified by as many threads as there are."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from queue import SimpleQueue
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from kilnet.data.fit import to_input
+from kilnet.data.walk import Problem, find_files
+from kilnet.errors import DataError
+from kilnet.hardware import single_threads
+from kilnet.inference.classifier import Classifier
+from kilnet.inference.forward import copies_sharing_weights
+from kilnet.inference.prediction import Prediction
+
+# Files a thread takes at a time: a batch for the network, few enough that all threads have work.
+_FILES_PER_BATCH = 64
+
+
+def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> Iterator[Prediction | Problem]:
+    """Classify files by as many threads as `torch.get_num_threads` says, each with files of its own.
+
+    Args:
+        paths: read as they are needed; problems are passed on.
+
+    Yields:
+        For each path, in order, a prediction, or the reason why there is none.
+    """
+    num_threads = torch.get_num_threads()
+    free: SimpleQueue[Classifier] = SimpleQueue()
+    for model in copies_sharing_weights(classifier.model, num_threads):
+        free.put(replace(classifier, model=model))
+
+    def work(part: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
+        own = free.get()
+        try:
+            return _classify(own, *_decode(part, own.image_shape))
+        finally:
+            free.put(own)
+
+    pending: deque[Future[list[Prediction | Problem]]] = deque()
+    with single_threads(num_threads) as pool:
+        try:
+            remaining = iter(paths)
+            while part := tuple(islice(remaining, _FILES_PER_BATCH)):
+                pending.append(pool.submit(work, part))
+                if len(pending) > num_threads:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
+    """Yield files as they are, and for a folder the files below it, sorted, hidden ones left out."""
+    for source in map(Path, sources):
+        if source.is_dir():
+            files, problems = find_files(source)
+            yield from files
+            yield from (Problem(str(path), reason) for path, reason in problems)
+            if not files and not problems:
+                yield Problem(str(source), "a folder without files")
+        else:
+            yield source
+
+
+def _decode(
+    paths: tuple[Path | Problem, ...], image_shape: tuple[int, int, int]
+) -> tuple[list[str | Problem], npt.NDArray[np.uint8]]:
+    """Return names, with the reason in place of one that cannot be used, and the images of the others."""
+    names: list[str | Problem] = []
+    images = np.empty((len(paths), *image_shape), np.uint8)
+    num_images = 0
+    for path in paths:
+        if isinstance(path, Problem):
+            names.append(path)
+            continue
+        try:
+            images[num_images] = to_input(path, image_shape)
+        except DataError as error:
+            names.append(Problem(str(path), str(error)))
+        else:
+            names.append(str(path))
+            num_images += 1
+    return names, images[:num_images]
+
+
+def _classify(
+    classifier: Classifier, names: list[str | Problem], images: npt.NDArray[np.uint8]
+) -> list[Prediction | Problem]:
+    usable = [name for name in names if isinstance(name, str)]
+    predictions = iter(classifier.predictions(usable, images) if usable else [])
+    return [next(predictions) if isinstance(name, str) else name for name in names]
