@@ -124,7 +124,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(looking, "README.md", "exec"), names)  # noqa: S102
     assert 0 <= float(accuracy) <= 1
     assert re.fullmatch(r"\['\d'\]", predicted)
-    model = build(ModelConfig(name="mynets:tiny", width=32), (1, 16, 16), 10)
+    model = build(ModelConfig(name="mynets:tiny", width=32), (1, 16, 16), 10, {"mynets:tiny"})
     assert sum(parameter.numel() for parameter in model.parameters()) == 32 * 10 + 16 * 32 * 10 + 10
 
 

@@ -436,7 +436,7 @@ VERBS = {
 def test_a_run_cannot_choose_what_is_imported(run, verb, model, tmp_path, monkeypatch):
     marker = tmp_path / "executed"
     (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\ndef build(**options): ...\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.hub, "load", lambda *_, **__: marker.touch())
     with pytest.raises(RunFolderError, match=f"name it: --model {model['name']}"):
         VERBS[verb](hostile(run, tmp_path, model=model))
@@ -452,7 +452,7 @@ def test_a_configuration_cannot_choose_what_is_imported_either(run, tmp_path, mo
     """Checking labels by `inspect --folds` trains from it."""
     marker = tmp_path / "executed"
     (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     copy = shutil.copytree(run, tmp_path / "hostile")
     text = (copy / "config.toml").read_text()
     (copy / "config.toml").write_text(text.replace('name = "ConfigNet"', 'name = "evil:build"'))
@@ -490,7 +490,7 @@ def test_other_files_of_a_run_are_data_too(run, tmp_path):
 
 def test_a_network_of_ones_own_is_used_when_it_is_named(run, tmp_path, monkeypatch):
     (tmp_path / "ownnets.py").write_text("from kilnet import ConfigNet as Mine\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     model = {"name": "ownnets:Mine", "c1": 6, "c2": 8, "l1": 16}
     own = kilnet.load(hostile(run, tmp_path, model=model), model="ownnets:Mine")
     with pytest.raises(RunFolderError, match="--model ownnets:Mine"):

@@ -198,7 +198,7 @@ def test_unknown_model_names_the_nearest():
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
-    """A module beside which the user stands, as with `kilnet train --model own_nets:net`."""
+    """A module of the caller's own, which Python can import."""
     (tmp_path / "own_nets.py").write_text(
         "import torch\n"
         "from torch import nn\n"
@@ -227,30 +227,43 @@ def own_module(tmp_path, monkeypatch):
         "number = 3\n"
     )
     (tmp_path / "broken_nets.py").write_text("1 / 0\n")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", ".")])
+    monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("own_nets", None)
 
 
+def build_own(config, *rest):
+    return build(config, *rest, {config.name})
+
+
 @pytest.mark.usefixtures("own_module")
 class TestOwnNetworks:
+    def test_they_are_imported_only_when_the_caller_names_them(self):
+        config = ModelConfig(name="own_nets:net")
+        for named in (set(), {"own_nets:Net"}, {"own_nets"}):
+            with pytest.raises(ModelError, match="name it: --model own_nets:net"):
+                complete(config, named)
+            with pytest.raises(ModelError, match="name it: --model own_nets:net"):
+                build(config, (1, 2, 2), 2, named)
+        assert "own_nets" not in sys.modules
+
     def test_function_and_class_build_networks(self):
         for name in ("own_nets:net", "own_nets:Net", "own_nets:anything"):
-            model = build(ModelConfig(name=name), (3, 4, 5), 6)
+            model = build_own(ModelConfig(name=name), (3, 4, 5), 6)
             assert model(torch.zeros(2, 3, 4, 5)).shape == (2, 6)
 
     def test_options_are_what_a_toml_file_can_hold(self):
-        config = complete(ModelConfig(name="own_nets:net", scale=2))
+        own = {"own_nets:net"}
+        config = complete(ModelConfig(name="own_nets:net", scale=2), own)
         assert config.options == {"widths": [8, 16], "scale": 2.0}
-        assert complete(config) == config  # as read back from config.toml
-        assert complete(ModelConfig(name="own_nets:net", widths=(8, 16), scale=2)) == config
-        assert build(ModelConfig(name="own_nets:net", widths=[5]), (1, 2, 2), 2)[1].out_features == 5
+        assert complete(config, own) == config  # as read back from config.toml
+        assert complete(ModelConfig(name="own_nets:net", widths=(8, 16), scale=2), own) == config
+        assert build_own(ModelConfig(name="own_nets:net", widths=[5]), (1, 2, 2), 2)[1].out_features == 5
 
     def test_option_without_a_default_has_to_be_given(self):
         with pytest.raises(ModelError, match="width"):
-            build(ModelConfig(name="own_nets:needs_more"), (3, 4, 4), 2)
-        build(ModelConfig(name="own_nets:needs_more", width=3), (3, 4, 4), 2)
+            build_own(ModelConfig(name="own_nets:needs_more"), (3, 4, 4), 2)
+        build_own(ModelConfig(name="own_nets:needs_more", width=3), (3, 4, 4), 2)
 
     @pytest.mark.parametrize(
         ("config", "part"),
@@ -271,7 +284,7 @@ class TestOwnNetworks:
     )
     def test_mistakes_are_one_line(self, config, part):
         with pytest.raises((ModelError, ConfigError)) as caught:
-            build(ModelConfig(**config), (1, 2, 2), 2)
+            build_own(ModelConfig(**config), (1, 2, 2), 2)
         assert part in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1
 

@@ -82,12 +82,12 @@ def make_dataset():
 
 @pytest.fixture(scope="module", autouse=True)
 def images(tmp_path_factory):
-    """Shared images, in a folder where the user stands and has networks of their own."""
+    """Shared images, in a folder from which this process imports the user's own networks."""
     home = tmp_path_factory.mktemp("home")
     (home / "my_networks.py").write_text(NETWORKS)
     share_images(make_dataset(), home / "images")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
+        patch.syspath_prepend(home)
         yield home / "images"
 
 
@@ -107,7 +107,7 @@ def job_of(folder, images, until=2, judge=False, epochs=2, **settings):
 def own_network(folder, images, name):
     settings = {key: value for key, value in TINY.items() if not key.startswith("model.")}
     config = load_config(settings={**settings, "model.name": f"my_networks:{name}"})
-    return Job(name, config, folder, images, 2)
+    return Job(name, config, folder, images, 2, own_models=frozenset([config.model.name]))
 
 
 def reports_until_end(workers, seconds=120):

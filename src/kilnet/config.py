@@ -282,6 +282,11 @@ class RunConfig(_Part):
         """Return every key by its dotted name."""
         return dict(_flatten(self.model_dump()))
 
+    def train_words(self, recipe: Path | str) -> list[str]:
+        """Return the command that trains from a file of this configuration."""
+        named = ["--model", self.model.name] if ":" in self.model.name else []
+        return ["kilnet", "train", self.data.source, "--recipe", str(recipe), *named]
+
 
 def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None = None) -> RunConfig:
     """Build a configuration from the defaults, a recipe file and settings by dotted key.

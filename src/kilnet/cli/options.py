@@ -1,5 +1,6 @@
 """Arguments and options that several verbs share."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,13 +10,28 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def reach_own_code(given: str | list[str] | None) -> Any:
+    """Let the current folder be imported from, as with `python -m`, once a network outside Kilnet is named."""
+    words = [f"model.name={given}"] if isinstance(given, str) else given or []
+    if any(word.lstrip().startswith("model.name") and ":" in word for word in words):
+        sys.path.insert(0, str(Path.cwd()))
+    return given
+
+
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="ConvNet, ConfigNet, ResNet, FastNet, or package.module:builder."),
+    typer.Option(
+        "--model",
+        help="ConvNet, ConfigNet, ResNet, FastNet, or package.module:builder.",
+        callback=reach_own_code,
+    ),
 ]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")]
 SettingsOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.", callback=reach_own_code),
 ]
 EpochsOption = Annotated[int | None, typer.Option("--epochs", help="How often to go through the images.")]
 BudgetOption = Annotated[
@@ -40,7 +56,11 @@ MovedDataOption = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 OwnModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="The run's package.module:builder, if its network is your own code."),
+    typer.Option(
+        "--model",
+        help="The run's package.module:builder, if its network is your own code.",
+        callback=reach_own_code,
+    ),
 ]
 
 

@@ -18,6 +18,7 @@ from kilnet.cli.options import (
     SeedOption,
     SettingsOption,
     given,
+    reach_own_code,
 )
 from kilnet.cli.output import print_json
 
@@ -31,6 +32,7 @@ def tune(
             metavar="FILE|KEY=VALUES",
             help="What to vary: a TOML file, model.c1=48,96 or optimizer.lr=1e-4..1e-2:log; may be repeated. "
             "Default: the tutorial's grid.",
+            callback=reach_own_code,
         ),
     ] = None,
     strategy: Annotated[

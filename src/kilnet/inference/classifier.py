@@ -1,6 +1,6 @@
 """A trained network with what it needs to be used: class names, preprocessing, calibration."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,9 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
     write_tensors(path, classifier.model.state_dict(), description)
 
 
-def load_classifier(path: Path, settings: Settings | None = None, own_model: str | None = None) -> Classifier:
+def load_classifier(
+    path: Path, settings: Settings | None = None, own_models: Set[str] = frozenset()
+) -> Classifier:
     """Read weights that `save_classifier` wrote; nothing in the file is executed.
 
     A description may name any function that can be imported as the network's builder, and its arguments too:
@@ -158,7 +160,7 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
     Args:
         path: a `weights.safetensors`.
         settings: how to compute; by default fp32 on the best device there is.
-        own_model: "package.module:builder", the caller's own, if the weights are of one.
+        own_models: see `kilnet.models.complete`.
 
     Raises:
         RunFolderError: the file is missing, damaged, or not Kilnet's, or names a builder that the caller did not.
@@ -183,9 +185,10 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
         raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
-    refuse_unnamed(config, own_model, path)
+    refuse_unnamed(config, own_models, path)
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
-    model = models.build(config, (len(preprocessing.mean), height, width), len(classes))
+    shape = (len(preprocessing.mean), height, width)
+    model = models.build(config, shape, len(classes), own_models)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -202,13 +205,13 @@ def load_classifier(path: Path, settings: Settings | None = None, own_model: str
     )
 
 
-def refuse_unnamed(config: ModelConfig, own_model: str | None, where: Path) -> None:
-    """Refuse a network that a file chose, is code outside Kilnet, and was not named by the caller.
+def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> None:
+    """Refuse what `kilnet.models` would refuse, with the file that asks for it.
 
     Raises:
         RunFolderError: it is.
     """
-    if ":" in config.name and config.name != own_model:
+    if ":" in config.name and config.name not in own_models:
         raise RunFolderError(
             f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
             f"if it is yours, name it: --model {config.name}"

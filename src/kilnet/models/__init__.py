@@ -1,6 +1,6 @@
 """Networks, and the table from name to builder."""
 
-from kilnet.models.build import MODELS, advance, build, complete, prepare, prove
+from kilnet.models.build import MODELS, advance, build, complete, own_models, prepare, prove
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
@@ -14,6 +14,7 @@ __all__ = [
     "advance",
     "build",
     "complete",
+    "own_models",
     "prepare",
     "prove",
 ]

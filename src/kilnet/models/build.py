@@ -2,9 +2,7 @@
 
 import importlib
 import inspect
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Set
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -27,14 +25,26 @@ MODELS: dict[str, Builder] = {
 _GIVEN = ("image_shape", "num_classes")
 
 
-def complete(config: ModelConfig) -> ModelConfig:
+def own_models(*names: str | None) -> frozenset[str]:
+    """Return the networks that a caller has named, as `complete` and `build` take them."""
+    return frozenset(name for name in names if name)
+
+
+def complete(config: ModelConfig, own_models: Set[str] = frozenset()) -> ModelConfig:
     """Return the configuration with the network's name as in the table and every option at its value.
 
+    A configuration may come from anybody's file, and importing a module runs it. So code outside Kilnet is imported
+    only where the caller names it besides.
+
+    Args:
+        config: name and options.
+        own_models: every "package.module:builder" that the caller has named.
+
     Raises:
-        ModelError: there is no such network, or its builder cannot be imported.
+        ModelError: there is no such network, its builder cannot be imported, or the caller has not named it.
         ConfigError: an option is unknown (the nearest right one is named) or has the wrong type.
     """
-    name, builder = _find(config.name)
+    name, builder = _find(config.name, own_models)
     try:
         parameters = inspect.signature(builder).parameters
     except ValueError as error:
@@ -59,23 +69,29 @@ def complete(config: ModelConfig) -> ModelConfig:
     return ModelConfig(name=name, **options)
 
 
-def build(config: ModelConfig, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+def build(
+    config: ModelConfig,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    own_models: Set[str] = frozenset(),
+) -> nn.Module:
     """Build a network and prove with two black images that it fits.
 
     Args:
         config: name and options.
         image_shape: (channels, height, width) of the images.
         num_classes: number of logits.
+        own_models: see `complete`.
 
     Returns:
         The network in training mode, weights drawn from torch's default generator.
 
     Raises:
-        ModelError: it does not exist, does not fit the images, or does not return one logit a class.
+        ModelError: it does not exist, is not named, does not fit the images, or does not return one logit per class.
         ConfigError: an option is unknown or has the wrong type.
     """
-    config = complete(config)
-    _, builder = _find(config.name)
+    config = complete(config, own_models)
+    _, builder = _find(config.name, own_models)
     try:
         model = builder(image_shape=image_shape, num_classes=num_classes, **config.options)
     except ModelError:
@@ -136,8 +152,12 @@ def advance(model: nn.Module, done: float) -> None:
         model.advance(done)
 
 
-def _find(name: str) -> tuple[str, Builder]:
+def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
     if ":" in name:
+        if name not in own_models:
+            raise ModelError(
+                f"{name} is code outside Kilnet, which a file cannot choose; if it is yours, name it: --model {name}"
+            )
         return name, _import(name)
     for known, builder in MODELS.items():
         if known.lower() == name.lower():
@@ -149,8 +169,6 @@ def _find(name: str) -> tuple[str, Builder]:
 
 def _import(name: str) -> Builder:
     module_name, _, attribute = name.partition(":")
-    if str(Path.cwd()) not in sys.path:  # the `kilnet` command, unlike `python -m`, leaves it out
-        sys.path.insert(0, str(Path.cwd()))
     try:
         builder = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # the user's module may raise anything while it is imported

@@ -46,7 +46,7 @@ def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
     """Return the complete configuration, the environment, and the command that repeats the run."""
     content = {
         "what": "run",
-        "command": shlex.join(["kilnet", "train", config.data.source, "--recipe", "config.toml"]),
+        "command": shlex.join(config.train_words("config.toml")),
         "begun_with": environment.get("command", "–"),
         "config": config.to_toml(),
         "environment": facts(environment),

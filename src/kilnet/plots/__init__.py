@@ -29,7 +29,7 @@ from kilnet.inspection.label_errors import suspected_labels
 from kilnet.metrics import Evaluation, softmax
 from kilnet.runs.evaluation import EvaluatedSplit, load_run
 from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.runs.run import Run, folder_of, own_models
 from kilnet.seeding import generator
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
@@ -94,7 +94,7 @@ def filters(
     columns: int | None = None,
 ) -> Figure:
     """Draw the filters of a convolution, by name or by number from 1; see `kilnet.inspection.filters.filters`."""
-    grid = filters_of.filters(load_run(folder_of(run), own_model(run, None)), layer, channel, all_kernels)
+    grid = filters_of.filters(load_run(folder_of(run), own_models(run, None)), layer, channel, all_kernels)
     return inspection_figures.filters(grid, columns)
 
 

@@ -1,6 +1,7 @@
 """A trained run, held against images it has not seen."""
 
 import os
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,13 +39,13 @@ class EvaluatedSplit:
     logits: npt.NDArray[np.float32]
 
 
-def load_run(folder: Path, own_model: str | None = None, precision: str | None = None) -> Classifier:
+def load_run(folder: Path, own_models: Set[str] = frozenset(), precision: str | None = None) -> Classifier:
     """Load the best weights of a run, to compute as the run did; nothing in the folder is executed.
 
     Where the run's device is not on this machine, the best one that is computes in fp32 instead.
 
     Args:
-        own_model: see `load_classifier`.
+        own_models: see `kilnet.models.complete`.
         precision: in place of the run's own.
 
     Raises:
@@ -54,7 +55,7 @@ def load_run(folder: Path, own_model: str | None = None, precision: str | None =
     if not folder.is_dir():
         raise RunFolderError(f"{folder}: no such run folder")
     config = run.config()
-    refuse_unnamed(config.model, own_model, run.config_path)  # it may be trained from again
+    refuse_unnamed(config.model, own_models, run.config_path)  # it may be trained from again
     recorded = config.hardware
     settings: Settings | None = None
     with suppress(ConfigError):
@@ -63,7 +64,7 @@ def load_run(folder: Path, own_model: str | None = None, precision: str | None =
         settings = Settings(
             device, precision or recorded.precision, recorded.layout, threads, "as in the run"
         )
-    return load_classifier(run.weights_path, settings, own_model)
+    return load_classifier(run.weights_path, settings, own_models)
 
 
 def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: str) -> EvaluatedSplit:
@@ -102,12 +103,12 @@ def data_of_run(
     return own.model_copy(update={"source": source, "image_size": side, "num_train": None})
 
 
-def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = None) -> Calibration:
+def calibrated(run: RunFolder, dataset: ImageDataset, own_models: Set[str] = frozenset()) -> Calibration:
     """Return the calibration of a run's present weights; fit it now and keep it in the run if there is none.
 
     Args:
         dataset: the run's own; its validation images are read, and no others.
-        own_model: see `load_classifier`.
+        own_models: see `kilnet.models.complete`.
 
     Raises:
         RunFolderError, BusyError, StorageError: it cannot be made or kept.
@@ -115,7 +116,7 @@ def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = No
     kept = read_calibration(run)
     if kept is not None and kept.data == dataset.fingerprint:
         return kept
-    classifier = load_run(run.path, own_model, IN_USE)
+    classifier = load_run(run.path, own_models, IN_USE)
     validation = dataset.validation
     fitted = fit_calibration(
         classifier.logits(validation.images),
@@ -129,13 +130,13 @@ def calibrated(run: RunFolder, dataset: ImageDataset, own_model: str | None = No
     return fitted
 
 
-def load_in_use(folder: Path, own_model: str | None = None) -> Classifier:
+def load_in_use(folder: Path, own_models: Set[str] = frozenset()) -> Classifier:
     """Load the best weights of a run and its calibration; nothing in the folder is executed.
 
     Raises:
         RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
     """
-    classifier = load_run(folder, own_model, IN_USE)
+    classifier = load_run(folder, own_models, IN_USE)
     return replace(
         classifier,
         settings=classifier.settings.with_all_threads(),

@@ -1,6 +1,6 @@
 """Predictions of training images by networks that have not seen them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,22 +42,32 @@ class CrossValidation:
         config: how to train.
         folder: a run folder a fold is written below it: `1-of-3`, ...
         num_folds: K.
+        own_models: see `kilnet.models.complete`.
 
     Raises:
         DataError: fewer than two folds, or more than images.
     """
 
-    def __init__(self, dataset: ImageDataset, config: RunConfig, folder: Path, num_folds: int) -> None:
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        config: RunConfig,
+        folder: Path,
+        num_folds: int,
+        own_models: Set[str] = frozenset(),
+    ) -> None:
         self._dataset = dataset.sealed()
         self._config = config
         self._folder = folder
         self._num_folds = num_folds
+        self._own_models = own_models
         self._fold_of = folds(dataset.train, num_folds, config.data.split_seed)
 
     def __iter__(self) -> Iterator[Fold]:
         for fold in range(self._num_folds):
             rest = self._dataset.train.take(np.flatnonzero(self._fold_of != fold))
-            session = TrainingSession(replace(self._dataset, train=rest), self._config, self._path(fold))
+            dataset = replace(self._dataset, train=rest)
+            session = TrainingSession(dataset, self._config, self._path(fold), own_models=self._own_models)
             yield Fold(fold + 1, self._num_folds, np.flatnonzero(self._fold_of == fold), session)
 
     def logits(self) -> npt.NDArray[np.float32]:
@@ -70,7 +80,8 @@ class CrossValidation:
         found = np.empty((len(images), len(self._dataset.classes)), np.float32)
         for fold in range(self._num_folds):
             held_out = np.flatnonzero(self._fold_of == fold)
-            classifier = load_classifier(self._path(fold) / "weights.safetensors")
+            path = self._path(fold) / "weights.safetensors"
+            classifier = load_classifier(path, own_models=self._own_models)
             found[held_out] = classifier.logits(images[held_out])
         return found
 

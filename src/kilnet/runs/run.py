@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.training.loop import EpochRecord
 
@@ -33,6 +34,6 @@ def folder_of(run: Run | str | Path) -> Path:
     return run.folder if isinstance(run, Run) else Path(run)
 
 
-def own_model(run: Run | str | Path, named: str | None) -> str | None:
-    """Return the network outside Kilnet that the caller named, here or when it trained the run in this process."""
-    return run.config.model.name if isinstance(run, Run) else named
+def own_models(run: Run | str | Path, named: str | None) -> frozenset[str]:
+    """Return the network that the caller named, here or when it trained the run in this process."""
+    return models.own_models(run.config.model.name if isinstance(run, Run) else named)

@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +46,7 @@ class TrainingSession:
         folder: where to; a run of the same configuration that is there goes on.
         started: since when the time of a budget counts, as `clock` tells it; by default since now.
         clock: seconds that never go back.
+        own_models: see `kilnet.models.complete`.
 
     Attributes:
         config: with nothing left open.
@@ -66,13 +67,15 @@ class TrainingSession:
         folder: Path,
         started: float | None = None,
         clock: Callable[[], float] = monotonic,
+        own_models: Set[str] = frozenset(),
     ) -> None:
         started = clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
+        self._own_models = own_models
         normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
         self._preprocessing = normalise(self._dataset)
-        config = config.model_copy(update={"model": models.complete(config.model)})
+        config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         kept: RunConfig | None = None
         if self.folder.exists:
             kept = self.folder.config()
@@ -86,7 +89,7 @@ class TrainingSession:
         elif config.budget.seconds:
             self.plan = self._kept_plan()
         torch.manual_seed(derive(config.seed, "weights"))
-        model = models.build(config.model, dataset.image_shape, len(dataset.classes))
+        model = models.build(config.model, dataset.image_shape, len(dataset.classes), own_models)
         refuse_other_sizes(model, config, dataset.image_shape, len(dataset.classes))
         if not self.folder.has_state:
             if config.training.initial_weights == "parent":
@@ -164,9 +167,7 @@ class TrainingSession:
     @property
     def resume_command(self) -> str:
         """The command that goes on with this run."""
-        words = ["kilnet", "train", self.config.data.source]
-        words += ["--recipe", str(self.folder.config_path), "--out", str(self.folder.path)]
-        return shlex.join(words)
+        return shlex.join([*self.config.train_words(self.folder.config_path), "--out", str(self.folder.path)])
 
     def _refuse_another(self, kept: RunConfig, config: RunConfig) -> None:
         lines = differences(kept, config)
@@ -184,7 +185,7 @@ class TrainingSession:
     def _start_from(self, config: RunConfig, model: torch.nn.Module) -> None:
         parent = Path(config.parent or "")
         classifier = load_classifier(
-            RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1), config.model.name
+            RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1), self._own_models
         )
         if classifier.classes != self._dataset.classes:
             raise RunFolderError(f"{parent}: its classes are not those of {self._dataset.name}")
@@ -207,7 +208,8 @@ class TrainingSession:
         chosen: dict[str, Settings] = {}
 
         def measure(candidate: RunConfig) -> Speed:
-            network = models.build(candidate.model, self._dataset.image_shape, len(self._dataset.classes))
+            shape, num_classes = self._dataset.image_shape, len(self._dataset.classes)
+            network = models.build(candidate.model, shape, num_classes, self._own_models)
             settings = self._choose(network, candidate)
             chosen[candidate.model.model_dump_json()] = settings
             settings.apply()

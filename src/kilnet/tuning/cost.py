@@ -19,16 +19,17 @@ def longest_first(jobs: list[Job]) -> list[Job]:
     Workers that take the longest job that is left end within a third of the shortest possible time (Graham, 1969,
     "Bounds on multiprocessing timing anomalies"): none is left alone with a large network at the end.
     """
-    return sorted(jobs, key=lambda job: -_operations(job.config.model.model_dump_json(), job.images))
+    return sorted(
+        jobs, key=lambda job: -_operations(job.config.model.model_dump_json(), job.images, job.own_models)
+    )
 
 
 @cache
-def _operations(model_json: str, folder: Path) -> int:
+def _operations(model_json: str, folder: Path, own_models: frozenset[str]) -> int:
     images = map_images(folder)
     try:
-        model = models.build(
-            ModelConfig.model_validate_json(model_json), images.image_shape, len(images.classes)
-        )
+        config = ModelConfig.model_validate_json(model_json)
+        model = models.build(config, images.image_shape, len(images.classes), own_models)
     except KilnetError:
         return 0  # a worker will say why
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

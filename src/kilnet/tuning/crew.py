@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import IO, Any, cast
@@ -14,6 +15,7 @@ from kilnet import hardware, models
 from kilnet.config import RunConfig
 from kilnet.hardware import Settings
 from kilnet.storage import recall, remember
+from kilnet.tuning.backends.processes import python_path
 
 _MAX_WORKERS = 8  # each is a process with torch in it: some 300 MB before the first image
 _MIN_GAIN = 1.05  # one process is simpler than two: it makes way for a clear gain only
@@ -41,7 +43,11 @@ class Crew:
 
 
 def choose_crew(
-    num_workers: int | None, config: RunConfig, image_shape: tuple[int, int, int], num_classes: int
+    num_workers: int | None,
+    config: RunConfig,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    own_models: Set[str] = frozenset(),
 ) -> Crew:
     """Divide this machine's threads among workers.
 
@@ -50,6 +56,7 @@ def choose_crew(
         config: of a trial, with its precision and layout; `hardware.threads` above 0 is what each worker gets.
         image_shape: (channels, height, width).
         num_classes: of the images.
+        own_models: see `kilnet.models.complete`.
     """
     cores = hardware.AVAILABLE_THREADS
     if num_workers is not None:
@@ -66,19 +73,18 @@ def choose_crew(
     key = json.dumps([hardware.machine(), torch.__version__, *question, image_shape, num_classes])
     with suppress(TypeError):  # nothing is kept, or something else
         return Crew(**recall("crews.json", key) or {})
-    crew = _measure(sizes, cores, config, image_shape, num_classes)
-    remember("crews.json", key, asdict(crew))
-    return crew
-
-
-def _measure(
-    sizes: list[int], cores: int, config: RunConfig, image_shape: tuple[int, int, int], num_classes: int
-) -> Crew:
     task = {
         "config": config.model_dump(exclude_none=True),
         "image_shape": image_shape,
         "num_classes": num_classes,
+        "own_models": sorted(own_models),
     }
+    crew = _measure(sizes, cores, task)
+    remember("crews.json", key, asdict(crew))
+    return crew
+
+
+def _measure(sizes: list[int], cores: int, task: dict[str, Any]) -> Crew:
     probes = [_start_probe(task) for _ in range(max(sizes))]
     try:
         for probe in probes:
@@ -95,11 +101,11 @@ def _measure(
 
 def _start_probe(task: dict[str, Any]) -> "subprocess.Popen[str]":
     probe = subprocess.Popen(
-        [sys.executable, "-m", "kilnet.tuning.crew"],
+        [sys.executable, "-P", "-m", "kilnet.tuning.crew"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {"OMP_WAIT_POLICY": "passive"},  # as workers have it
+        env=os.environ | python_path() | {"OMP_WAIT_POLICY": "passive"},  # as workers have it
         text=True,
     )
     _ask(probe, json.dumps(task))
@@ -131,7 +137,8 @@ def _probe() -> None:
     """Be one worker of the measurement: for each number of threads that comes in, tell images a second."""
     task = json.loads(sys.stdin.readline())
     config = RunConfig.model_validate(task["config"])
-    model = models.build(config.model, tuple(task["image_shape"]), task["num_classes"])
+    shape, num_classes = tuple(task["image_shape"]), task["num_classes"]
+    model = models.build(config.model, shape, num_classes, frozenset(task["own_models"]))
     images = torch.rand(min(config.training.batch_size, _MAX_IMAGES), *task["image_shape"])
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -47,6 +47,7 @@ class SearchLoop:
         workers: who trains; closed at the end.
         mirror: told of every trial.
         disk_budget_bytes: for weights and states of trials; beyond it those of the worst are deleted.
+        own_models: see `kilnet.models.complete`.
 
     Attributes:
         config: what is searched.
@@ -61,6 +62,7 @@ class SearchLoop:
         workers: Workers,
         mirror: Mirror,
         disk_budget_bytes: int,
+        own_models: frozenset[str] = frozenset(),
     ) -> None:
         self.folder = folder
         self.config: SearchConfig = folder.config()
@@ -71,6 +73,7 @@ class SearchLoop:
         self._mirror = mirror
         self._mirror_answers = True
         self._disk_budget_bytes = disk_budget_bytes
+        self._own_models = own_models
         self._marks = rungs(self.config.run.training.epochs, self.config.halving)
 
     def __iter__(self) -> Iterator[Report | Notice]:
@@ -129,10 +132,11 @@ class SearchLoop:
         return [
             Job(
                 f"trial {trial.number}",
-                self.config.run_of(trial.values),
+                self._run_of(trial),
                 self.folder.trial_folder(trial.number),
-                self._images(self.config.run_of(trial.values)),
+                self._images(self._run_of(trial)),
                 standing.until,
+                own_models=self._own_models,
             )
             for standing in self.standings()
             for trial in standing.due
@@ -144,12 +148,14 @@ class SearchLoop:
             for seed in self.config.seeds:
                 folder = self.folder.finalist_folder(trial.number, seed)
                 if self.folder.correct(folder) is None and not self.folder.attempts(folder).failed:
-                    config = self.config.run_of(trial.values, seed)
+                    config = self._run_of(trial, seed)
                     name = f"finalist {trial.number}, seed {seed}"
-                    jobs.append(
-                        Job(name, config, folder, self._images(config), config.training.epochs, judge=True)
-                    )
+                    images, until = self._images(config), config.training.epochs
+                    jobs.append(Job(name, config, folder, images, until, True, self._own_models))
         return jobs
+
+    def _run_of(self, trial: Trial, seed: int | None = None) -> RunConfig:
+        return self.config.run_of(trial.values, seed, self._own_models)
 
     def _images(self, config: RunConfig) -> Path:
         folder = self.folder.images_path / f"{config.data.image_size}-{config.data.num_train}"

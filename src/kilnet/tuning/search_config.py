@@ -1,5 +1,6 @@
 """The configuration of a search: what is varied, how, and what stays the same."""
 
+from collections.abc import Set
 from typing import Annotated, Any, Literal
 
 import tomli_w
@@ -48,18 +49,29 @@ class SearchConfig(BaseModel):
         """The seeds of the finalists: the search's own has helped to choose them and is left out."""
         return range(self.run.seed + 1, self.run.seed + 1 + self.num_seeds)
 
-    def run_of(self, values: Values, seed: int | None = None) -> RunConfig:
+    def changed(self, values: Values) -> RunConfig:
+        """Return the configuration of a trial as the values give it, to be read: its network is not looked up.
+
+        Raises:
+            ConfigError: the values are not allowed.
+        """
+        return change(self.run, values, "the space")
+
+    def run_of(
+        self, values: Values, seed: int | None = None, own_models: Set[str] = frozenset()
+    ) -> RunConfig:
         """Return the configuration of a trial, every option of its network written out.
 
         Args:
             values: of the searched keys.
             seed: in place of the search's own.
+            own_models: see `kilnet.models.complete`.
 
         Raises:
             ConfigError, ModelError: the values cannot be trained with.
         """
-        config = change(self.run, values, "the space")
-        config = config.model_copy(update={"model": models.complete(config.model)})
+        config = self.changed(values)
+        config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         return config if seed is None else config.model_copy(update={"seed": seed})
 
     def to_toml(self) -> str:
@@ -67,7 +79,12 @@ class SearchConfig(BaseModel):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def check(config: SearchConfig, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def check(
+    config: SearchConfig,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    own_models: Set[str] = frozenset(),
+) -> None:
     """Refuse a search that holds a combination which cannot be trained.
 
     Lists are tried out in full, ranges at their ends; of more than 512 combinations a part.
@@ -75,6 +92,7 @@ def check(config: SearchConfig, image_shape: tuple[int, int, int], num_classes: 
     Args:
         image_shape: (channels, height, width), for spaces that leave `data.image_size` alone.
         num_classes: of the images.
+        own_models: see `kilnet.models.complete`.
 
     Raises:
         ConfigError: the combination, and what is wrong with it.
@@ -83,12 +101,12 @@ def check(config: SearchConfig, image_shape: tuple[int, int, int], num_classes: 
     built = set()
     for values in space.corners():
         try:
-            run = config.run_of(values)
+            run = config.run_of(values, own_models=own_models)
             side = run.data.image_size if "data.image_size" in space.keys else None
             shape = (image_shape[0], side, side) if side else image_shape
             key = (run.model.model_dump_json(), shape, run.training.low_resolution)
             if key not in built:
-                network = models.build(run.model, shape, num_classes)
+                network = models.build(run.model, shape, num_classes, own_models)
                 refuse_other_sizes(network, run, shape, num_classes)
                 built.add(key)
         except KilnetError as error:

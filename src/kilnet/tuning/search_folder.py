@@ -132,8 +132,10 @@ class SearchFolder:
         folder = self.trial_folder(number)
         try:
             values = read_json(folder / "trial.json")["values"]
-            training = config.run_of(values).training
-        except (KeyError, TypeError) as error:
+            if unknown := values.keys() - config.space.keys():
+                raise RunFolderError(f"{folder}/trial.json: {', '.join(sorted(unknown))} is not searched")
+            training = config.changed(values).training
+        except (KeyError, TypeError, AttributeError) as error:
             raise RunFolderError(f"{folder}/trial.json: damaged: {error!r}") from None
         attempts = self.attempts(folder)
         return Trial(

@@ -9,7 +9,7 @@ from kilnet.data.sources import Data
 from kilnet.errors import DataError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
 from kilnet.runs.evaluation import load_run
-from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.runs.run import Run, folder_of, own_models
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.verbs.opened import OpenedRun, one_split, open_run
@@ -82,7 +82,7 @@ def compare(
     """
     split = one_split(split)
     folders = [RunFolder(folder_of(run)) for run in (first, second)]
-    classifiers = [load_run(folder_of(run), own_model(run, model)) for run in (first, second)]
+    classifiers = [load_run(folder_of(run), own_models(run, model)) for run in (first, second)]
     prints = [folder.environment().get("data", {}).get("fingerprint") for folder in folders]
     if prints[0] != prints[1]:
         raise DataError(

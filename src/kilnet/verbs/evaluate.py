@@ -11,7 +11,7 @@ from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, calibrated, data_of_run, evaluate_classifier, load_run
 from kilnet.runs.evaluation_files import write_evaluation
-from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.runs.run import Run, folder_of, own_models
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def evaluate(
         KilnetError: see `kilnet.errors`.
     """
     folder = RunFolder(folder_of(run))
-    classifier = load_run(folder.path, own_model(run, model))
+    classifier = load_run(folder.path, own_models(run, model))
     classifier.settings.with_all_threads().apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None or isinstance(data, str | Path):
@@ -66,7 +66,7 @@ def evaluate(
     evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))
     record_evaluation(folder, evaluated)
     if is_own:
-        calibrated(folder, dataset, own_model(run, model))
+        calibrated(folder, dataset, own_models(run, model))
     return evaluated.evaluation
 
 

@@ -10,7 +10,7 @@ from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
 from kilnet.runs.evaluation import calibrated, load_in_use
 from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.runs.run import Run, folder_of, own_models
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
@@ -49,7 +49,7 @@ def export(
     name = exporting.file_name(format)
     path = Path(out) if out is not None else folder.path / "exports" / format / name
     card = path.with_name("README.md")
-    predictor = load_in_use(folder.path, own_model(run, model))
+    predictor = load_in_use(folder.path, own_models(run, model))
     _refuse_to_replace(path, card)
     config = folder.config().data
     if data_dir is not None:
@@ -66,7 +66,7 @@ def export(
                 f"{dataset.name}: not the images that {folder.path} was trained on; "
                 "the proof needs its validation images"
             )
-        predictor = replace(predictor, calibration=calibrated(folder, dataset, own_model(run, model)))
+        predictor = replace(predictor, calibration=calibrated(folder, dataset, own_models(run, model)))
         pictures = Path(config.source) if data is None and config.source not in NAMES else None
         made = exporting.export(predictor, dataset, pictures, format, path)
     write_text(card, model_card(made, predictor, folder.environment(), read_evaluations(folder.path)))

@@ -5,10 +5,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from kilnet import models
 from kilnet.config import OptimizerConfig, change
 from kilnet.data.sources import Data, located
 from kilnet.errors import ConfigError, RunFolderError
-from kilnet.runs.run import Run, own_model
+from kilnet.inference.classifier import refuse_unnamed
+from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import free_folder
 from kilnet.tuning.search_folder import SearchFolder
@@ -71,13 +73,10 @@ def finetune(
     given = Path(run) if isinstance(run, str | Path) else run.folder
     parent, parent_folder, name = _parent(given)
     parent_config = RunFolder(parent).config()
-    name_of_model = parent_config.model.name
-    named = own_model(run, model) if isinstance(run, Run | str | Path) else model
-    if ":" in name_of_model and named != name_of_model:
-        raise RunFolderError(
-            f"{parent}: its network is {name_of_model}, code outside Kilnet; if it is yours, name it: "
-            f"--model {name_of_model}"
-        )
+    settings = settings or {}
+    trained = run.config.model.name if isinstance(run, Run) else None  # in this process
+    own = models.own_models(model, settings.get("model.name"), trained)
+    refuse_unnamed(parent_config.model, own, RunFolder(parent).config_path)
     lr = lr if lr is not None else _default_lr(parent_config.optimizer)
     changes: dict[str, Any] = {
         "training.epochs": EPOCHS if epochs is None else epochs,
@@ -93,14 +92,13 @@ def finetune(
         "hardware.threads": 0,  # a trial had to share the machine
         **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
     }
-    settings = settings or {}
     config = change(parent_config, {**changes, **settings}, "the settings")
     if budget is not None:
         # Its network knows the images at their full size; smaller ones would take it back.
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
     config = config.model_copy(update={"data": located(config.data)})
     folder = Path(out) if out is not None else free_folder(parent_folder, name, config)
-    return train_as(config, config.data.source if data is None else data, folder, progress, started)
+    return train_as(config, config.data.source if data is None else data, folder, progress, started, own)
 
 
 def _default_lr(parent: OptimizerConfig) -> float:

@@ -32,7 +32,7 @@ from kilnet.inspection.samples import (
 from kilnet.metrics import softmax
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
-from kilnet.runs.run import Run
+from kilnet.runs.run import Run, own_models
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.opened import OpenedRun, one_split, open_run
 
@@ -150,7 +150,7 @@ def inspect(
         picture, name, truth = wanted or _default_picture(evaluated)
         maps = feature_maps(classifier, picture) if grids else ()
         explained = explanations(classifier, picture, None, truth)
-        checked = _checked(opened, evaluated, split, num_folds, display)
+        checked = _checked(opened, evaluated, split, num_folds, own_models(run, model), display)
     suspects = {name: suspected_labels(name, *rest) for name, rest in checked.items()}
     searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
     equal = dict(zip(KINDS_OF_DUPLICATES, duplicates(opened.dataset, searched), strict=True))
@@ -248,6 +248,7 @@ def _checked(
     evaluated: EvaluatedSplit,
     split: str,
     num_folds: int | None,
+    own: frozenset[str],
     display: ProgressDisplay,
 ) -> dict[str, Checked]:
     """Return images, classes and probabilities of the splits that networks predicted without training on them."""
@@ -255,7 +256,7 @@ def _checked(
     checked: dict[str, Checked] = {}
     if num_folds is not None:
         config, folder = opened.folder.config(), opened.folder.path / "folds"
-        validation = CrossValidation(dataset, config, folder, num_folds)
+        validation = CrossValidation(dataset, config, folder, num_folds, own)
         for fold in validation:
             if not fold.session.finished:
                 display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")

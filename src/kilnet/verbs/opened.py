@@ -8,7 +8,7 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import DataError
 from kilnet.inference.classifier import Classifier
 from kilnet.runs.evaluation import EvaluatedSplit, data_of_run, evaluate_classifier, load_run
-from kilnet.runs.run import Run, folder_of, own_model
+from kilnet.runs.run import Run, folder_of, own_models
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.verbs.evaluate import record_evaluation
@@ -68,7 +68,7 @@ def open_run(
         DataError: the data is not what the run was trained on.
     """
     folder = RunFolder(folder_of(run))
-    classifier = load_run(folder.path, own_model(run, model))
+    classifier = load_run(folder.path, own_models(run, model))
     classifier.settings.apply()
     if data is None or isinstance(data, str | Path):
         config = data_of_run(folder, classifier, None, data_dir)

@@ -9,7 +9,7 @@ from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import load_run
 from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.run import Run, own_model
+from kilnet.runs.run import Run, own_models
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
@@ -48,9 +48,9 @@ def report(
     path = Path(run) if isinstance(run, str | Path) else run.folder
     if SearchFolder(path).exists:
         return _report_search(path)
-    return _report_run(
-        path, data, data_dir, None if isinstance(run, Search) else own_model(run, model), progress
-    )
+    if isinstance(run, Run):
+        model = run.config.model.name
+    return _report_run(path, data, data_dir, model, progress)
 
 
 def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
@@ -77,7 +77,7 @@ def _report_run(
     path: Path, data: Data | None, data_dir: str | None, model: str | None, progress: bool
 ) -> Path:
     folder = RunFolder(path)
-    classifier = load_run(path, model)
+    classifier = load_run(path, own_models(path, model))
     classifier.settings.apply()
     dataset, reason = None, ""
     with ProgressDisplay(enabled=progress) as display:

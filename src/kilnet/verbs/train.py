@@ -54,10 +54,13 @@ def train(
     """
     started = monotonic() if started is None else started
     config = requested(data, model, recipe, settings, epochs, seed, device, budget)
-    return train_as(config, data, Path(out) if out is not None else None, progress, started)
+    own = models.own_models(model, (settings or {}).get("model.name"))
+    return train_as(config, data, Path(out) if out is not None else None, progress, started, own)
 
 
-def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, started: float) -> Run:
+def train_as(
+    config: RunConfig, data: Data, out: Path | None, progress: bool, started: float, own: frozenset[str]
+) -> Run:
     """Train what a configuration says, or go on with it; see `train`.
 
     Args:
@@ -66,12 +69,13 @@ def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, st
         out: run folder; None for a free one.
         progress: whether to show progress on standard error.
         started: since when a budget counts.
+        own: networks that the caller has named, see `kilnet.models.complete`.
     """
-    config = config.model_copy(update={"model": models.complete(config.model)})
+    config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display.advance)
         folder = out or _default_folder(dataset, config)
-        session = TrainingSession(dataset, config, folder, started)
+        session = TrainingSession(dataset, config, folder, started, own_models=own)
         _introduce(session, dataset, display)
         display.follow(session, None if config.budget.seconds else config.training.epochs)
         if session.stopped_early:
@@ -79,7 +83,7 @@ def train_as(config: RunConfig, data: Data, out: Path | None, progress: bool, st
         run = _as_run(session, dataset)
         _draw_learning_curves(session)
         if session.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
-            display.say(calibrated(session.folder, dataset, session.config.model.name).summary())
+            display.say(calibrated(session.folder, dataset, own).summary())
         return run
 
 

@@ -26,7 +26,7 @@ from kilnet.tuning.mirror import STUDY_FILE, Mirror, sqlite_url
 from kilnet.tuning.opening import free_search_folder, open_search
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check
-from kilnet.tuning.space import TUTORIAL_GRID, Space, Values, flatten, read_space
+from kilnet.tuning.space import TUTORIAL_GRID, Space, flatten, read_space
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
 from kilnet.verbs.evaluate import evaluate
@@ -88,6 +88,7 @@ class HyperSearch:
         config: what is searched, complete.
         crew: workers and their threads, with what was measured.
         dataset: what the trials train on.
+        own_models: networks that the caller has named, see `kilnet.models.complete`.
 
     Raises:
         KilnetError: see `kilnet.errors`.
@@ -106,6 +107,8 @@ class HyperSearch:
                 "a budget goes with train and finetune; a search is bounded by --epochs and --trials"
             )
         asked = _search_config(base, space, options)
+        named = options.get("model"), (options.get("settings") or {}).get("model.name")
+        self.own_models = models.own_models(*named, *_written_names(space))
         num_workers = options.get("workers")
         if num_workers is not None and num_workers < 1:
             raise ConfigError(f"--workers {num_workers}: at least 1 is needed")
@@ -117,7 +120,7 @@ class HyperSearch:
             self.dataset = in_memory(data, base.data, display.advance)
             display.warn(self.dataset.warnings)
             shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
-            check(asked, shape, num_classes)
+            check(asked, shape, num_classes, self.own_models)
             path = Path(options.get("out") or free_search_folder(Path("searches"), self._name(asked), asked))
             storage = options.get("storage")
             mirror = (
@@ -125,7 +128,7 @@ class HyperSearch:
             )  # before anything is written
             self._folder = open_search(path, asked, self.dataset, lambda new: self._decide(new, num_workers))
             self.config = config = self._folder.config()
-            self.crew = choose_crew(num_workers, config.run_of(_first(config)), shape, num_classes)
+            self.crew = choose_crew(num_workers, self._first(config), shape, num_classes, self.own_models)
             display.say(
                 f"{path}: {config.strategy} search, {config.num_trials} trials{', halving' if config.halving else ''}; "
                 f"{self.crew}"
@@ -135,7 +138,7 @@ class HyperSearch:
         budget_bytes = round(options.get("disk_gb", 10.0) * 1e9)
         self._named = isinstance(data, str | Path)
         self._progress = options.get("progress", True)
-        self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes)
+        self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes, self.own_models)
 
     @property
     def folder(self) -> Path:
@@ -169,16 +172,20 @@ class HyperSearch:
         name = f"{self.dataset.name}-{config.run.model.name}"
         return re.sub(r"[^\w.-]+", "-", name).strip("-.")
 
+    def _first(self, config: SearchConfig) -> RunConfig:
+        """Return the trial that stands for all where something is measured."""
+        return config.run_of(config.parsed_space().corners()[0], own_models=self.own_models)
+
     def _decide(self, config: SearchConfig, num_workers: int | None) -> SearchConfig:
         """Settle precision, layout and threads for all trials at once, so that they can be compared and repeated."""
         shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
-        first = config.run_of(_first(config))
-        network = models.build(first.model, shape, num_classes)
+        first = self._first(config)
+        network = models.build(first.model, shape, num_classes, self.own_models)
         images = torch.rand(first.training.batch_size, *shape)
         decided = hardware.choose(first.hardware, network, first.model, images, num_classes).record()
         decided = decided.model_copy(update={"threads": first.hardware.threads})
         trial = first.model_copy(update={"hardware": decided})
-        crew = choose_crew(num_workers, trial, shape, num_classes)
+        crew = choose_crew(num_workers, trial, shape, num_classes, self.own_models)
         decided = decided.model_copy(update={"threads": crew.num_threads})
         cohort = config.cohort
         if config.strategy == "tpe":
@@ -229,7 +236,8 @@ def tune(
     winner = summary.winner_folder
     if winner is None:
         raise RunFolderError(f"{search.folder}: the search has no winner")
-    model = RunFolder(winner).config().model.name  # which the caller has named, or chosen from the table
+    name = RunFolder(winner).config().model.name
+    model = name if name in search.own_models else None
     if finetune:
         winner = finetuning.finetune(search.folder, data=search.data, model=model, progress=progress).folder
     read = read_evaluations(winner).get("test")  # by the same call before
@@ -281,9 +289,13 @@ def _search_config(
         ) from None
 
 
-def _first(config: SearchConfig) -> Values:
-    """Return the values that stand for all where something is measured."""
-    return config.parsed_space().corners()[0]
+def _written_names(space: Mapping[str, Any] | Sequence[str] | None) -> list[str]:
+    """Return the networks that the caller wrote into a space, not those of a file it is read from."""
+    if not isinstance(space, Mapping):
+        space = read_space([word for word in space or () if "=" in word])
+    names = dict(flatten(space)).get("model.name", ())
+    names = names.get("values", ()) if isinstance(names, Mapping) else names
+    return [name for name in names if isinstance(name, str)]
 
 
 def _plain(leaf: Any) -> Any:

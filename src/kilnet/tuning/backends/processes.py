@@ -30,6 +30,7 @@ class Job:
         images: what `share_images` wrote.
         until: epochs after which the job is done.
         judge: whether to write down which validation images the run has right at its end.
+        own_models: see `kilnet.models.complete`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Job:
     images: Path
     until: int
     judge: bool = False
+    own_models: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class LocalWorkers:
             "images": str(job.images),
             "until": job.until,
             "judge": job.judge,
+            "own_models": sorted(job.own_models),
         }
         stream = cast("IO[str]", worker.process.stdin)
         with suppress(OSError):  # it has died: its reader reports that
@@ -184,14 +187,14 @@ class LocalWorkers:
         number = min(set(range(1, self._num_workers + 1)) - numbers)
         log = self._logs / f"worker-{number}.log"
         # Threads that wait by spinning would take the cores from the other workers.
-        environment = os.environ | {"OMP_NUM_THREADS": str(self._num_threads), "OMP_WAIT_POLICY": "passive"}
+        environment = {"OMP_NUM_THREADS": str(self._num_threads), "OMP_WAIT_POLICY": "passive"}
         with log.open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "kilnet.tuning.backends.worker"],
+                [sys.executable, "-P", "-m", "kilnet.tuning.backends.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=environment,
+                env=os.environ | python_path() | environment,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
             )
@@ -206,6 +209,11 @@ class LocalWorkers:
                 self._messages.put((worker, json.loads(line)))
         worker.process.wait()
         self._messages.put((worker, None))
+
+
+def python_path() -> dict[str, str]:
+    """Return the environment in which `python -P` imports what this process would, in the same order."""
+    return {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
 
 
 def _cause_of_death(worker: _Process) -> str:

@@ -76,7 +76,8 @@ def _listen(jobs: "queue.Queue[dict[str, Any]]") -> None:
 
 def _train(job: dict[str, Any], channel: _Channel) -> None:
     dataset, folder = _images(job["images"]), Path(job["folder"])
-    session = TrainingSession(dataset, RunConfig.model_validate(job["config"]), folder)
+    config, own_models = RunConfig.model_validate(job["config"]), frozenset(job["own_models"])
+    session = TrainingSession(dataset, config, folder, own_models=own_models)
     if not session.finished and len(session.history) < job["until"]:
         told = monotonic()
         for record in session:
@@ -88,16 +89,16 @@ def _train(job: dict[str, Any], channel: _Channel) -> None:
                 told = monotonic()
                 _tell_step(record, channel)
     if job["judge"]:
-        _judge(folder, dataset, session.config.model.name)
+        _judge(folder, dataset, own_models)
 
 
 def _tell_step(record: StepRecord, channel: _Channel) -> None:
     channel.send("step", step=record.step, num_steps=record.num_steps)
 
 
-def _judge(folder: Path, dataset: ImageDataset, model: str) -> None:
+def _judge(folder: Path, dataset: ImageDataset, own_models: frozenset[str]) -> None:
     """Write correct.npy: bool (num_validation,), whether the kept weights are right."""
-    evaluated = evaluate_classifier(load_run(folder, model), dataset, "validation")
+    evaluated = evaluate_classifier(load_run(folder, own_models), dataset, "validation")
     content = io.BytesIO()
     np.save(content, evaluated.logits.argmax(1) == evaluated.images.labels)
     write_bytes(folder / "correct.npy", content.getvalue())
