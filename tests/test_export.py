@@ -19,13 +19,13 @@ from inspected import WithoutConvolution, built, classifier_of
 from kilnet import cli
 from kilnet.config import ViewsConfig, load_config
 from kilnet.data.sources import load_dataset
-from kilnet.errors import DataError, InputError, ModelError, ProofError, RunFolderError
+from kilnet.errors import DataError, InputError, ModelError, RunFolderError, VerificationError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.deployed import Deployed, describe
 from kilnet.exporting.exported_file import readers
 from kilnet.exporting.model_card import SCRIPT
 from kilnet.exporting.torch_file import TorchFile, write_torch
-from kilnet.exporting.verification import Proof, Tolerance, prove
+from kilnet.exporting.verification import Tolerance, Verification, verify
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -118,7 +118,7 @@ def test_documents_and_cards_show_the_script_that_is_tested(exports):
 
 
 @pytest.mark.parametrize("name", exporting.FORMATS)
-def test_export_is_proved_on_the_validation_files(run, exports, name):
+def test_export_is_verified_on_the_validation_files(run, exports, name):
     made = exports[name]
     dataset = load_dataset(load_config(run / "config.toml").data)
     predictor = kilnet.load(run)
@@ -126,11 +126,11 @@ def test_export_is_proved_on_the_validation_files(run, exports, name):
     exported = TorchFile(content) if name == "torch" else onnx_file.OnnxFile(content, "x")
     theirs = exported.probabilities(dataset.validation.images)
     ours = predictor.probabilities(dataset.validation.images)
-    assert made.proof.num_images == len(dataset.validation)
-    assert made.proof.num_agreeing == (theirs.argmax(1) == ours.argmax(1)).sum()
-    assert made.proof.num_correct_kilnet == (ours.argmax(1) == dataset.validation.labels).sum()
-    assert made.proof.num_correct_export == (theirs.argmax(1) == dataset.validation.labels).sum()
-    assert made.proof.largest_difference == pytest.approx(np.abs(theirs - ours).max(), abs=1e-6)
+    assert made.verification.num_images == len(dataset.validation)
+    assert made.verification.num_agreeing == (theirs.argmax(1) == ours.argmax(1)).sum()
+    assert made.verification.num_correct_kilnet == (ours.argmax(1) == dataset.validation.labels).sum()
+    assert made.verification.num_correct_export == (theirs.argmax(1) == dataset.validation.labels).sum()
+    assert made.verification.largest_difference == pytest.approx(np.abs(theirs - ours).max(), abs=1e-6)
     if name != "int8":
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
     assert exported.probabilities(dataset.validation.images[:1]).shape == (1, 3)
@@ -152,7 +152,7 @@ def test_what_is_needed_is_inside_the_file_and_nothing_of_this_machine(run, expo
     assert "bicubic" in notes["resize"]
     for trace in (b"site-packages", b"/kilnet/", str(run).encode()):
         assert trace not in content
-    assert len(list(exports[name].path.parent.iterdir())) == 3  # file, proof, card: one self-contained file
+    assert len(list(exports[name].path.parent.iterdir())) == 3  # file, numbers, card: one self-contained file
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_int8_computes_with_integers(exports):
     assert [len(t.dims) for t in weights] == [4] * 4  # the convolutions; linear layers stay as they are
 
 
-def test_card_and_proof_lie_beside_the_file(exports):
+def test_card_and_numbers_lie_beside_the_file(exports):
     made = exports["onnx"]
     card = made.path.with_name("README.md").read_text(encoding="utf-8")
     front = card.split("---\n")[1]
@@ -212,10 +212,10 @@ def test_card_and_proof_lie_beside_the_file(exports):
     assert entries["file"] == "model.onnx"
     assert "blue \\<b\\>" in card
     assert "<b>" not in re.sub(r"```.*?```", "", card, flags=re.DOTALL).replace("\\<b\\>", "")
-    proof = json.loads((made.path.parent / "model.proof.json").read_text())
-    assert proof["sha256"] == made.sha256
-    assert proof["proof"]["num_agreeing"] == made.proof.num_agreeing
-    assert proof["proof"]["agreement"] == made.proof.agreement
+    kept = json.loads((made.path.parent / "model.proof.json").read_text())
+    assert kept["sha256"] == made.sha256
+    assert kept["proof"]["num_agreeing"] == made.verification.num_agreeing
+    assert kept["proof"]["agreement"] == made.verification.agreement
 
 
 def test_class_names_may_be_anything(run):
@@ -232,15 +232,15 @@ def test_class_names_may_be_anything(run):
         ((1000, 1000, 0.0, 900, 900), None),
         ((1000, 999, 1e-3, 900, 899), None),
         ((1000, 998, 1e-4, 900, 900), "only 99.80%"),
-        ((1000, 1000, 2e-3, 900, 900), "differ by up to 0.002"),
-        ((1000, 1000, float("nan"), 900, 900), "differ by up to nan"),
+        ((1000, 1000, 2e-3, 900, 900), "differs by 0.002"),
+        ((1000, 1000, float("nan"), 900, 900), "differs by nan"),
         ((10, 10, 0.0, 9, 8), None),
-        ((10, 10, 0.0, 9, 7), "20.00% of accuracy"),
+        ((10, 10, 0.0, 9, 7), "falls by 20.00%"),
         ((1000, 1000, 0.0, 900, 940), None),
     ],
 )
 def test_every_tolerance_can_be_breached(numbers, says):
-    breach = Proof(*numbers, Tolerance(0.999, 1e-3, 0.005)).breach()
+    breach = Verification(*numbers, Tolerance(0.999, 1e-3, 0.005)).breach()
     assert breach is None if says is None else says in breach
 
 
@@ -251,21 +251,21 @@ def test_a_file_that_answers_differently_is_deleted_and_refused(run, tmp_path, m
 
     monkeypatch.setattr(exporting, "Deployed", Shifted)
     out = tmp_path / "new" / "model.pt2"
-    with pytest.raises(ProofError, match=r"not exported: only \d+\.\d\d% of the images") as caught:
+    with pytest.raises(VerificationError, match=r"not exported: only \d+\.\d\d% of the images") as caught:
         kilnet.export(run, "torch", out=out, progress=False)
     assert str(out) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert not out.parent.exists()
 
 
-def test_pictures_without_files_are_proved_from_png_bytes(run):
+def test_pictures_without_files_are_verified_from_png_bytes(run):
     split = load_dataset(load_config(run / "config.toml").data).validation
     (first, *_), predictor = readers(split, None), kilnet.load(run)
     assert first().startswith(b"\x89PNG")
-    proof = prove(
+    found = verify(
         predictor.probabilities, predictor, readers(split, None), split.labels, Tolerance(1, 1e-9, 0)
     )
-    assert proof.breach() is None
+    assert found.breach() is None
     grey = kilnet.Split(split.images[:, :1], split.labels, split.names)
     with Image.open(io.BytesIO(readers(grey, None)[0]())) as picture:
         np.testing.assert_array_equal(np.asarray(picture), grey.images[0, 0])
@@ -273,10 +273,10 @@ def test_pictures_without_files_are_proved_from_png_bytes(run):
 
 def test_nothing_but_an_older_export_is_replaced(run, exports, tmp_path):
     (tmp_path / "README.md").write_text("# My project\n")
-    with pytest.raises(InputError, match=r"README.md: there already"):
+    with pytest.raises(InputError, match=r"README.md exists"):
         kilnet.export(run, "torch", out=tmp_path / "model.pt2", progress=False)
     (tmp_path / "thesis.pt2").write_text("years of work")
-    with pytest.raises(InputError, match="no export of Kilnet's"):
+    with pytest.raises(InputError, match="Kilnet did not export it"):
         kilnet.export(run, "torch", out=tmp_path / "thesis.pt2", progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "thesis.pt2"]
     again = kilnet.export(run, "torch", progress=False)
@@ -301,11 +301,11 @@ def test_an_export_that_was_killed_between_its_files_can_be_made_again(
             kilnet.export(run, "torch", out=out, progress=False)
     assert set(tmp_path.iterdir()) == set(written)
     made = kilnet.export(run, "torch", out=out, progress=False)
-    assert made.proof.breach() is None
+    assert made.verification.breach() is None
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_the_proof_needs_the_images_of_the_training(run, tmp_path):
+def test_the_verification_needs_the_images_of_the_training(run, tmp_path):
     moved = shutil.copytree(run, tmp_path / "run")
     text = (moved / "config.toml").read_text()
     pictures = shutil.copytree(load_config(moved / "config.toml").data.source, tmp_path / "pictures")
@@ -315,7 +315,7 @@ def test_the_proof_needs_the_images_of_the_training(run, tmp_path):
         kilnet.export(moved, progress=False)
 
 
-def test_command_prints_the_proof(run, tmp_path, monkeypatch, capfd):
+def test_command_prints_the_verification(run, tmp_path, monkeypatch, capfd):
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["kilnet", "export", str(run), *map(str, words)])
         capfd.readouterr()
@@ -328,7 +328,9 @@ def test_command_prints_the_proof(run, tmp_path, monkeypatch, capfd):
     assert "same class             100.00%" in out
     code, out, err = call("--format", "torch", "--out", tmp_path / "net.pt2", "--json")
     assert (code, err) == (0, "")
-    assert json.loads(out)["proof"]["agreement"] == 1
+    told = json.loads(out)
+    assert told["proof"]["agreement"] == 1
+    assert list(told) == ["path", "format", "num_bytes", "sha256", "runtime", "images", "proof"]
     code, out, err = call("--format", "tflite")
     assert code == 2
     assert err == "kilnet: --format tflite: there are onnx, torch, int8\n"
@@ -366,7 +368,7 @@ def test_onnx_that_points_at_other_files_is_refused_wherever_the_tensor_hides(ex
     for change in (in_initialiser, in_attribute, in_subgraph, only_listed):
         model = onnx.load(exports["onnx"].path)
         change(model)
-        with pytest.raises(InputError, match=r"evil.onnx: its weights lie in other files"):
+        with pytest.raises(InputError, match=r"evil.onnx: its weights are in other files"):
             onnx_file.OnnxFile(model.SerializeToString(), "evil.onnx")
 
 

@@ -12,7 +12,7 @@
     ├── StorageError               exit 1   a file could not be written
     ├── DivergedError              exit 1   the training loss became NaN or infinite
     ├── WorkerError                exit 1   a search has no worker, or no trial that succeeds
-    ├── ProofError                 exit 1   an exported file does not answer as Kilnet does
+    ├── VerificationError          exit 1   an exported file does not answer as Kilnet does
     ├── MissingPackageError        exit 1   an optional part of Kilnet is not installed
     ├── PortError                  exit 1   a server cannot listen where it was told to
     └── InterruptedRunError        exit 130 stopped by the user; the state is saved
@@ -84,7 +84,7 @@ class WorkerError(KilnetError):
     """No worker of a search can be started, or none of its trials succeeds."""
 
 
-class ProofError(KilnetError):
+class VerificationError(KilnetError):
     """An exported file does not answer as Kilnet does; it is not kept."""
 
 

@@ -11,7 +11,7 @@ from kilnet.cli.output import print_json
 
 def export(
     run: RunArgument,
-    output: Annotated[
+    format: Annotated[  # noqa: A002 as in Python
         str, typer.Option("--format", metavar="FORMAT", help="onnx, torch (torch.export), or int8 (ONNX).")
     ] = "onnx",
     out: Annotated[
@@ -21,19 +21,21 @@ def export(
     model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Export a run as one file, which is kept only if it answers as Kilnet does."""
+    """Export a run as one file, verified: it is kept only if it answers as Kilnet does."""
     from kilnet.verbs.export import export
 
-    made = export(run, output, out=out, data_dir=data_dir, model=model, progress=not as_json)
+    made = export(run, format, out=out, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:
         print_json(made.to_dict())
         return
-    proof, allowed = made.proof, made.proof.tolerance
-    typer.echo(f"{made.path}: {made.num_bytes / 1e6:.2f} MB, proved on {made.images}, run by {made.runtime}")
-    typer.echo(f"same class             {proof.agreement:.2%} (at least {allowed.agreement:.2%})")
-    typer.echo(f"largest difference     {proof.largest_difference:.2g} (at most {allowed.difference:g})")
+    found, allowed = made.verification, made.verification.tolerance
     typer.echo(
-        f"accuracy lost          {100 * proof.accuracy_lost:.2f} points (at most {100 * allowed.accuracy_lost:.2f}, "
+        f"{made.path}: {made.num_bytes / 1e6:.2f} MB, verified on {made.images}, run by {made.runtime}"
+    )
+    typer.echo(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
+    typer.echo(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
+    typer.echo(
+        f"accuracy lost          {100 * found.accuracy_lost:.2f} points (at most {100 * allowed.accuracy_lost:.2f}, "
         "or one image)"
     )
     typer.echo(f"how to use it: {made.path.with_name('README.md')}")

@@ -1,1 +1,1 @@
-"""A run as one file for another runtime, verified."""
+"""A run as one verified file for another runtime."""

@@ -1,4 +1,4 @@
-"""The network as it leaves the house: preprocessing before it; views, temperature and softmax behind it."""
+"""The network as it is exported: preprocessing before it; views, temperature and softmax after it."""
 
 import copy
 import hashlib
@@ -17,16 +17,17 @@ RESIZE = (
     "upright by EXIF; transparency on white; 8-bit RGB or grey; the longer side scaled to image_size by Pillow's "
     "bicubic filter, lengths rounded, at least 1; centred on black (odd remainders: less above and left)"
 )
-"""What has to happen to a picture before the file sees it, in words; `kilnet.data` in code."""
+"""What must be done to a picture before the file sees it, in words; `kilnet.data` does it in code."""
 
 
 class Deployed(nn.Module):
-    """From stored pixels to calibrated probabilities.
+    """Maps stored pixels to calibrated probabilities.
 
-    A run that has further views where it is unsure looks at all of them here: a file cannot leave some out.
+    Where a run looks at further views only if it is unsure, an exported file always computes them all: it has no
+    branches.
 
     Args:
-        predictor: the network; it is copied to the CPU in fp32.
+        predictor: the network; a copy of it runs on the CPU in fp32.
     """
 
     scale: Tensor
@@ -57,18 +58,18 @@ class Deployed(nn.Module):
 
 
 def on_cpu(predictor: Classifier) -> Classifier:
-    """Return a copy that computes as exported files do: fp32, on the CPU."""
+    """Return a copy that computes as exported files do, in fp32 on the CPU."""
     settings = Settings("cpu", "fp32", "contiguous", torch.get_num_threads())
     return replace(predictor, model=settings.place(copy.deepcopy(predictor.model)).eval(), settings=settings)
 
 
 def temperature(predictor: Classifier) -> float:
-    """Return what logits are divided by."""
+    """Return the number by which logits are divided."""
     return 1.0 if predictor.calibration is None else predictor.calibration.temperature
 
 
 def describe(predictor: Classifier) -> dict[str, str]:
-    """Return what a user of the file has to know, as its metadata."""
+    """Return what a user of the file must know, as its metadata."""
     channels, height, width = predictor.image_shape
     calibration = predictor.calibration
     threshold = None if calibration is None else calibration.threshold
@@ -85,5 +86,5 @@ def describe(predictor: Classifier) -> dict[str, str]:
 
 
 def sha256(content: bytes) -> str:
-    """Return the checksum by which an exported file is known."""
+    """Return the checksum of an exported file, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""A run as one file that is used without Kilnet; it is kept only if it answers as Kilnet does."""
+"""A run as one file that works without Kilnet; it is kept only if it answers as Kilnet does."""
 
 import io
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from PIL import Image
 
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.errors import ConfigError, ProofError, StorageError
+from kilnet.errors import ConfigError, StorageError, VerificationError
 from kilnet.exporting.deployed import Deployed, describe, sha256
-from kilnet.exporting.verification import Proof, Tolerance, prove
+from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
 from kilnet.storage import write_bytes, write_json
@@ -25,25 +25,26 @@ _EXACT = Tolerance(agreement=0.999, difference=1e-3, accuracy_lost=0.001)
 TOLERANCES = {
     "onnx": _EXACT,
     "torch": _EXACT,
-    # Where the network wavers between two classes, rounding decides, and no one is worse off: accuracy is what counts.
+    # Rounding decides between two classes that are almost equally probable, so accuracy is what counts here.
     "int8": Tolerance(agreement=0.95, difference=1.0, accuracy_lost=0.005),
 }
 FORMATS = tuple(TOLERANCES)
-MAX_PROOF_IMAGES = 5000
-NUM_RANGE_IMAGES = 512  # training images on which int8 measures its ranges
+MAX_VERIFICATION_IMAGES = 5000
+NUM_RANGE_IMAGES = 512  # training images from which int8 takes its ranges
+_PROOF = "proof"  # kept in file names and JSON for those who read them, and in draws for the same images
 
 
 @dataclass(frozen=True)
 class Export:
-    """An exported file that was proved.
+    """An exported file that was verified.
 
     Attributes:
-        path: the file; `proof_path` and README.md lie beside it.
+        path: the file; `verification_path` and README.md lie beside it.
         format: "onnx", "torch" or "int8".
         num_bytes, sha256: of the file.
-        runtime: what ran it: package and version, and on which machine.
-        images: what it was proved on, in words.
-        proof: what came of it.
+        runtime: what ran it: package, version and machine.
+        images: which images it was verified on, in words.
+        verification: what the comparison with Kilnet found.
     """
 
     path: Path
@@ -52,12 +53,14 @@ class Export:
     sha256: str
     runtime: str
     images: str
-    proof: Proof
+    verification: Verification
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        ratios = {"agreement": self.proof.agreement, "accuracy_lost": self.proof.accuracy_lost}
-        return {**asdict(self), "path": str(self.path), "proof": {**asdict(self.proof), **ratios}}
+        content, found = asdict(self), self.verification
+        ratios = {"agreement": found.agreement, "accuracy_lost": found.accuracy_lost}
+        verification = {**content.pop("verification"), **ratios}
+        return {**content, "path": str(self.path), _PROOF: verification}
 
 
 class _Exported(Protocol):
@@ -71,29 +74,30 @@ def file_name(export_format: str) -> str:
         ConfigError: there is no such format.
     """
     if export_format not in FORMATS:
-        raise ConfigError(f"--format {export_format}: there are {', '.join(FORMATS)}")
+        raise ConfigError(f"`format={export_format!r}`: there are {', '.join(FORMATS)}")
     return "model.pt2" if export_format == "torch" else "model.onnx"
 
 
-def proof_path(path: Path) -> Path:
-    """Return where the proof of an exported file lies."""
-    return path.with_name(f"{path.stem}.proof.json")
+def verification_path(path: Path) -> Path:
+    """Return where the numbers of an exported file's verification lie."""
+    return path.with_name(f"{path.stem}.{_PROOF}.json")
 
 
 def export(
     predictor: Classifier, dataset: ImageDataset, pictures: Path | None, export_format: str, path: Path
 ) -> Export:
-    """Write a network as one file, after its bytes have answered as Kilnet does on the validation images.
+    """Write a network as one file, once its bytes have answered as Kilnet does on the validation images.
 
     Args:
+        predictor: the network.
         dataset: what the network was trained on; its test images are not read.
         pictures: the folder that the names of the images are relative to, or None where they come from no files;
-            then they are encoded as PNG, so that the proof begins with file bytes all the same.
+            then they are encoded as PNG, so that both still begin with the bytes of a file.
         export_format: one of `FORMATS`.
-        path: where to; what lies there is replaced.
+        path: where the file goes; an older one is replaced.
 
     Raises:
-        ProofError: the file breaches its `TOLERANCES`; nothing is written.
+        VerificationError: the file exceeds its `TOLERANCES`; nothing is written.
         ModelError: the network cannot be exported.
         MissingPackageError: the packages of the extra `export` are not there.
         StorageError: a file cannot be written.
@@ -101,33 +105,35 @@ def export(
     content, exported, runtime = _make(predictor, dataset, export_format)
     sample = _sample(dataset.validation)
     come_from = "files" if pictures else "images, encoded as PNG"
-    proof = prove(
+    verification = verify(
         exported.probabilities, predictor, readers(sample, pictures), sample.labels, TOLERANCES[export_format]
     )
-    breach = proof.breach()
+    breach = verification.breach()
     if breach:
-        raise ProofError(f"{path}: not exported: {breach} ({proof.num_images:,} validation images)")
+        raise VerificationError(
+            f"{path}: not exported: {breach} ({verification.num_images:,} validation images)"
+        )
     made = Export(
-        path,
-        export_format,
-        len(content),
-        sha256(content),
-        runtime,
-        f"{proof.num_images:,} validation {come_from}",
-        proof,
+        path=path,
+        format=export_format,
+        num_bytes=len(content),
+        sha256=sha256(content),
+        runtime=runtime,
+        images=f"{verification.num_images:,} validation {come_from}",
+        verification=verification,
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
-    # The proof first: a file without one would be taken for somebody else's if the process died in between.
-    write_json(proof_path(path), {**made.to_dict(), "path": path.name})
+    # The verification first: without it the file would look like somebody else's if the process died in between.
+    write_json(verification_path(path), {**made.to_dict(), "path": path.name})
     write_bytes(path, content)
     return made
 
 
 def readers(split: Split, pictures: Path | None) -> list[Callable[[], bytes]]:
-    """Return, for each image, what reads the bytes of its file."""
+    """Return a function for each image that reads the bytes of its file."""
     if pictures is not None:
         return [(pictures / name).read_bytes for name in split.names]
     return [partial(_png, image) for image in split.images]
@@ -152,9 +158,9 @@ def _make(predictor: Classifier, dataset: ImageDataset, export_format: str) -> t
 
 
 def _sample(split: Split) -> Split:
-    if len(split) <= MAX_PROOF_IMAGES:
+    if len(split) <= MAX_VERIFICATION_IMAGES:
         return split
-    return split.take(generator(0, "proof").permutation(len(split))[:MAX_PROOF_IMAGES])
+    return split.take(generator(0, _PROOF).permutation(len(split))[:MAX_VERIFICATION_IMAGES])
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:

@@ -1,4 +1,4 @@
-"""The model card: what an exported file is, how good, how sure, and how it is used."""
+"""The model card: what an exported file is, how good and how sure it is, and how to use it."""
 
 import json
 from collections.abc import Mapping
@@ -59,8 +59,10 @@ def model_card(
     """Return README.md for an exported file: Markdown with YAML front matter.
 
     Args:
-        environment: what the run keeps in environment.json.
-        evaluations: what it keeps in evaluation.json, by split.
+        exported: the file and its verification.
+        predictor: the network.
+        environment: the content of the run's environment.json.
+        evaluations: the content of its evaluation.json, by split.
     """
     data = environment.get("data", {})
     num_train = data.get("num_train")
@@ -79,13 +81,13 @@ def model_card(
         "Its probabilities are not calibrated."
         if predictor.calibration is None
         else f"Calibrated on validation images: {predictor.calibration.summary()}.",
-        "## The proof of this file",
-        _proof(exported),
+        "## How this file was verified",
+        _verification(exported),
         "## Use",
         _use(exported, predictor),
         "## Limits",
-        "It names one of its classes for any picture, also for one that shows none of them, and knows pictures like "
-        "those it was trained on.",
+        "It names one of its classes for any picture, even for one that shows none of them, and these numbers hold "
+        "only for pictures like those it was trained on.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -111,7 +113,7 @@ def _interface(predictor: Classifier) -> str:
             "Normalisation is inside the file.",
             f"* `probabilities`: float32, (any number, {len(predictor.classes)}), in the order of the classes above. "
             "Temperature and softmax are inside the file.",
-            f"* A picture becomes such an image outside: {RESIZE}.",
+            f"* Prepare a picture like this before the file sees it: {RESIZE}.",
         ]
     )
 
@@ -130,18 +132,18 @@ def _scores(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _proof(exported: Export) -> str:
-    proof, allowed = exported.proof, exported.proof.tolerance
+def _verification(exported: Export) -> str:
+    found, allowed = exported.verification, exported.verification.tolerance
     return "\n".join(
         [
             f"It answered as Kilnet does on {exported.images}, run by {exported.runtime}:",
             "",
-            "| | found | asked for |",
+            "| | found | required |",
             "|---|---|---|",
-            f"| same class | {proof.agreement:.2%} | at least {allowed.agreement:.2%} |",
-            f"| largest difference of a probability | {proof.largest_difference:.2g} | "
+            f"| same class | {found.agreement:.2%} | at least {allowed.agreement:.2%} |",
+            f"| largest difference of a probability | {found.largest_difference:.2g} | "
             f"at most {allowed.difference:g} |",
-            f"| accuracy lost, in points | {100 * proof.accuracy_lost:.2f} | at most "
+            f"| accuracy lost, in points | {100 * found.accuracy_lost:.2f} | at most "
             f"{100 * allowed.accuracy_lost:.2f}, or one image |",
         ]
     )
@@ -160,5 +162,5 @@ def _use(exported: Export, predictor: Classifier) -> str:
 
 
 def _text(name: str) -> str:
-    """Return user text for Markdown: markup is shown, not obeyed."""
+    """Return user text for Markdown, with its markup escaped."""
     return "".join(f"\\{character}" if character in _MARKUP else character for character in one_line(name))

@@ -1,4 +1,4 @@
-"""ONNX files: written from a network, quantised, and read without trust."""
+"""ONNX files: written from a network, quantised, and read safely even if a stranger made them."""
 
 import logging
 import tempfile
@@ -29,36 +29,36 @@ class OnnxFile:
     """A classifier in an ONNX file, run by ONNX Runtime on the CPU.
 
     Args:
-        content: of the file. It is not executed; files that point at other files are refused, since reading them
-            would let whoever wrote this one choose what is read.
-        where: what to call it in messages.
-        threads: CPU threads; 0 takes all cores.
+        content: bytes of the file. Nothing in it is executed. A file that points at other files is refused, because its
+            author would choose what is read.
+        where: its name in messages.
+        threads: number of CPU threads; 0 means all cores.
 
     Attributes:
         notes: its metadata: classes, image size, how to scale, temperature.
 
     Raises:
-        InputError: it is no ONNX file, is not self-contained, or cannot be run.
+        InputError: it is not an ONNX file, is not self-contained, or cannot be run.
     """
 
     def __init__(self, content: bytes, where: str, threads: int = 0) -> None:
         try:
             model = onnx.ModelProto.FromString(content)
         except DecodeError:
-            raise InputError(f"{where}: no ONNX file") from None
+            raise InputError(f"{where}: not an ONNX file") from None
         if any(_is_external(tensor) for tensor in _tensors(model)):
-            raise InputError(f"{where}: its weights lie in other files; only self-contained files are read")
+            raise InputError(f"{where}: its weights are in other files; only self-contained files are read")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        # Or bytes of another format, which ONNX Runtime looks for too, might be read in place of what was checked.
+        # Otherwise ONNX Runtime also looks for its own format, and could read bytes that were not checked.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has exceptions of its own, without a common base
+        except Exception as error:  # ONNX Runtime has its own exceptions, without a common base
             raise InputError(f"{where}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
         if [node.name for node in self._session.get_inputs()] != [INPUT]:
-            raise InputError(f"{where}: no classifier that Kilnet exported: its input is not {INPUT!r}")
+            raise InputError(f"{where}: Kilnet did not export this classifier: its input is not {INPUT!r}")
         self.notes: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -68,13 +68,13 @@ class OnnxFile:
 
 
 def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapping[str, str]) -> bytes:
-    """Return a self-contained ONNX file with a batch of any size, made by the `torch.export` route.
+    """Return a self-contained ONNX file with a batch of any size, made through `torch.export`.
 
     Raises:
-        ModelError: the network does something that ONNX has no operator for, or takes batches of one size only.
+        ModelError: the network does something that ONNX has no operator for, or accepts batches of one size only.
     """
     example = torch.zeros(2, *image_shape, dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is missing
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -92,20 +92,20 @@ def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapp
         raise ModelError(f"the network cannot be exported to ONNX: {str(error).splitlines()[0]}") from None
     model = program.model_proto  # type: ignore[union-attr]
     if not model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
-        raise ModelError("the network cannot be exported to ONNX: it takes batches of one size only")
+        raise ModelError("the network cannot be exported to ONNX: it accepts batches of one size only")
     return _finished(model, notes)
 
 
 def quantise(content: bytes, images: npt.NDArray[np.uint8], notes: Mapping[str, str]) -> bytes:
     """Return an ONNX file whose convolutions compute with 8-bit integers.
 
-    Static quantisation: the ranges of the activations are those met on `images`, weights have a scale a channel.
-    Weights take 7 bits, since processors without VNNI add pairs of 8-bit products up in 16 bits, which would overflow.
-    Linear layers stay in floating point: they are little of the work, and behind ConfigNet's batch norm the range of
+    Static quantisation: activations have the ranges that they reach on `images`, weights have one scale per channel.
+    Weights take 7 bits, because processors without VNNI add pairs of 8-bit products in 16 bits, which would overflow.
+    Linear layers stay in floating point: they are little of the work, and after ConfigNet's batch norm the range of
     their inputs is so wide that every seventh answer changed (docs/experiments.md, 2026-11-23).
 
     Args:
-        content: of a file that `write_onnx` made.
+        content: bytes of a file that `write_onnx` made.
         images: uint8 (num_images, channels, height, width), from the training split.
     """
     from onnxruntime.quantization import QuantType, quantize_static
@@ -141,7 +141,7 @@ def quantise(content: bytes, images: npt.NDArray[np.uint8], notes: Mapping[str, 
 
 
 def _finished(model: onnx.ModelProto, notes: Mapping[str, str]) -> bytes:
-    """Add the notes, and drop where on this machine each operator came from."""
+    """Add the notes, and remove the paths of the code that each operator came from."""
     for part in _messages(model):
         if not isinstance(part, onnx.ModelProto) and "metadata_props" in part.DESCRIPTOR.fields_by_name:
             part.ClearField("metadata_props")

@@ -19,11 +19,11 @@ _BATCH_SIZE = 64
 class TorchFile:
     """A classifier in a `.pt2` file, run by torch on the CPU.
 
-    torch unpickles parts of such files, so that reading one can run what it holds: give this only what was made here.
-    `OnnxFile` reads what others have made.
+    torch unpickles parts of such a file, so reading one can run code: give this only files that were made here.
+    `OnnxFile` is safe for files that others made.
 
     Args:
-        content: of a file that `write_torch` made.
+        content: bytes of a file that `write_torch` made.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -53,7 +53,7 @@ def write_torch(network: Deployed, image_shape: tuple[int, int, int], notes: Map
             warnings.simplefilter("ignore")
             dynamic = ({0: torch.export.Dim("num_images")},)
             program = torch.export.export(network, (example,), dynamic_shapes=dynamic)
-            for node in program.graph.nodes:  # nobody needs to know where on this machine the code lies
+            for node in program.graph.nodes:  # it names paths on this machine
                 node.meta.pop("stack_trace", None)
             torch.export.save(program, buffer, extra_files={_NOTES: json.dumps(notes)})
     except Exception as error:  # a user's own network may do anything

@@ -1,4 +1,4 @@
-"""An exported file held against Kilnet: the same picture files through both."""
+"""An exported file compared with Kilnet: both classify the same picture files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _BATCH_SIZE = 256
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an exported file may be from Kilnet.
+    """How far the answers of an exported file may be from those of Kilnet.
 
     Attributes:
-        agreement: at least this fraction of the images gets the same class.
-        difference: no probability differs by more.
-        accuracy_lost: at most this fraction of the images may be lost, or one image where that is more.
+        agreement: at least this fraction of the images must get the same class.
+        difference: no probability may differ by more.
+        accuracy_lost: accuracy may fall by at most this fraction of the images, or by one image where that is more.
     """
 
     agreement: float
@@ -29,14 +29,14 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What came of it.
+class Verification:
+    """What the comparison found.
 
     Attributes:
-        num_images: real images, from file bytes on.
-        num_agreeing: of them, how many get the same class from both.
-        largest_difference: between two probabilities of one class of one image.
-        num_correct_kilnet, num_correct_export: how many are right.
+        num_images: how many validation images were compared, each read from the bytes of a file.
+        num_agreeing: how many of them get the same class from both.
+        largest_difference: the largest difference between the two probabilities of a class.
+        num_correct_kilnet, num_correct_export: how many images each gets right.
         tolerance: what was allowed.
     """
 
@@ -58,32 +58,35 @@ class Proof:
         return (self.num_correct_kilnet - self.num_correct_export) / self.num_images
 
     def breach(self) -> str | None:
-        """Return the first tolerance that is not kept, in words, or None."""
+        """Return in words the first tolerance that is exceeded, or None."""
         allowed = self.tolerance
         if not self.agreement >= allowed.agreement:
-            return f"only {self.agreement:.2%} of the images get the same class, {allowed.agreement:.2%} are asked for"
+            return f"only {self.agreement:.2%} of the images get the same class, at least {allowed.agreement:.2%} must"
         if not self.largest_difference <= allowed.difference:  # NaN is a breach too
-            return f"probabilities differ by up to {self.largest_difference:.2g}, allowed are {allowed.difference:g}"
+            return f"a probability differs by {self.largest_difference:.2g}, at most {allowed.difference:g} is allowed"
         if self.num_correct_kilnet - self.num_correct_export > max(
             1, allowed.accuracy_lost * self.num_images
         ):
-            return f"{self.accuracy_lost:.2%} of accuracy are lost, allowed are {allowed.accuracy_lost:.2%}"
+            return (
+                f"accuracy falls by {self.accuracy_lost:.2%}, at most {allowed.accuracy_lost:.2%} is allowed"
+            )
         return None
 
 
-def prove(
+def verify(
     exported: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
     predictor: Classifier,
     files: Sequence[Callable[[], bytes]],
     labels: npt.NDArray[np.int64],
     tolerance: Tolerance,
-) -> Proof:
-    """Run picture files through an exported file and through Kilnet in fp32, and compare.
+) -> Verification:
+    """Classify picture files with an exported file and with Kilnet in fp32, and compare the answers.
 
     Args:
-        exported: uint8 images of the predictor's `image_shape` -> probabilities.
-        files: what reads the bytes of each picture file; at least one.
-        labels: int64 (num_files,), the classes they are of.
+        exported: maps uint8 images of the predictor's `image_shape` to probabilities.
+        files: functions that return the bytes of each picture file; at least one.
+        labels: int64 (num_files,), their classes.
+        tolerance: how far the answers may be apart.
     """
     reference = on_cpu(predictor)
     num_agreeing = num_correct_kilnet = num_correct_export = 0
@@ -97,4 +100,11 @@ def prove(
         num_correct_kilnet += int((predicted == labels[part]).sum())
         num_correct_export += int((theirs.argmax(1) == labels[part]).sum())
         largest = float(np.maximum(largest, np.abs(theirs - ours).max()))  # keeps NaN, unlike max()
-    return Proof(len(files), num_agreeing, largest, num_correct_kilnet, num_correct_export, tolerance)
+    return Verification(
+        num_images=len(files),
+        num_agreeing=num_agreeing,
+        largest_difference=largest,
+        num_correct_kilnet=num_correct_kilnet,
+        num_correct_export=num_correct_export,
+        tolerance=tolerance,
+    )

@@ -26,10 +26,11 @@ def export(
     model: str | None = None,
     progress: bool = True,
 ) -> Export:
-    """Export a run as one file with preprocessing, class names and temperature inside, and prove it.
+    """Export a run as one verified file with preprocessing, class names and temperature inside.
 
-    Validation images go from file bytes through the exported file and through Kilnet; a file that answers
-    differently is not kept. The proof (`<name>.proof.json`) and a model card (README.md) lie beside the file.
+    The exported file and Kilnet classify the same validation images, each from the bytes of its file; an exported
+    file that answers differently is not kept. The numbers (`<name>.proof.json`) and a model card (README.md) lie
+    beside it.
 
     Args:
         run: what `train` returned, or its folder.
@@ -41,8 +42,9 @@ def export(
         progress: whether to show progress on standard error.
 
     Raises:
-        ProofError: the file answers differently from Kilnet.
-        InputError: `out` or its folder's README.md belongs to something else; the data is not the run's.
+        VerificationError: the exported file answers differently from Kilnet.
+        InputError: `out` or the README.md beside it belongs to something else.
+        DataError: the data is not what the run was trained on.
         KilnetError: see `kilnet.errors`.
     """
     folder = RunFolder(folder_of(run))
@@ -64,7 +66,7 @@ def export(
         if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
             raise DataError(
                 f"{dataset.name}: not the images that {folder.path} was trained on; "
-                "the proof needs its validation images"
+                "the file is verified on its validation images"
             )
         predictor = replace(predictor, calibration=calibrated(folder, dataset, own_models(run, model)))
         pictures = Path(config.source) if data is None and config.source not in NAMES else None
@@ -74,10 +76,8 @@ def export(
 
 
 def _refuse_to_replace(path: Path, card: Path) -> None:
-    """Let nothing be overwritten but an older export."""
-    if path.is_dir() or (path.exists() and not exporting.proof_path(path).exists()):
-        raise InputError(f"{path}: there already, and no export of Kilnet's; choose another --out")
+    """Refuse to overwrite anything but an older export."""
+    if path.is_dir() or (path.exists() and not exporting.verification_path(path).exists()):
+        raise InputError(f"{path} exists, and Kilnet did not export it; choose another `out`")
     if card.exists() and f'file: "{path.name}"' not in card.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(
-            f"{card}: there already, and not about {path.name}; choose an --out in another folder"
-        )
+        raise InputError(f"{card} exists, and is not about {path.name}; choose an `out` in another folder")
