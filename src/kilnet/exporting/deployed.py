@@ -27,21 +27,21 @@ class Deployed(nn.Module):
     branches.
 
     Args:
-        predictor: the network; a copy of it runs on the CPU in fp32.
+        classifier: the network; a copy of it runs on the CPU in fp32.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, predictor: Classifier) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.model = on_cpu(predictor).model
-        parts = predictor.preprocessing
+        self.model = on_cpu(classifier).model
+        parts = classifier.preprocessing
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (parts.mean, parts.std))
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
-        self.views = predictor.views
-        self.temperature = temperature(predictor)
+        self.views = classifier.views
+        self.temperature = temperature(classifier)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -57,29 +57,31 @@ class Deployed(nn.Module):
         return torch.where(unsure[:, None], views.mean(seen, self.views), seen[0])
 
 
-def on_cpu(predictor: Classifier) -> Classifier:
+def on_cpu(classifier: Classifier) -> Classifier:
     """Return a copy that computes as exported files do, in fp32 on the CPU."""
     settings = Settings("cpu", "fp32", "contiguous", torch.get_num_threads())
-    return replace(predictor, model=settings.place(copy.deepcopy(predictor.model)).eval(), settings=settings)
+    return replace(
+        classifier, model=settings.place(copy.deepcopy(classifier.model)).eval(), settings=settings
+    )
 
 
-def temperature(predictor: Classifier) -> float:
+def temperature(classifier: Classifier) -> float:
     """Return the number by which logits are divided."""
-    return 1.0 if predictor.calibration is None else predictor.calibration.temperature
+    return 1.0 if classifier.calibration is None else classifier.calibration.temperature
 
 
-def describe(predictor: Classifier) -> dict[str, str]:
+def describe(classifier: Classifier) -> dict[str, str]:
     """Return what a user of the file must know, as its metadata."""
-    channels, height, width = predictor.image_shape
-    calibration = predictor.calibration
+    channels, height, width = classifier.image_shape
+    calibration = classifier.calibration
     threshold = None if calibration is None else calibration.threshold
     return {
-        "classes": json.dumps(predictor.classes),
+        "classes": json.dumps(classifier.classes),
         "channels": str(channels),
         "image_height": str(height),
         "image_width": str(width),
         "resize": RESIZE,
-        "temperature": repr(temperature(predictor)),
+        "temperature": repr(temperature(classifier)),
         "unsure_below": json.dumps(threshold),
         "made_by": f"kilnet {version('kilnet')}",
     }

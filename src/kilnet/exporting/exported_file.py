@@ -84,12 +84,12 @@ def verification_path(path: Path) -> Path:
 
 
 def export(
-    predictor: Classifier, dataset: ImageDataset, pictures: Path | None, export_format: str, path: Path
+    classifier: Classifier, dataset: ImageDataset, pictures: Path | None, export_format: str, path: Path
 ) -> Export:
     """Write a network as one file, once its bytes have answered as Kilnet does on the validation images.
 
     Args:
-        predictor: the network.
+        classifier: the network.
         dataset: what the network was trained on; its test images are not read.
         pictures: the folder that the names of the images are relative to, or None where they come from no files;
             then they are encoded as PNG, so that both still begin with the bytes of a file.
@@ -102,11 +102,15 @@ def export(
         MissingPackageError: the packages of the extra `export` are not there.
         StorageError: a file cannot be written.
     """
-    content, exported, runtime = _make(predictor, dataset, export_format)
+    content, exported, runtime = _make(classifier, dataset, export_format)
     sample = _sample(dataset.validation)
     come_from = "files" if pictures else "images, encoded as PNG"
     verification = verify(
-        exported.probabilities, predictor, readers(sample, pictures), sample.labels, TOLERANCES[export_format]
+        exported.probabilities,
+        classifier,
+        readers(sample, pictures),
+        sample.labels,
+        TOLERANCES[export_format],
     )
     breach = verification.breach()
     if breach:
@@ -139,17 +143,17 @@ def readers(split: Split, pictures: Path | None) -> list[Callable[[], bytes]]:
     return [partial(_png, image) for image in split.images]
 
 
-def _make(predictor: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
-    network, notes = Deployed(predictor), describe(predictor)
+def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
+    network, notes = Deployed(classifier), describe(classifier)
     machine = hardware.machine()
     if export_format == "torch":
         from kilnet.exporting.torch_file import TorchFile, write_torch
 
-        content = write_torch(network, predictor.image_shape, notes)
+        content = write_torch(network, classifier.image_shape, notes)
         return content, TorchFile(content), f"torch {version('torch')} on {machine}"
     from kilnet.exporting.onnx_file import OnnxFile, quantise, write_onnx  # the extra `export`
 
-    content = write_onnx(network, predictor.image_shape, notes)
+    content = write_onnx(network, classifier.image_shape, notes)
     if export_format == "int8":
         images = dataset.train.images
         chosen = generator(0, "quantisation").permutation(len(images))[:NUM_RANGE_IMAGES]

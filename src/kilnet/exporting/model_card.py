@@ -52,7 +52,7 @@ for path in sys.argv[2:]:
 
 def model_card(
     exported: Export,
-    predictor: Classifier,
+    classifier: Classifier,
     environment: Mapping[str, Any],
     evaluations: Mapping[str, Mapping[str, Any]],
 ) -> str:
@@ -60,7 +60,7 @@ def model_card(
 
     Args:
         exported: the file and its verification.
-        predictor: the network.
+        classifier: the network.
         environment: the content of the run's environment.json.
         evaluations: the content of its evaluation.json, by split.
     """
@@ -68,23 +68,23 @@ def model_card(
     num_train = data.get("num_train")
     parts = [
         _front_matter(exported),
-        f"# {_text(predictor.model_config.name)} for {_text(data.get('name', 'pictures'))}",
+        f"# {_text(classifier.model_config.name)} for {_text(data.get('name', 'pictures'))}",
         f"A classifier of pictures, trained with Kilnet{f' on {num_train:,} images' if num_train else ''} "
         f"and exported as {_text(exported.path.name)} ({exported.num_bytes / 1e6:.2f} MB, {exported.format}).",
         "## Classes",
-        "\n".join(f"* {_text(name)}" for name in predictor.classes),
+        "\n".join(f"* {_text(name)}" for name in classifier.classes),
         "## Input and output",
-        _interface(predictor),
+        _interface(classifier),
         "## How good it is",
         _scores(evaluations),
         "## How sure it is",
         "Its probabilities are not calibrated."
-        if predictor.calibration is None
-        else f"Calibrated on validation images: {predictor.calibration.summary()}.",
+        if classifier.calibration is None
+        else f"Calibrated on validation images: {classifier.calibration.summary()}.",
         "## How this file was verified",
         _verification(exported),
         "## Use",
-        _use(exported, predictor),
+        _use(exported, classifier),
         "## Limits",
         "It names one of its classes for any picture, even for one that shows none of them, and these numbers hold "
         "only for pictures like those it was trained on.",
@@ -105,13 +105,13 @@ def _front_matter(exported: Export) -> str:
     )  # JSON is YAML
 
 
-def _interface(predictor: Classifier) -> str:
-    channels, height, width = predictor.image_shape
+def _interface(classifier: Classifier) -> str:
+    channels, height, width = classifier.image_shape
     return "\n".join(
         [
             f"* `images`: uint8, (any number, {channels}, {height}, {width}), {'RGB' if channels == 3 else 'grey'}. "
             "Normalisation is inside the file.",
-            f"* `probabilities`: float32, (any number, {len(predictor.classes)}), in the order of the classes above. "
+            f"* `probabilities`: float32, (any number, {len(classifier.classes)}), in the order of the classes above. "
             "Temperature and softmax are inside the file.",
             f"* Prepare a picture like this before the file sees it: {RESIZE}.",
         ]
@@ -149,14 +149,14 @@ def _verification(exported: Export) -> str:
     )
 
 
-def _use(exported: Export, predictor: Classifier) -> str:
+def _use(exported: Export, classifier: Classifier) -> str:
     if exported.format != "torch":
         return f"With onnxruntime, numpy and Pillow alone:\n\n```python\n{SCRIPT}```"
     return (
         "`torch.export.load` unpickles parts of the file: load it only if you trust who made it.\n\n"
         "```python\nimport torch\n\n"
         f"network = torch.export.load({exported.path.name!r}).module()\n"
-        f"images = torch.zeros(1, {', '.join(map(str, predictor.image_shape))}, dtype=torch.uint8)\n"
+        f"images = torch.zeros(1, {', '.join(map(str, classifier.image_shape))}, dtype=torch.uint8)\n"
         "probabilities = network(images)\n```"
     )
 

@@ -75,7 +75,7 @@ class Verification:
 
 def verify(
     exported: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
-    predictor: Classifier,
+    classifier: Classifier,
     files: Sequence[Callable[[], bytes]],
     labels: npt.NDArray[np.int64],
     tolerance: Tolerance,
@@ -83,17 +83,17 @@ def verify(
     """Classify picture files with an exported file and with Kilnet in fp32, and compare the answers.
 
     Args:
-        exported: maps uint8 images of the predictor's `image_shape` to probabilities.
+        exported: maps uint8 images of the classifier's `image_shape` to probabilities.
         files: functions that return the bytes of each picture file; at least one.
         labels: int64 (num_files,), their classes.
         tolerance: how far the answers may be apart.
     """
-    reference = on_cpu(predictor)
+    reference = on_cpu(classifier)
     num_agreeing = num_correct_kilnet = num_correct_export = 0
     largest = 0.0
     for start in range(0, len(files), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
-        images = np.stack([to_input(read(), predictor.image_shape) for read in files[part]])
+        images = np.stack([to_input(read(), classifier.image_shape) for read in files[part]])
         theirs, ours = exported(images), reference.probabilities(images)
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())

@@ -39,16 +39,16 @@ class Answer:
     heat: npt.NDArray[np.float32] | None
 
 
-def answer(predictor: Classifier, questions: Sequence[Question]) -> list[Answer]:
+def answer(classifier: Classifier, questions: Sequence[Question]) -> list[Answer]:
     """Answer several at once: one forward pass, and one backward pass for those to be explained."""
     images = np.stack([question.image for question in questions])
-    predictions = predictor.predictions([""] * len(images), images)
+    predictions = classifier.predictions([""] * len(images), images)
     explained = [index for index, question in enumerate(questions) if question.explain]
     heats: dict[int, npt.NDArray[np.float32]] = {}
     if explained:
-        labels = np.array([predictor.classes.index(predictions[index].label) for index in explained])
+        labels = np.array([classifier.classes.index(predictions[index].label) for index in explained])
         with suppress(ModelError):  # it has no convolution
-            heats = dict(zip(explained, grad_cams(predictor, images[explained], labels), strict=True))
+            heats = dict(zip(explained, grad_cams(classifier, images[explained], labels), strict=True))
     return [Answer(prediction, heats.get(index)) for index, prediction in enumerate(predictions)]
 
 

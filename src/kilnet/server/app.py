@@ -54,12 +54,12 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def make_app(
-    predictor: Classifier, name: str, examples: tuple[Example, ...], names: frozenset[str] = frozenset()
+    classifier: Classifier, name: str, examples: tuple[Example, ...], names: frozenset[str] = frozenset()
 ) -> ASGIApp:
     """Return a run as an ASGI application.
 
     Args:
-        predictor: the run's network.
+        classifier: the run's network.
         name: what the run is called.
         examples: images to click.
         names: see `Guard`.
@@ -71,7 +71,7 @@ def make_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         nonlocal batcher
-        batcher = Batcher(partial(answer, predictor), predictor.settings.apply)
+        batcher = Batcher(partial(answer, classifier), classifier.settings.apply)
         running = asyncio.create_task(batcher.run())
         yield
         running.cancel()
@@ -95,11 +95,11 @@ def make_app(
     @app.get("/api/run", responses=_refusals())
     async def run() -> RunAnswer:
         """Return what is served, and its limits."""
-        channels, height, width = predictor.image_shape
-        calibration = predictor.calibration
+        channels, height, width = classifier.image_shape
+        calibration = classifier.calibration
         return RunAnswer(
             name=name,
-            classes=list(predictor.classes),
+            classes=list(classifier.classes),
             channels=channels,
             height=height,
             width=width,
@@ -148,7 +148,7 @@ def make_app(
         """Classify the picture in the body."""
         content = await uploads.read(request)
         loop = asyncio.get_running_loop()
-        image = await loop.run_in_executor(decoders, uploads.decode, content, predictor.image_shape)
+        image = await loop.run_in_executor(decoders, uploads.decode, content, classifier.image_shape)
         try:
             found = await batcher.ask(Question(image, explain))
         except QueueFullError:
