@@ -5,7 +5,6 @@ import json
 import re
 import time
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -356,15 +355,27 @@ def test_too_short_a_budget_is_refused_with_one_that_is_enough(scale, budget):
     assert plan.num_passes >= 1
 
 
+@pytest.fixture(scope="module")
+def trained_before(tmp_path_factory, no_figures):
+    """The imports of a first training take seconds, which are more than the tests' budgets."""
+    kilnet.train(
+        make_dataset(),
+        recipe="fast",
+        epochs=1,
+        settings=TINY,
+        out=tmp_path_factory.mktemp("first") / "run",
+        progress=False,
+    )
+
+
 @pytest.fixture
-def processor_time(monkeypatch):
-    """Count the time that this process computes, whatever else the machine does; draw nothing, which takes longer."""
+def processor_time(monkeypatch, trained_before):
+    """Count the time that this process computes, whatever else the machine does."""
     for name in ("kilnet.verbs.train.monotonic", "kilnet.verbs.finetune.monotonic", "time.perf_counter"):
         monkeypatch.setattr(name, time.process_time)
     monkeypatch.setattr(
         "kilnet.verbs.train.TrainingSession", functools.partial(TrainingSession, clock=time.process_time)
     )
-    monkeypatch.setattr("kilnet.verbs.train.figures", Mock())
 
 
 def test_plan_and_time_left_are_told(tmp_path, capsys, processor_time):

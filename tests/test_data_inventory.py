@@ -1,6 +1,5 @@
 import json
 import shutil
-import tarfile
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import SHARED_DATA
 from kilnet.config import DataConfig
 from kilnet.data.inventory import Sizes, inspect_data
 from kilnet.errors import DataError
@@ -114,14 +112,8 @@ def test_digits_hold_no_duplicates():
     assert inventory.original_sizes is None
 
 
-def test_trashnet_is_known_to_the_last_file(tmp_path):
-    archive = SHARED_DATA / "trashnet.tar"
-    if not archive.exists():
-        pytest.skip("no photographs here: trashnet.tar is missing")
-    with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
-    (licence,) = tmp_path.rglob("LICENSE.txt")
-    inventory = inspect(licence.parent)
+def test_trashnet_is_known_to_the_last_file(trashnet_folder):
+    inventory = inspect(trashnet_folder)
     counts = {name: sum(split[name] for split in inventory.num_images.values()) for name in inventory.classes}
     assert counts == {
         "cardboard": 403,

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -78,13 +77,7 @@ def test_folder_that_is_gone_or_a_file_is_an_error_of_one_line(tmp_path):
         assert len(str(caught.value).splitlines()) == 1
 
 
-def test_read_only_folder_is_an_error(tmp_path, monkeypatch):
-    if os.geteuid() == 0:  # root may write everywhere, so the refusal is simulated
-
-        def refuse(*_, **__):
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-        monkeypatch.setattr(Path, "open", refuse)
+def test_read_only_folder_is_an_error(tmp_path, bound_by_permissions):
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(StorageError, match="Permission denied"):
