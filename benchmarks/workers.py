@@ -51,7 +51,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--num-train", type=int, default=4000)
-    parser.add_argument("--workers", type=int, default=hardware.AVAILABLE_THREADS)
+    parser.add_argument("--workers", type=int, default=hardware.available_threads())
     parser.add_argument("--data-dir", help="a copy of CIFAR-10; else KILNET_DATA, else it is fetched")
     options = parser.parse_args()
     print(f"{hardware.machine()}; torch {torch.__version__}")

@@ -89,7 +89,7 @@ def test_one_thread_is_tried_where_threads_are_open(one_thread_seconds, chosen, 
         while True:
             yield one_thread_seconds if settings.threads == 1 else 2
 
-    monkeypatch.setattr(hardware, "AVAILABLE_THREADS", 4)
+    monkeypatch.setattr(hardware, "available_threads", lambda: 4)
     monkeypatch.setattr(hardware, "_steps", fake_steps)
     assert choose_for(precision="fp32").threads == chosen
     assert choose_for(precision="fp32", threads=4).threads == 4

@@ -24,11 +24,6 @@ from kilnet.config import HardwareConfig, ModelConfig
 from kilnet.errors import ConfigError
 from kilnet.storage import recall, remember
 
-# torch reads this at its first large allocation: blocks of 2 MiB and more on huge pages, which saves about a tenth of
-# a training step on a CPU (docs/experiments.md, 2026-11-23).
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-AVAILABLE_THREADS = torch.get_num_threads()
 _PROBE_SECONDS = 1.5  # for each of two comparisons
 _PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
@@ -66,13 +61,14 @@ class Settings:
 
     def apply(self) -> None:
         """Set the process up: number of threads, and an allocator that keeps freed memory."""
+        available_threads()  # before it changes
         torch.set_num_threads(self.threads)
         if self.device == "cpu":
             keep_freed_memory()
 
     def with_all_threads(self) -> "Settings":
         """Return the same on all cores that this process may use: for work whose results no thread changes."""
-        return replace(self, threads=AVAILABLE_THREADS)
+        return replace(self, threads=available_threads())
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
@@ -99,17 +95,31 @@ class Settings:
         )
 
 
+@cache
+def available_threads() -> int:
+    """Return how many threads torch used before Kilnet first set the number: as many as cores, or what the user set."""
+    return torch.get_num_threads()
+
+
 @contextmanager
 def single_threads(number: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads that run torch's operators without helpers; nothing else in the process changes."""
+    """Give threads each of which runs torch's operators alone; nothing else in the process changes."""
+    available_threads()  # before it changes
     num_threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(number, "lone", torch.set_num_threads, (1,)) as pool:
+        with ThreadPoolExecutor(number, "single", torch.set_num_threads, (1,)) as pool:
             yield pool
-    finally:
-        torch.set_num_threads(
-            num_threads
-        )  # it was this thread's own, but the default of new threads is now 1
+    finally:  # it was this thread's own number, but that of new threads is 1 now
+        torch.set_num_threads(num_threads)
+
+
+def use_huge_pages() -> None:
+    """Tell torch to keep blocks of 2 MiB and more on huge pages; call it before the first tensor is made.
+
+    This saves about a tenth of a training step on a CPU (docs/experiments.md, 2026-11-23). torch reads the environment
+    variable once, when it first allocates; one that the user has set stays.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 @cache
@@ -117,7 +127,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc to keep freed blocks instead of giving each back to the system; returns whether it took.
 
     A training step frees and allocates the same hundreds of megabytes again and again; with glibc's defaults every
-    page is mapped and zeroed anew each time, which costs up to half of the step (docs/experiments.md, 2026-11-23).
+    page is mapped and zeroed again each time, which costs up to half of the step (docs/experiments.md, 2026-11-23).
     The constants are M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of malloc.h.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
@@ -165,7 +175,7 @@ def choose(
     """
     device = resolve_device(config.device)
     is_open = config.threads == 0 and device == "cpu"
-    threads = sorted({1, AVAILABLE_THREADS}) if is_open else [config.threads or AVAILABLE_THREADS]
+    threads = sorted({1, available_threads()}) if is_open else [config.threads or available_threads()]
     candidates = [
         Settings(device, precision, layout, num_threads, "as configured")
         for precision, layout, num_threads in product(
@@ -209,7 +219,7 @@ def machine(device: str = "cpu") -> str:
     kind = torch.device(device).type
     if kind == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {AVAILABLE_THREADS} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{_processor()}, {available_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:

@@ -58,6 +58,7 @@ for _verb in _VERBS:
 
 def main() -> NoReturn:
     """Run the command line; every error a user can meet is one line on standard error and an exit code."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `kilnet.hardware.use_huge_pages`, without torch
     for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -58,7 +58,7 @@ def choose_crew(
         num_classes: of the images.
         own_models: see `kilnet.models.complete`.
     """
-    cores = hardware.AVAILABLE_THREADS
+    cores = hardware.available_threads()
     if num_workers is not None:
         threads = config.hardware.threads or max(1, cores // num_workers)
         return Crew(num_workers, threads, "as asked for")
