@@ -21,7 +21,7 @@ from kilnet.config import RunConfig, parse_duration, parse_settings
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.metrics import wilson_interval
-from kilnet.training.loop import EpochRecord, StepRecord
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
 from kilnet.verbs.request import requested
 

@@ -46,7 +46,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "augmentation": [(Augmentation, "draw"), (Augmentation, "__call__"), (loop, "shrink")],
     "normalisation": [(Preprocessing, "__call__")],
     "batch norm measured": [(TrainingLoop, "_measure_batch_norm")],
-    "validation": [(TrainingLoop, "_finish_epoch")],
+    "validation": [(TrainingLoop, "_validate")],
     "saving": [(TrainingSession, "_save_state"), (TrainingSession, "_save_weights")],
 }
 

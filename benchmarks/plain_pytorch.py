@@ -31,7 +31,8 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
 from kilnet.models import build, complete
-from kilnet.training.loop import StepRecord, TrainingLoop
+from kilnet.training.loop import TrainingLoop
+from kilnet.training.records import StepRecord
 from processes import run_json
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"

@@ -37,7 +37,7 @@ from kilnet.hardware import matmul_gflops, synchronise
 from kilnet.runs.evaluation import evaluate_classifier, load_run
 from kilnet.runs.evaluation_files import write_evaluation
 from kilnet.storage import write_json
-from kilnet.training.loop import EpochRecord, StepRecord
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession

@@ -18,11 +18,12 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
-from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+from kilnet.training.budget import BudgetSchedule
+from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Speed, make_plan
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
-from kilnet.training.timer import Timer
 from kilnet.verbs.request import requested
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
@@ -80,8 +81,9 @@ def make_loop(machine, budget, started=0.0, dataset=None, **settings):
     torch.manual_seed(1)
     model = FastNet((4, 6), image_shape=dataset.image_shape, num_classes=3)
     model.register_forward_hook(machine.work)
-    timer = Timer(budget, STEP, VALIDATION, started, machine.clock)
-    return TrainingLoop(model, dataset, config, Preprocessing.fit(dataset), SETTINGS, timer)
+    epochs = config.training.epochs
+    schedule = BudgetSchedule(epochs, budget, STEP, VALIDATION, started, machine.clock)
+    return TrainingLoop(model, dataset, config, Preprocessing.fit(dataset), SETTINGS, schedule)
 
 
 def rates_of(loop):
@@ -350,7 +352,7 @@ def test_too_short_a_budget_is_refused_with_one_that_is_enough(scale, budget):
     with pytest.raises(ConfigError, match=r"too short: one pass over 50,000 images takes about") as refusal:
         planned(budget, scale=scale)
     assert "\n" not in str(refusal.value)
-    enough = parse_duration(str(refusal.value).rpartition("--budget ")[2])
+    enough = parse_duration(str(refusal.value).rpartition("`budget='")[2].strip("'`"))
     _, plan = planned(enough, scale=scale)
     assert plan.num_passes >= 1
 
@@ -426,7 +428,7 @@ def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(t
 def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(tmp_path, monkeypatch):
     per_image = STEP / 25
     speed = Speed({1.0: per_image, 0.75: 0.5625 * per_image, 0.5: 0.25 * per_image}, 0.0, 160 / 4 * per_image)
-    monkeypatch.setattr("kilnet.training.speed.measure", lambda *_: speed)
+    monkeypatch.setattr("kilnet.training.plan.measure_network", lambda *_: speed)
     dataset = make_dataset()
     settings = TINY | {"training.averaging_epochs": 0}  # the clock hears the network that trains
     config = requested(dataset, None, None, settings, None, None, None, "50s")

@@ -18,7 +18,8 @@ from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
 from kilnet.seeding import generator
-from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
+from kilnet.training.loop import TrainingLoop
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink
 
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)

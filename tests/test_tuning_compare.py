@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.tuning.compare import estimate
 from kilnet.tuning.finalists import choose_finalists, judge
 from kilnet.tuning.trial import Trial
@@ -183,7 +183,7 @@ def test_without_a_common_seed_the_one_with_the_most():
 
 def make_trial(number, *accuracies, num_epochs=9, failed=False):
     records = tuple(
-        EpochRecord(epoch, 0.1, 1.0, 0.5, 1 / epoch, accuracy, 0, True)
+        EpochRecord(epoch, 0.1, 1.0, 0.5, 1 / epoch, accuracy, 0, 0, True)
         for epoch, accuracy in enumerate(accuracies, 1)
     )
     return Trial(number, {}, records, ("why",) if failed else (), failed, num_epochs, None, 0.0)

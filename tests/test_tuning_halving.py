@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import pytest
 
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.tuning.halving import cohort_epochs, num_survivors, rungs, standing
 from kilnet.tuning.trial import Trial
 
 
 def record(epoch, accuracy, loss=None, is_best=True):
     loss = 1 - accuracy if loss is None else loss
-    return EpochRecord(epoch, 0.001, 1.0, 0.5, loss, accuracy, round(100 * accuracy), is_best)
+    return EpochRecord(epoch, 0.001, 1.0, 0.5, loss, accuracy, round(100 * accuracy), 100, is_best)
 
 
 def make_trial(number, records=(), num_epochs=9, patience=None, failed=False):

@@ -19,7 +19,7 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import BusyError, InterruptedRunError, StorageError, WorkerError
 from kilnet.storage import write_bytes
 from kilnet.training.early_stopping import EarlyStopping
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning import summary as summary_module
 from kilnet.tuning.backends.processes import Report
@@ -135,7 +135,9 @@ class MadeUpWorkers:
         num_correct = round(NUM_VALIDATION * luck(*who, epoch, "accuracy"))
         is_best = all(loss < other for other in losses)
         accuracy = num_correct / NUM_VALIDATION
-        history.append(EpochRecord(epoch, 0.1, 1.0, 0.5, loss, accuracy, num_correct, is_best))
+        history.append(
+            EpochRecord(epoch, 0.1, 1.0, 0.5, loss, accuracy, num_correct, NUM_VALIDATION, is_best)
+        )
         if is_best:
             write_bytes(folder.weights_path, bytes(WEIGHTS_BYTES))
         write_bytes(folder.state_path, bytes(STATE_BYTES))

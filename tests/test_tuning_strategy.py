@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from kilnet.config import load_config
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.strategy import propose
 from kilnet.tuning.trial import Trial
@@ -38,7 +38,7 @@ def config_of(space, strategy, num_trials, cohort=None, seed=0, epochs=1):
 def ended(number, values, accuracy=0.5, num_epochs=1, trained=None, failed=False):
     """A trial that was trained for some epochs; fewer than all make it one that was sorted out."""
     history = tuple(
-        EpochRecord(epoch, 0.001, 1.0, 0.5, 1.0 / epoch, accuracy, round(100 * accuracy), True)
+        EpochRecord(epoch, 0.001, 1.0, 0.5, 1.0 / epoch, accuracy, round(100 * accuracy), 100, True)
         for epoch in range(1, (num_epochs if trained is None else trained) + 1)
     )
     return Trial(number, values, history, ("it failed",) if failed else (), failed, num_epochs, None, 0.0)

@@ -19,7 +19,7 @@ from kilnet.page.document import Section, render
 from kilnet.page.network_sections import network
 from kilnet.page.selection import Predictions, Selection, select
 from kilnet.runs.evaluation_files import read_evaluations, read_predictions
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 
 Entries = Mapping[str, Mapping[str, Any]]

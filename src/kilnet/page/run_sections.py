@@ -8,7 +8,7 @@ from typing import Any
 from kilnet.config import RunConfig
 from kilnet.page.document import Section
 from kilnet.page.svg import Axis, Line, line_chart
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 
 
 def curves(history: Sequence[EpochRecord]) -> Section:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kilnet import models
 from kilnet.config import RunConfig
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from rich.text import Text
 from kilnet.config import RunConfig, written_duration
 from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
-from kilnet.training.loop import EpochRecord, StepRecord
 from kilnet.training.plan import Plan
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
 
 # Without a terminal, a long epoch or download says so often that it is alive.
@@ -116,10 +116,7 @@ def epoch_line(
     record: EpochRecord, num_epochs: int | None, seconds: float, num_images: int, left: float | None = None
 ) -> str:
     """Describe one epoch in one line, with the time left: as told, or else what it is if all epochs are as long."""
-    num_validation = (
-        round(record.num_validation_correct / record.validation_accuracy) if record.validation_accuracy else 0
-    )
-    low, high = wilson_interval(record.num_validation_correct, num_validation)
+    low, high = wilson_interval(record.num_validation_correct, record.num_validation)
     if left is None:
         left = ((num_epochs or record.epoch) - record.epoch) * seconds
     epoch = f"{record.epoch:>{len(str(num_epochs))}}/{num_epochs}" if num_epochs else f"{record.epoch:>3}"

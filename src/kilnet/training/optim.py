@@ -1,4 +1,4 @@
-"""Optimisers, and the learning rate at every moment of a run."""
+"""Optimisers, and the learning rate in the course of a run."""
 
 import math
 from collections.abc import Iterable
@@ -51,14 +51,24 @@ def make_optimizer(
     return kind(parameters, lr=lr, weight_decay=config.weight_decay, fused=True, capturable=is_recorded)
 
 
-def lr_factor(config: OptimizerConfig, epoch: float, epochs: int) -> float:
-    """Return the factor on the highest learning rate, 0 to 1, at a moment of the run.
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of all groups of parameters, each times its own factor."""
+    for group in optimizer.param_groups:
+        group_lr = lr * group.get("lr_factor", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(group_lr)  # a recorded step knows where it is
+        else:
+            group["lr"] = group_lr
 
-    A pure function of the moment, so that nothing about the schedule has to be saved.
+
+def lr_factor(config: OptimizerConfig, epoch: float, epochs: int) -> float:
+    """Return the factor on the highest learning rate, 0 to 1.
+
+    A pure function of where the run is, so that nothing about it has to be saved.
 
     Args:
         config: schedule and warm-up.
-        epoch: epochs done, with the part of the present one: 2.5 is the middle of the third.
+        epoch: `Schedule.fractional_epoch`: 2.5 is the middle of the third.
         epochs: length of the run.
 
     "onecycle" is the policy of Smith and Topin, 2018, with cosine sides: from 1/25 up to 1 in the first 30%, then

@@ -1,12 +1,25 @@
 """What fits into a budget: which network, how many passes over the images, at which resolutions."""
 
-from collections.abc import Callable
+import copy
+import time
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from kilnet import hardware, models
 from kilnet.config import RunConfig, TrainingConfig, change, written_duration
-from kilnet.errors import ConfigError
-from kilnet.training.timer import training_seconds
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import ConfigError, ModelError
+from kilnet.hardware import Settings
+from kilnet.inference import forward
+from kilnet.training.budget import training_seconds
+from kilnet.training.initial_model import choose_settings
+from kilnet.training.optim import make_optimizer
+from kilnet.training.resolution import shrink, size_at
 
 # Widths of FastNet to choose from, the best for long runs first, and how many passes make one of them worth its time
 # (docs/experiments.md).
@@ -18,8 +31,9 @@ _LOW_RESOLUTIONS = (
     (6.0, ((0.1, 0.5), (0.35, 0.75))),
     (16.0, ((0.3, 0.75),)),
 )
-FACTORS = (1.0, 0.75, 0.5)
-"""Parts of the side at which a network's speed has to be known."""
+_FACTORS = (1.0, 0.75, 0.5)  # parts of the side at which a network's speed has to be known
+_NUM_IMAGES = 64  # the speed at hundreds is nearly the same, the wait is not
+_SECONDS = 0.2  # of each measurement, if one step is not longer
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,27 @@ class Plan:
     end_seconds: float
 
 
+def plan_run(
+    config: RunConfig,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    spent: Callable[[], float],
+    own_models: Set[str],
+) -> tuple[RunConfig, Plan, Settings]:
+    """Measure on this machine and plan; see `make_plan`. The third result is what the network computes with."""
+    chosen: dict[str, Settings] = {}
+
+    def measure(candidate: RunConfig) -> Speed:
+        network = models.build(candidate.model, dataset.image_shape, len(dataset.classes), own_models)
+        settings = choose_settings(candidate, network, dataset, preprocessing)
+        chosen[candidate.model.model_dump_json()] = settings
+        settings.apply()
+        return measure_network(candidate, network, settings, dataset, preprocessing)
+
+    config, plan = make_plan(config, dataset.image_shape, len(dataset.train), measure, spent)
+    return config, plan, chosen[config.model.model_dump_json()]
+
+
 def make_plan(
     config: RunConfig,
     image_shape: tuple[int, int, int],
@@ -115,7 +150,13 @@ def make_plan(
             option = _decided(option, {"training.epochs": max(1, round(seconds / one_pass))})
         batch_size = option.training.batch_size_for(num_images)
         step = speed.step_seconds(batch_size)
-        return option, Plan(seconds / one_pass, step, batch_size / step, speed.end_seconds), one_pass
+        plan = Plan(
+            num_passes=seconds / one_pass,
+            step_seconds=step,
+            images_per_second=batch_size / step,
+            end_seconds=speed.end_seconds,
+        )
+        return option, plan, one_pass
 
     chosen, plan, one_pass = fitted(options[0])
     while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
@@ -126,9 +167,9 @@ def make_plan(
     if plan.num_passes < 1:
         around = spent() + budget - training_seconds(budget, plan.end_seconds)
         raise ConfigError(
-            f"--budget {written_duration(budget)}: too short: one pass over {num_images:,} images takes about "
+            f"`budget='{written_duration(budget)}'`: too short: one pass over {num_images:,} images takes about "
             f"{written_duration(one_pass)} here, beginning and ending {written_duration(around)}; "
-            f"try --budget {written_duration(_generous(one_pass + around))}"
+            f"try `budget='{written_duration(_generous(one_pass + around))}'`"
         )
     return chosen, plan
 
@@ -162,3 +203,58 @@ def _generous(seconds: float) -> float:
     """Return a round number of seconds that is enough even where the measurement was a fifth too good."""
     step = 10 if seconds < 50 else 60 if seconds < 1500 else 600
     return step * -(-1.2 * seconds // step)
+
+
+def measure_network(
+    config: RunConfig,
+    model: nn.Module,
+    settings: Settings,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+) -> Speed:
+    """Time a network on the first of the training images; it is left as it was.
+
+    Forward and backward passes grow with the batch, the optimiser's step does not: they are measured apart.
+    """
+    num_images, num_classes = len(dataset.train), len(dataset.classes)
+    pixels = torch.from_numpy(dataset.train.images[:_NUM_IMAGES].copy())
+    channels, height, width = dataset.image_shape
+    image_seconds = {}
+    for factor in _FACTORS:
+        size = size_at([(1.0, factor)], 0.0, height, width)
+        try:
+            models.prove(copy.deepcopy(model), config.model.name, (channels, *size), num_classes)
+        except ModelError:  # a network for images of one size
+            continue
+        images = preprocessing(shrink(pixels, *size))
+        image_seconds[factor] = 1 / hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
+    num_seen = len(dataset.validation) + min(config.training.batch_norm_images, num_images)
+    end_seconds = num_seen * _inference_seconds(model, settings, pixels, preprocessing)
+    return Speed(image_seconds, _optimizer_seconds(config, model, settings), end_seconds)
+
+
+def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:
+    model = settings.place(copy.deepcopy(model))
+    optimizer = make_optimizer(config.optimizer, model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    optimizer.step()  # makes its moments
+    hardware.synchronise(settings.device)
+    times = []
+    for _ in range(3):  # short, so that one disturbance would be most of it
+        start = time.perf_counter()
+        optimizer.step()
+        hardware.synchronise(settings.device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _inference_seconds(
+    model: nn.Module, settings: Settings, pixels: Tensor, preprocessing: Preprocessing
+) -> float:
+    """Return the seconds for one image."""
+    model = settings.place(copy.deepcopy(model))
+    forward.logits(model, pixels, preprocessing, settings)  # warm-up
+    start = time.perf_counter()
+    forward.logits(model, pixels, preprocessing, settings).cpu()
+    return (time.perf_counter() - start) / len(pixels)

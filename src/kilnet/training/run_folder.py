@@ -5,7 +5,7 @@ import io
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,10 @@ from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
 from kilnet.inference.weights import read_tensors, write_tensors
 from kilnet.storage import held, read_json, remove_leftovers, write_json, write_text
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
+
+# With their types; how many images were validated is in environment.json.
+_HISTORY_COLUMNS = {field.name: field.type for field in fields(EpochRecord) if field.name != "num_validation"}
 
 
 class RunFolder:
@@ -97,7 +100,7 @@ class RunFolder:
         """Read the epochs so far, oldest first."""
         try:
             with self.history_path.open(encoding="utf-8", newline="") as file:
-                return [_record(row) for row in csv.DictReader(file)]
+                return [_record(row, self._num_validation()) for row in csv.DictReader(file)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,7 +125,8 @@ class RunFolder:
 
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write history.csv; floats in full, so that reading gives the same numbers."""
-        write_text(self.history_path, _csv([asdict(record) for record in history]))
+        rows = [{name: getattr(record, name) for name in _HISTORY_COLUMNS} for record in history]
+        write_text(self.history_path, _csv(rows, list(_HISTORY_COLUMNS)))
 
     def timings(self) -> list[dict[str, float]]:
         """Read seconds and images a second of each epoch; empty where the file is missing or damaged."""
@@ -138,19 +142,22 @@ class RunFolder:
         if self.timing_path.exists():
             with self.timing_path.open(encoding="utf-8", newline="") as file:
                 rows = [old for old in csv.DictReader(file) if old.get("epoch") != str(row["epoch"])]
-        write_text(self.timing_path, _csv([*rows, row]))
+        write_text(self.timing_path, _csv([*rows, row], list(row)))
+
+    def _num_validation(self) -> int:
+        data = self.environment().get("data")
+        return int(data.get("num_validation", 0)) if isinstance(data, dict) else 0
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(rows[0]) if rows else [f.name for f in fields(EpochRecord)], lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def _record(row: dict[str, str]) -> EpochRecord:
+def _record(row: dict[str, str], num_validation: int) -> EpochRecord:
     readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: text == "True"}
-    return EpochRecord(**{field.name: readers[field.type](row[field.name]) for field in fields(EpochRecord)})
+    values = {name: readers[kind](row[name]) for name, kind in _HISTORY_COLUMNS.items()}
+    return EpochRecord(num_validation=num_validation, **values)

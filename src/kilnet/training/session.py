@@ -1,19 +1,14 @@
-"""One training run in its folder: begun, gone on with, interrupted, finished."""
+"""One training run in its folder: begun, resumed, interrupted, finished."""
 
 import platform
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Set
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
-
-import torch
 
 from kilnet import hardware, models
 from kilnet.config import RunConfig, change, differences
@@ -21,29 +16,28 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
-from kilnet.inference.classifier import Classifier, load_classifier, save_classifier
-from kilnet.seeding import derive, generator
+from kilnet.inference.classifier import Classifier, save_classifier
 from kilnet.storage import first_fitting
-from kilnet.training import speed
-from kilnet.training.loop import EpochRecord, StepRecord, TrainingLoop
-from kilnet.training.plan import Plan, Speed, make_plan
-from kilnet.training.resolution import refuse_other_sizes
+from kilnet.training.budget import BudgetSchedule
+from kilnet.training.initial_model import choose_settings, initial_model
+from kilnet.training.interruption import Interruption
+from kilnet.training.loop import TrainingLoop
+from kilnet.training.plan import Plan, plan_run
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
-from kilnet.training.timer import Timer
-
-_NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
+from kilnet.training.schedule import EpochSchedule, Schedule
 
 
 class TrainingSession:
     """Trains into a run folder; iterate for the loop's records, each saved before it is yielded.
 
-    Killed at any moment, the same session goes on from the last state that was saved; on a CPU it ends with the same
+    Killed at any time, the same session resumes from the last state that was saved; on a CPU it ends with the same
     weights and history, to the byte, as one that nobody interrupted.
 
     Args:
         dataset: the images; its test split is sealed here.
         config: what to train; "auto" is decided here and recorded.
-        folder: where to; a run of the same configuration that is there goes on.
+        folder: where to; a run of the same configuration that is there is resumed.
         started: since when the time of a budget counts, as `clock` tells it; by default since now.
         clock: seconds that never go back.
         own_models: see `kilnet.models.complete`.
@@ -54,6 +48,7 @@ class TrainingSession:
         plan: how the time of a budget is to be filled; None without one.
         num_parameters: of the network.
         num_epochs_before: the last epoch of the history that was there already.
+        notes: what the user should be told, one line each; whoever shows a line removes it.
 
     Raises:
         RunFolderError: the folder holds a run of another configuration or other data.
@@ -69,45 +64,46 @@ class TrainingSession:
         clock: Callable[[], float] = monotonic,
         own_models: Set[str] = frozenset(),
     ) -> None:
+        hardware.use_huge_pages()
         started = clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
-        self._own_models = own_models
         normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
         self._preprocessing = normalise(self._dataset)
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
-        kept: RunConfig | None = None
-        if self.folder.exists:
-            kept = self.folder.config()
-            self._refuse_another(kept, config)
-            config = config.model_copy(update={"hardware": kept.hardware})
-            config = change(config, {key: kept.flat()[key] for key in kept.budget.planned}, "the plan")
-        settings: Settings | None = None
+        is_begun = self.folder.exists
+        if is_begun:
+            config = self._as_begun(config)
         self.plan: Plan | None = None
-        if kept is None and config.budget.seconds:
-            config, self.plan, settings = self._make_plan(config, lambda: clock() - started)
-        elif config.budget.seconds:
+        settings: Settings | None = None
+        if config.budget.seconds and is_begun:
             self.plan = self._kept_plan()
-        torch.manual_seed(derive(config.seed, "weights"))
-        model = models.build(config.model, dataset.image_shape, len(dataset.classes), own_models)
-        refuse_other_sizes(model, config, dataset.image_shape, len(dataset.classes))
-        if not self.folder.has_state:
-            if config.training.initial_weights == "parent":
-                self._start_from(config, model)
-            else:
-                models.prepare(model, self._some_images(config.seed))
+        elif config.budget.seconds:
+            config, self.plan, settings = plan_run(
+                config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
+            )
+        model = initial_model(config, self._dataset, self._preprocessing, self.folder.has_state, own_models)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.settings = settings or self._choose(model, config)
+        self.settings = settings or choose_settings(config, model, self._dataset, self._preprocessing)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
-        self._timer: Timer | None = None
+        self._schedule: Schedule = EpochSchedule(config.training.epochs)
         if self.plan and config.budget.seconds:
-            steps = self.plan.step_seconds, self.plan.end_seconds
-            self._timer = Timer(config.budget.seconds, *steps, started, clock)
+            self._schedule = BudgetSchedule(
+                num_epochs=config.training.epochs,
+                budget_seconds=config.budget.seconds,
+                step_seconds=self.plan.step_seconds,
+                end_seconds=self.plan.end_seconds,
+                started=started,
+                clock=clock,
+            )
         self._loop = TrainingLoop(
-            model, self._dataset, self.config, self._preprocessing, self.settings, self._timer
+            model, self._dataset, self.config, self._preprocessing, self.settings, self._schedule
         )
+        self.notes = self._loop.notes
         self.num_epochs_before = 0
-        if kept is not None:
+        self._saved = self._epoch_start = monotonic()
+        self._num_images = 0  # in this epoch
+        if is_begun:
             self._resume()
 
     @property
@@ -128,121 +124,51 @@ class TrainingSession:
     @property
     def seconds_left(self) -> float | None:
         """What is left of the budget; None without one."""
-        return self._timer.left if self._timer else None
-
-    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
-        with self.folder.locked(), _Interruption() as interruption:
-            if self.folder.exists:
-                self._resume()  # another process may have gone on since
-            else:
-                self.folder.begin(self.config, self._environment())
-            yield from self._save_and_yield(interruption)
-
-    def _save_and_yield(self, interruption: "_Interruption") -> Iterator[StepRecord | EpochRecord]:
-        saved = epoch_start = monotonic()
-        num_images = 0
-        for record in self._loop:
-            if isinstance(record, EpochRecord):
-                if record.is_best:
-                    self._save_weights(record)
-                self._save_state()
-                self.folder.write_history(self.history)
-                seconds = monotonic() - epoch_start
-                rate = num_images / seconds
-                self.folder.add_timing(
-                    {"epoch": record.epoch, "seconds": round(seconds, 3), "images_per_second": round(rate, 1)}
-                )
-                saved = epoch_start = monotonic()
-                num_images = 0
-            else:
-                num_images += record.num_images
-                if monotonic() - saved >= self.config.training.checkpoint_seconds:
-                    self._save_state()
-                    saved = monotonic()
-            yield record
-            if interruption.wanted and not self.finished:
-                self._save_state()
-                raise InterruptedRunError(f"stopped; the state is saved, go on with: {self.resume_command}")
+        return self._schedule.seconds_left
 
     @property
     def resume_command(self) -> str:
-        """The command that goes on with this run."""
+        """The command that resumes this run."""
         return shlex.join([*self.config.train_words(self.folder.config_path), "--out", str(self.folder.path)])
 
-    def _refuse_another(self, kept: RunConfig, config: RunConfig) -> None:
-        lines = differences(kept, config)
-        if lines:
-            raise RunFolderError(
-                f"{self.folder.path} holds a run of another configuration ({'; '.join(lines)}); "
-                "choose another --out, or train as it was begun"
-            )
-        fingerprint = self.folder.environment().get("data", {}).get("fingerprint")
-        if fingerprint not in (None, self._dataset.fingerprint):
-            raise RunFolderError(
-                f"{self.folder.path}: the data is not what this run was begun with; choose another --out"
-            )
+    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
+        with self.folder.locked(), Interruption() as interruption:
+            if self.folder.exists:
+                self._resume()  # another process may have continued since
+            else:
+                self.folder.begin(self.config, self._environment())
+            self._saved = self._epoch_start = monotonic()
+            self._num_images = 0
+            for record in self._loop:
+                self._save(record)
+                yield record
+                if interruption.is_wanted and not self.finished:
+                    self._save_state()
+                    raise InterruptedRunError(
+                        f"stopped; the state is saved, go on with: {self.resume_command}"
+                    )
 
-    def _start_from(self, config: RunConfig, model: torch.nn.Module) -> None:
-        parent = Path(config.parent or "")
-        classifier = load_classifier(
-            RunFolder(parent).weights_path, Settings("cpu", "fp32", "contiguous", 1), self._own_models
+    def _save(self, record: StepRecord | EpochRecord) -> None:
+        if isinstance(record, StepRecord):
+            self._num_images += record.num_images
+            if monotonic() - self._saved >= self.config.training.checkpoint_seconds:
+                self._save_state()
+            return
+        if record.is_best:
+            self._save_weights(record)
+        self._save_state()
+        self.folder.write_history(self.history)
+        seconds = monotonic() - self._epoch_start
+        rate = self._num_images / seconds
+        self.folder.add_timing(
+            {"epoch": record.epoch, "seconds": round(seconds, 3), "images_per_second": round(rate, 1)}
         )
-        if classifier.classes != self._dataset.classes:
-            raise RunFolderError(f"{parent}: its classes are not those of {self._dataset.name}")
-        try:
-            model.load_state_dict(classifier.model.state_dict())
-        except RuntimeError as error:
-            raise RunFolderError(
-                f"{parent}: its weights do not fit this network: {str(error).splitlines()[-1].strip()}"
-            ) from None
-
-    def _some_images(self, seed: int) -> torch.Tensor:
-        """Draw normalised training images for a network that wants to see some before its first step."""
-        images = self._dataset.train.images
-        num_images = min(len(images), _NUM_PREPARATION_IMAGES)
-        chosen = generator(seed, "preparation").choice(len(images), num_images, replace=False)
-        return self._preprocessing(torch.from_numpy(images[chosen]))
-
-    def _make_plan(self, config: RunConfig, spent: Callable[[], float]) -> tuple[RunConfig, Plan, Settings]:
-        """Measure the networks that come into question; returns what was chosen, and what it computes with."""
-        chosen: dict[str, Settings] = {}
-
-        def measure(candidate: RunConfig) -> Speed:
-            shape, num_classes = self._dataset.image_shape, len(self._dataset.classes)
-            network = models.build(candidate.model, shape, num_classes, self._own_models)
-            settings = self._choose(network, candidate)
-            chosen[candidate.model.model_dump_json()] = settings
-            settings.apply()
-            return speed.measure(candidate, network, settings, self._dataset, self._preprocessing)
-
-        num_images = len(self._dataset.train)
-        config, plan = make_plan(config, self._dataset.image_shape, num_images, measure, spent)
-        return config, plan, chosen[config.model.model_dump_json()]
-
-    def _kept_plan(self) -> Plan:
-        try:
-            return Plan(**self.folder.environment()["plan"])
-        except (KeyError, TypeError):
-            raise RunFolderError(
-                f"{self.folder.environment_path}: the plan of this run is missing; train anew with another --out"
-            ) from None
-
-    def _choose(self, model: torch.nn.Module, config: RunConfig) -> Settings:
-        batch_size = config.training.batch_size_for(len(self._dataset.train))
-        batch = torch.from_numpy(self._dataset.train.images[:batch_size].copy())
-        images = self._preprocessing(batch)
-        num_classes = len(self._dataset.classes)
-        return hardware.choose(config.hardware, model, config.model, images, num_classes)
-
-    def _resume(self) -> None:
-        state = self.folder.load_state()
-        if state is not None:
-            self._loop.load_state(*state)
-            self.num_epochs_before = self.history[-1].epoch if self.history else 0
-            self.folder.write_history(self.history)
+        self._saved = self._epoch_start = monotonic()
+        self._num_images = 0
 
     def _save_state(self) -> None:
         self.folder.save_state(*self._loop.state())
+        self._saved = monotonic()
 
     def _save_weights(self, record: EpochRecord) -> None:
         classifier = Classifier(
@@ -255,6 +181,39 @@ class TrainingSession:
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)
+
+    def _resume(self) -> None:
+        state = self.folder.load_state()
+        if state is not None:
+            self._loop.load_state(*state)
+            self.num_epochs_before = self.history[-1].epoch if self.history else 0
+            self.folder.write_history(self.history)
+
+    def _as_begun(self, config: RunConfig) -> RunConfig:
+        """Return the configuration with what was decided when the run in the folder began; refuse another run's."""
+        kept = self.folder.config()
+        lines = differences(kept, config)
+        if lines:
+            raise RunFolderError(
+                f"{self.folder.path} holds a run of another configuration ({'; '.join(lines)}); "
+                "choose another `out`, or train as it was begun"
+            )
+        fingerprint = self.folder.environment().get("data", {}).get("fingerprint")
+        if fingerprint not in (None, self._dataset.fingerprint):
+            raise RunFolderError(
+                f"{self.folder.path}: the data is not what this run was begun with; choose another `out`"
+            )
+        config = config.model_copy(update={"hardware": kept.hardware})
+        return change(config, {key: kept.flat()[key] for key in kept.budget.planned}, "the plan")
+
+    def _kept_plan(self) -> Plan:
+        try:
+            return Plan(**self.folder.environment()["plan"])
+        except (KeyError, TypeError):
+            raise RunFolderError(
+                f"{self.folder.environment_path}: the plan of this run is missing; "
+                "choose another `out` and train again"
+            ) from None
 
     def _environment(self) -> dict[str, Any]:
         data = self._dataset
@@ -294,25 +253,3 @@ def free_folder(parent: Path, name: str, config: RunConfig) -> Path:
         return not folder.exists or not differences(folder.config(), config)
 
     return first_fitting(parent, name, fits)
-
-
-class _Interruption:
-    """Turns Ctrl-C and SIGTERM into a wish that the session grants after the present step; a second Ctrl-C is final."""
-
-    def __init__(self) -> None:
-        self.wanted = False
-
-    def __enter__(self) -> "_Interruption":
-        self._previous: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.wanted = True
-        signal.signal(number, self._previous[number])

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from kilnet.config import RunConfig
 from kilnet.hardware import Settings
 
-# Steps of one kind before one is recorded: the optimiser has its moments then, and libraries have chosen their kernels.
+# Steps of one kind before one is recorded: the optimiser has its moments by then, and libraries have chosen kernels.
 _STEPS_BEFORE_RECORDING = 3
-# Between the ways that a recorded and a usual step move the weights, as a part of the way. Sums in another order and
-# bf16 make a few hundredths; a step that leaves something out, 1.
+# How far apart a recorded and a plain step may leave the weights, as a part of how far they move. Sums in another
+# order and bf16 make a few hundredths; a step that leaves something out, 1.
 _LARGEST_DIFFERENCE = 0.25
 
 Play = Callable[[], tuple[Tensor, Tensor]]
@@ -49,7 +49,7 @@ class TrainStep:
             seed: of whatever the network draws.
 
         Returns:
-            The mean loss and the number of right answers, both () on the device.
+            The mean loss and the number of correct answers, both () on the device.
         """
         torch.manual_seed(seed)
         return self.run(self.settings.place_images(images), labels)
@@ -72,43 +72,61 @@ class RecordedStep:
     """A `TrainStep` whose hundreds of kernels a GPU plays back by itself: to launch each takes longer than it runs.
 
     A recording knows the addresses of its tensors and the values of all numbers, so that there is one for each shape of
-    the batch and each choice of parameters that learn, and learning rates are tensors. The first one that is played is
-    compared with a usual step from the same weights; if it moves them otherwise, or cannot be recorded, all
-    steps stay as they were.
+    the batch and each choice of parameters that learn, and learning rates are tensors. When it is first played, it is
+    compared with a plain step from the same weights. Whatever fails, in recording, playing or this comparison: the
+    weights are put back, this step and all that follow are plain, and a note tells the user.
 
     Args:
         step: what is recorded.
         record: turns a function without arguments into one that plays its kernels again, writing the same results.
+        notes: gets one line when recording is given up.
+
+    Attributes:
+        is_trusted: False once recording is given up.
     """
 
-    def __init__(self, step: TrainStep, record: Record) -> None:
+    def __init__(self, step: TrainStep, record: Record, notes: list[str]) -> None:
+        self.is_trusted = True
         self._step = step
         self._record = record
+        self._notes = notes
         self._num_seen: Counter[Any] = Counter()
         self._recordings: dict[Any, tuple[Tensor, Tensor, Play]] = {}
-        self.is_trusted: bool | None = None  # None until it is known
+        self._compared: set[Any] = set()
+        self._state: list[Tensor] = []  # all that a step changes, parameters first
+        self._before: list[Tensor] = []  # what it was before this step
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Train on a batch; see `TrainStep`."""
         kind = images.shape, tuple(parameter.requires_grad for parameter in self._step.model.parameters())
         self._num_seen[kind] += 1
-        if self.is_trusted is False or self._num_seen[kind] <= _STEPS_BEFORE_RECORDING:
+        if not self.is_trusted or self._num_seen[kind] <= _STEPS_BEFORE_RECORDING:
             return self._step(images, labels, seed)
-        if kind not in self._recordings:
-            try:
-                self._recordings[kind] = self._recorded(self._step.settings.place_images(images), labels)
-            except RuntimeError:  # something in the network waits for the device, or memory is short
-                self.is_trusted = False
-                return self._step(images, labels, seed)
-        if self.is_trusted is None:
-            return self._compared(kind, images, labels, seed)
-        return self._played(kind, images, labels, seed)
+        has_copies = False
+        try:
+            self._keep_state(kind)
+            has_copies = True
+            result = self._played(kind, images, labels, seed)
+        except Exception as error:  # a network, a library or a driver may raise anything
+            if has_copies:
+                _copy(self._before, self._state)
+            reason = (str(error).strip().splitlines() or ["no message"])[0]
+            self._give_up(f"{type(error).__name__}: {reason}")
+            return self._step(images, labels, seed)
+        return result if kind in self._compared else self._compare(kind, result[0], images, labels, seed)
 
-    def _recorded(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Play]:
-        images, labels = images.clone(), labels.clone()
-        return images, labels, self._record(lambda: self._step.run(images, labels))
+    def _keep_state(self, kind: Any) -> None:
+        if kind not in self._recordings:  # what the optimiser keeps for this kind is there by now
+            model = self._step.model
+            self._state = [*model.parameters(), *model.buffers(), *_tensors(self._step.optimizer)]
+            self._before = [torch.empty_like(tensor) for tensor in self._state]
+        _copy(self._state, self._before)
 
     def _played(self, kind: Any, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        if kind not in self._recordings:
+            own_images, own_labels = self._step.settings.place_images(images).clone(), labels.clone()
+            play = self._record(lambda: self._step.run(own_images, own_labels))
+            self._recordings[kind] = own_images, own_labels, play
         own_images, own_labels, play = self._recordings[kind]
         own_images.copy_(images)
         own_labels.copy_(labels)
@@ -116,34 +134,44 @@ class RecordedStep:
         loss, num_correct = play()
         return loss.clone(), num_correct.clone()
 
-    def _compared(self, kind: Any, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Play a recording, go back, and take the same step as usual, which counts."""
+    def _compare(
+        self, kind: Any, loss: Tensor, images: Tensor, labels: Tensor, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Put the weights back and take the step plainly, which counts; give up if the one played went elsewhere."""
         parameters = list(self._step.model.parameters())
-        state = [*parameters, *self._step.model.buffers(), *_tensors(self._step.optimizer)]
-        before = [tensor.detach().clone() for tensor in state]
-        self._played(kind, images, labels, seed)
         played = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            for tensor, value in zip(state, before, strict=True):
-                tensor.copy_(value)
+        _copy(self._before, self._state)
         result = self._step(images, labels, seed)
-        moved = _distance(parameters, before[: len(parameters)])
-        self.is_trusted = moved > 0 and _distance(parameters, played) <= _LARGEST_DIFFERENCE * moved
+        moved = _distance(parameters, self._before[: len(parameters)])
+        if not (loss.isfinite() and _distance(parameters, played) <= _LARGEST_DIFFERENCE * moved):
+            self._give_up("played back, it gave another result than the plain one")
+        elif moved > 0:
+            self._compared.add(kind)
         return result
+
+    def _give_up(self, reason: str) -> None:
+        self.is_trusted = False
+        self._recordings.clear()
+        self._state, self._before = [], []
+        self._notes.append(f"training continues with plain steps, since a recorded step failed: {reason}")
 
 
 def make_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, settings: Settings
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RunConfig,
+    settings: Settings,
+    notes: list[str],
 ) -> TrainStep | RecordedStep:
     """Return a step, recorded if `is_recorded`; the optimiser's learning rates are then tensors."""
     step = TrainStep(model, optimizer, config, settings)
-    return RecordedStep(step, CudaRecorder(settings.device)) if is_recorded(config, settings) else step
+    return RecordedStep(step, CudaRecorder(settings.device), notes) if is_recorded(config, settings) else step
 
 
 def is_recorded(config: RunConfig, settings: Settings) -> bool:
     """Whether a run's steps are recorded: where the device can play them back.
 
-    A network of the user's own may decide in Python, each step anew, what it computes: it is never recorded.
+    A network of the user's own may decide in Python, at each step, what it computes: it is never recorded.
     """
     return settings.records_steps and ":" not in config.model.name
 
@@ -172,6 +200,11 @@ class CudaRecorder:
 def _tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     values = (value for state in optimizer.state.values() for value in state.values())
     return [value for value in values if isinstance(value, Tensor)]
+
+
+@torch.no_grad()
+def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+    torch._foreach_copy_(target, source)
 
 
 def _distance(some: list[nn.Parameter], others: list[Tensor]) -> float:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from kilnet.errors import RunFolderError
 from kilnet.storage import held, read_json, write_json, write_text
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kilnet.training.early_stopping import EarlyStopping
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 from kilnet.tuning.space import Values
 
 

@@ -1,7 +1,7 @@
 """Training a run, evaluating it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -15,6 +15,7 @@ from kilnet.figures import charts as figures
 from kilnet.runs.evaluation import calibrated
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay, plan_line
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession, free_folder
 from kilnet.verbs.request import requested
 
@@ -77,7 +78,9 @@ def train_as(
         folder = out or _default_folder(dataset, config)
         session = TrainingSession(dataset, config, folder, started, own_models=own)
         _introduce(session, dataset, display)
-        display.follow(session, None if config.budget.seconds else config.training.epochs)
+        display.follow(
+            _with_notes(session, display), None if config.budget.seconds else config.training.epochs
+        )
         if session.stopped_early:
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = _as_run(session, dataset)
@@ -111,15 +114,22 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
 
 
+def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[StepRecord | EpochRecord]:
+    for record in session:
+        while session.notes:
+            display.say(session.notes.pop(0))
+        yield record
+
+
 def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:
     best = [record for record in session.history if record.is_best][-1]
     return Run(
-        session.folder.path,
-        session.config,
-        tuple(session.history),
-        best,
-        len(dataset.validation),
-        session.finished,
+        folder=session.folder.path,
+        config=session.config,
+        history=tuple(session.history),
+        best=best,
+        num_validation=len(dataset.validation),
+        finished=session.finished,
     )
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol, cast
 
 from kilnet.config import RunConfig
 from kilnet.errors import WorkerError
-from kilnet.training.loop import EpochRecord
+from kilnet.training.records import EpochRecord
 
 _SECONDS_TO_SAVE = 20.0  # what an interrupted worker gets to write its state
 _MAX_FALSE_STARTS = 10  # in a row

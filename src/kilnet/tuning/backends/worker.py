@@ -20,7 +20,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.errors import BusyError, InterruptedRunError, KilnetError, StorageError
 from kilnet.runs.evaluation import evaluate_classifier, load_run
 from kilnet.storage import write_bytes
-from kilnet.training.loop import EpochRecord, StepRecord
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
 from kilnet.tuning.shared_images import map_images
 

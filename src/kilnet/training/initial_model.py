@@ -1,0 +1,77 @@
+"""The network that a run begins with, and what it computes with."""
+
+from collections.abc import Set
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kilnet import hardware, models
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.preprocess import Preprocessing
+from kilnet.errors import RunFolderError
+from kilnet.hardware import Settings
+from kilnet.inference.classifier import load_classifier
+from kilnet.seeding import derive, generator
+from kilnet.training.resolution import refuse_other_sizes
+from kilnet.training.run_folder import RunFolder
+
+_NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
+
+
+def initial_model(
+    config: RunConfig,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    is_resumed: bool,
+    own_models: Set[str],
+) -> nn.Module:
+    """Build a network with the weights it starts from: drawn from the seed, or those of the parent.
+
+    Args:
+        config: complete but for the hardware.
+        dataset: what it will train on.
+        preprocessing: for networks that are prepared with some training images.
+        is_resumed: whether a state will replace the weights, which are then only drawn.
+        own_models: see `kilnet.models.complete`.
+
+    Raises:
+        ModelError: the network does not take these images, or not at a resolution of the configuration.
+        RunFolderError: the parent's weights do not fit.
+    """
+    torch.manual_seed(derive(config.seed, "weights"))
+    model = models.build(config.model, dataset.image_shape, len(dataset.classes), own_models)
+    refuse_other_sizes(model, config, dataset.image_shape, len(dataset.classes))
+    if is_resumed:
+        return model
+    if config.training.initial_weights == "parent":
+        _load_parent(model, config, dataset, own_models)
+        return model
+    images = dataset.train.images
+    num_images = min(len(images), _NUM_PREPARATION_IMAGES)
+    chosen = generator(config.seed, "preparation").choice(len(images), num_images, replace=False)
+    models.prepare(model, preprocessing(torch.from_numpy(images[chosen])))
+    return model
+
+
+def choose_settings(
+    config: RunConfig, model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing
+) -> Settings:
+    """Decide what to compute with; see `hardware.choose`."""
+    batch_size = config.training.batch_size_for(len(dataset.train))
+    images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
+    return hardware.choose(config.hardware, model, config.model, images, len(dataset.classes))
+
+
+def _load_parent(model: nn.Module, config: RunConfig, dataset: ImageDataset, own_models: Set[str]) -> None:
+    parent = Path(config.parent or "")
+    on_cpu = Settings("cpu", "fp32", "contiguous", 1)
+    classifier = load_classifier(RunFolder(parent).weights_path, on_cpu, own_models)
+    if classifier.classes != dataset.classes:
+        raise RunFolderError(f"{parent}: its classes are not those of {dataset.name}")
+    try:
+        model.load_state_dict(classifier.model.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise RunFolderError(f"{parent}: its weights do not fit this network: {reason}") from None

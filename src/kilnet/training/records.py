@@ -1,0 +1,52 @@
+"""What training tells: one record per step, one record per epoch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One optimiser step.
+
+    Attributes:
+        epoch: counted from 1.
+        step: steps done in this epoch, of `num_steps`.
+        num_images: images of this step.
+        seconds_left: until the budget is spent; None where there is none.
+    """
+
+    epoch: int
+    step: int
+    num_steps: int
+    num_images: int
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch, with everything that depends on the seed and nothing that depends on the clock.
+
+    With a budget, a record may cover several epochs since the record before, the last of them perhaps in part.
+
+    Attributes:
+        epoch: the last one covered, counted from 1.
+        lr: learning rate of the last step.
+        train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
+        train_accuracy: likewise; 0 to 1.
+        validation_loss: mean cross-entropy in nats, labels not smoothed; of each image as it is, whatever views the
+            weights will be used with.
+        validation_accuracy: 0 to 1.
+        num_validation_correct: the count behind it.
+        num_validation: the images that were validated; 0 where a run folder no longer tells.
+        is_best: whether the weights of this epoch are kept in place of those before: the best so far, or the latest if
+            the configuration keeps the last.
+    """
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    num_validation_correct: int
+    num_validation: int
+    is_best: bool
