@@ -50,17 +50,18 @@ def open_search(
 
 
 def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
-    """Return a line a key in which two searches differ: `key: old -> new`."""
+    """Return one line per key in which two searches differ: `key: old -> new`.
+
+    Spaces are compared by what they mean; the order of their keys stays as the search was begun.
+    """
     was, now = old.model_dump(exclude=_APART), new.model_dump(exclude=_APART)
     lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
-    keys = [*old.space, *(key for key in new.space if key not in old.space)]
+    before, after = ({d.key: d for d in config.parsed_space().dimensions} for config in (old, new))
     lines += [
         f"space {key}: {old.space.get(key)} -> {new.space.get(key)}"
-        for key in keys
-        if old.space.get(key) != new.space.get(key)
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
     ]
-    if not lines and list(old.space) != list(new.space):
-        lines = [f"order of the space: {', '.join(old.space)} -> {', '.join(new.space)}"]
     return lines + differences(old.run, new.run)
 
 

@@ -1,7 +1,8 @@
 """The configuration of a search: what is varied, how, and what stays the same."""
 
+import tomllib
 from collections.abc import Set
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,8 +76,12 @@ class SearchConfig(BaseModel):
         return config if seed is None else config.model_copy(update={"seed": seed})
 
     def to_toml(self) -> str:
-        """Return the configuration as TOML."""
+        """Return the configuration as TOML, in which tables come last: ranges after lists."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def as_written(self) -> Self:
+        """Return what is read back from `to_toml`: with its order of the space, and lists in place of tuples."""
+        return self.model_validate(tomllib.loads(self.to_toml()))
 
 
 def check(

@@ -263,7 +263,7 @@ def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimensi
 
 
 def _choices(key: str, values: Any) -> CategoricalDistribution:
-    if not isinstance(values, Sequence) or isinstance(values, str):
+    if not isinstance(values, list | tuple):
         raise ConfigError(
             f"the space: {key} = {values!r}: give a list or a range; one value belongs to --set"
         )

@@ -278,9 +278,9 @@ def _search_config(
             cohort=num_trials,
             num_finalists=options.get("finalists", 3),
             num_seeds=options.get("seeds", 3),
-            space={key: _plain(leaf) for key, leaf in flatten(tree)},
+            space=dict(flatten(tree)),
             run=base,
-        )
+        ).as_written()
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).removeprefix("num_")
@@ -296,10 +296,3 @@ def _written_names(space: Mapping[str, Any] | Sequence[str] | None) -> list[str]
     names = dict(flatten(space)).get("model.name", ())
     names = names.get("values", ()) if isinstance(names, Mapping) else names
     return [name for name in names if isinstance(name, str)]
-
-
-def _plain(leaf: Any) -> Any:
-    """Return tuples as the lists that TOML makes of them, so that a search equals its own file."""
-    if isinstance(leaf, Mapping):
-        return {key: _plain(value) for key, value in leaf.items()}
-    return [_plain(value) for value in leaf] if isinstance(leaf, list | tuple) else leaf
