@@ -7,7 +7,7 @@ INSTALL = $(RUN)/python -m pip install --quiet --disable-pip-version-check --con
 
 demo: .venv/.package  ## search for a small network for handwritten digits, fine-tune the winner, test it
 	rm -rf searches/demo
-	$(RUN)/kilnet tune digits --recipe recipes/digits.toml --space recipes/spaces/digits.toml --epochs 15 \
+	$(RUN)/kilnet tune digits --recipe digits --space small --epochs 15 \
 	  --finalists 2 --seeds 2 --finetune --out searches/demo
 
 test: .venv/.tools  ## all tests but the slow ones

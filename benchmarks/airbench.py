@@ -31,7 +31,7 @@ from kilnet import hardware
 from processes import described, kept, run_json
 
 FOLDER = Path(__file__).parent
-RECIPE = FOLDER.parent / "recipes" / "fast-94.toml"
+RECIPE = Path("fast-94")
 
 
 def compare_steps(ours: list[str], rival: list[str], num_steps: int, seeds: range) -> None:

@@ -17,15 +17,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kilnet.config import RunConfig, parse_duration, parse_settings
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.metrics import wilson_interval
+from kilnet.recipes.reading import parse_duration, parse_settings
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
 from kilnet.verbs.request import requested
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
+RECIPE = Path("tutorial-winner")
 SETTINGS = {"hardware.threads": 1, "data.on_bad_image": "skip"}
 
 

@@ -31,13 +31,13 @@ from typing import Any
 import torch
 
 from kilnet import hardware
-from kilnet.config import parse_settings
 from kilnet.data.sources import load_dataset
+from kilnet.recipes.reading import parse_settings
 from kilnet.storage import cache_folder
 from processes import described, kept, run_json
 from timed_run import configured, timed_run
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "fast-94.toml"
+RECIPE = Path("fast-94")
 
 
 def train_as_told(recipe: Path, settings: dict[str, Any], out: Path) -> None:

@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.config import RunConfig, load_config, parse_settings
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.inspection.label_errors import label_errors
 from kilnet.metrics import softmax, wilson_interval
 from kilnet.models import complete
+from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.runs.folds import CrossValidation
 from kilnet.seeding import generator
 from kilnet.terminal.progress import ProgressDisplay

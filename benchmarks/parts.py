@@ -23,10 +23,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from kilnet import hardware
-from kilnet.config import load_config, parse_settings
 from kilnet.data.augment import Augmentation
 from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
+from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.training import loop
 from kilnet.training.averaging import WeightAverage
 from kilnet.training.loop import TrainingLoop
@@ -35,7 +35,7 @@ from kilnet.training.session import TrainingSession
 from kilnet.training.step import RecordedStep, TrainStep
 from timed_run import num_flops
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "fast-94.toml"
+RECIPE = Path("fast-94")
 
 # The functions that do each part.
 PARTS: dict[str, list[tuple[Any, str]]] = {

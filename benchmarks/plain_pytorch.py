@@ -14,7 +14,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -25,17 +24,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from kilnet import hardware
-from kilnet.config import load_config
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
 from kilnet.models import build, complete
+from kilnet.recipes.reading import load_config
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.records import StepRecord
 from processes import run_json
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "tutorial-winner.toml"
+RECIPE = "tutorial-winner"
 
 
 class PlainNet(nn.Module):

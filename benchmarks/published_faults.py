@@ -2,7 +2,7 @@
 
     python benchmarks/published_faults.py RUN [--num-train N] [--epochs N] [--shrink N] [--data-dir DIR]
 
-RUN is a trained ConvNet or ConfigNet, for example of recipes/tutorial-base.toml. Its weights show dropout left on,
+RUN is a trained ConvNet or ConfigNet, for example of the recipe tutorial-base. Its weights show dropout left on,
 scores of classes from the last batch alone, a loss averaged over unequal batches, recall divided by the wrong sums, and
 samples that are not normalised. Then the tutorial's grid is trained on the first training images, its widths divided by
 --shrink, and judged as published: an early stopper that saves another network, the last epoch in the place of the best

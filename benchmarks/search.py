@@ -29,7 +29,6 @@ from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.tuning.compare import estimate
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.search_folder import SearchFolder
-from kilnet.tuning.space import TUTORIAL_GRID
 from kilnet.tuning.summary import Summary
 
 SIXTY_CELLS: dict[str, Any] = {
@@ -40,8 +39,8 @@ SIXTY_CELLS: dict[str, Any] = {
     "augment.translation": {"values": [0.0, 0.1], "when": {"augment.horizontal_flip": 0.5}},
 }
 SEARCHES: dict[str, dict[str, Any]] = {
-    "full": {"space": TUTORIAL_GRID, "halving": False},
-    "halving": {"space": TUTORIAL_GRID},
+    "full": {"space": "tutorial", "halving": False},
+    "halving": {"space": "tutorial"},
     "tpe": {"space": SIXTY_CELLS, "strategy": "tpe", "trials": 24},
 }
 

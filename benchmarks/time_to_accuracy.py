@@ -29,17 +29,16 @@ from kilnet import hardware
 from processes import described, kept, run_json
 
 FOLDER = Path(__file__).parent
-RECIPES = FOLDER.parent / "recipes"
 
 # By target, in per cent of the test images, and by name: the recipe, its epochs, and what else is set.
 _LOW_RESOLUTION = "training.low_resolution=[[0.4,0.5],[0.75,0.75]]"
 PLAN: dict[float, dict[str, tuple[str, int, tuple[str, ...]]]] = {
     77.6: {
         "fast": ("fast", 2, ("model.widths=[32,96,96]", _LOW_RESOLUTION)),
-        "tutorial": (str(RECIPES / "tutorial-winner.toml"), 40, ()),
+        "tutorial": ("tutorial-winner", 40, ()),
     },
     90.0: {"fast": ("fast", 3, ("training.low_resolution=[[0.45,0.75]]",))},
-    94.0: {"fast": (str(RECIPES / "fast-94.toml"), 10, ())},
+    94.0: {"fast": ("fast-94", 10, ())},
 }
 # The tutorial's augmented run passes 77.6% after about so many epochs of 45,000 images, by its author's curve.
 PLAIN_TARGET, PLAIN_EPOCHS, PLAIN_IMAGES = 77.6, 31, 45_000

@@ -30,10 +30,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from kilnet import models
-from kilnet.config import RunConfig, load_config, parse_settings
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.hardware import matmul_gflops, synchronise
+from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.runs.evaluation import evaluate_classifier, load_run
 from kilnet.runs.evaluation_files import write_evaluation
 from kilnet.storage import write_json

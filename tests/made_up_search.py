@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from kilnet.config import load_config
 from kilnet.metrics import wilson_interval
+from kilnet.recipes.reading import load_config
 from kilnet.tuning.compare import Estimate
 from kilnet.tuning.finalists import Final
 from kilnet.tuning.search_config import SearchConfig

@@ -9,10 +9,11 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats  # type: ignore[import-untyped]
 
-from kilnet.config import AugmentConfig, load_config
+from kilnet.config import AugmentConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError
+from kilnet.recipes.reading import load_config
 
 Array = npt.NDArray[Any]
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import kilnet
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
+from kilnet.recipes.reading import load_config
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.opened import open_run
 
@@ -96,8 +96,7 @@ def test_a_recipe_is_stopped_at_each_moment_and_trained_no_longer():
 def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
     words = ["budgets.py", "digits", "--budgets", "6s", "--models", "FastNet", "--out", str(tmp_path)]
     words += ["--set", "augment.horizontal_flip=0"]
-    recipe = Path(__file__).parents[1] / "recipes" / "fast-digits.toml"
-    monkeypatch.setattr("sys.argv", [*words, "--recipe", str(recipe)])
+    monkeypatch.setattr("sys.argv", [*words, "--recipe", "fast-digits"])
     monkeypatch.setattr("time.perf_counter", time.perf_counter)  # put back afterwards
     budgets = load("budgets")
     budgets.SETTINGS |= {"hardware.precision": "fp32", "hardware.layout": "contiguous"}  # nothing to measure

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 import kilnet
-from kilnet.config import load_config, parse_duration, written_duration
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
+from kilnet.recipes.reading import load_config, parse_duration, written_duration
 from kilnet.training.budget import BudgetSchedule
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Speed, make_plan

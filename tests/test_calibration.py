@@ -8,11 +8,11 @@ from scipy.optimize import minimize_scalar
 from torch.nn import functional as F
 
 import kilnet
-from kilnet.config import load_config
 from kilnet.data.sources import load_dataset
 from kilnet.errors import RunFolderError
 from kilnet.inference.calibration import fit_temperature, sure_threshold
 from kilnet.metrics import Evaluation
+from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import calibrated, load_run
 from kilnet.runs.evaluation_files import read_calibration
 from kilnet.training.run_folder import RunFolder

@@ -1,11 +1,8 @@
-from pathlib import Path
-
 import pytest
 
-from kilnet.config import RunConfig, differences, load_config, parse_settings
+from kilnet.config import RunConfig, differences
 from kilnet.errors import ConfigError
-
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+from kilnet.recipes.reading import load_config, parse_settings
 
 # Every key at a value that is not its default.
 ALL_CHANGED = {
@@ -102,15 +99,6 @@ def test_written_configuration_reads_back_equal(tmp_path):
     assert [key for key in defaults if config.flat()[key] == defaults[key]] == []
     assert load_config(write(tmp_path / "config.toml", config.to_toml())) == config
     assert load_config(write(tmp_path / "config.toml", RunConfig().to_toml())) == RunConfig()
-
-
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_loads(recipe):
-    assert load_config(recipe) != RunConfig()
-
-
-def test_there_are_recipes():
-    assert {"tutorial-base", "tutorial-winner"} <= {path.stem for path in RECIPES}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from PIL import Image
 import kilnet
 from inspected import WithoutConvolution, built, classifier_of
 from kilnet import cli
-from kilnet.config import ViewsConfig, load_config
+from kilnet.config import ViewsConfig
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, ModelError, RunFolderError, VerificationError
 from kilnet.exporting import exported_file as exporting
@@ -26,6 +26,7 @@ from kilnet.exporting.exported_file import readers
 from kilnet.exporting.model_card import SCRIPT
 from kilnet.exporting.torch_file import TorchFile, write_torch
 from kilnet.exporting.verification import Tolerance, Verification, verify
+from kilnet.recipes.reading import load_config
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

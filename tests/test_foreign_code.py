@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kilnet import HyperSearch, hardware
-from kilnet.config import load_config
 from kilnet.inference.weights import read_tensors, write_tensors
+from kilnet.recipes.reading import load_config
 from kilnet.tuning.crew import choose_crew
 
 THEIRS = "theirs.evil:build"

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 FLOORS = (
     ("errors",),
     ("config", "storage", "seeding", "metrics"),
+    ("recipes",),
     ("hardware", "data"),
     ("models",),
     ("inference",),

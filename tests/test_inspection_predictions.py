@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.splits import folds
 from kilnet.errors import DataError, InputError, RunFolderError
@@ -18,6 +17,7 @@ from kilnet.inspection.samples import (
     sample_predictions,
 )
 from kilnet.metrics import Evaluation, softmax
+from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
 

@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import kilnet
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.evaluation_files import read_evaluations
 

@@ -5,15 +5,14 @@ import random
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 import kilnet
-from kilnet.config import RunConfig, load_config
+from kilnet.config import RunConfig
+from kilnet.recipes.reading import load_config
 from kilnet.training.run_folder import RunFolder
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 SETTINGS = {
     "model.c1": 4,
     "model.c2": 8,
@@ -83,7 +82,7 @@ def test_killed_a_few_times(tmp_path):
 
 
 def test_the_fast_recipe_killed_a_few_times(tmp_path):
-    recipe, defaults = load_config(RECIPES / "fast-digits.toml").flat(), RunConfig().flat()
+    recipe, defaults = load_config("fast-digits").flat(), RunConfig().flat()
     settings = {key: value for key, value in recipe.items() if value != defaults.get(key)}
     settings |= {key: SETTINGS[key] for key in SETTINGS if not key.startswith(("model", "augment"))}
     settings |= {"training.low_resolution": [[0.5, 0.75]], "hardware.layout": "channels_last"}

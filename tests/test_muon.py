@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kilnet.config import OptimizerConfig, load_config
+from kilnet.config import OptimizerConfig
 from kilnet.errors import ConfigError
+from kilnet.recipes.reading import load_config
 from kilnet.training.muon import Muon, orthogonalised
 from kilnet.training.optim import make_optimizer
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from kilnet.config import load_config
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
+from kilnet.recipes.reading import load_config
 from kilnet.training import step
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.step import RecordedStep

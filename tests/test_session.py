@@ -16,7 +16,7 @@ import torch
 
 import kilnet
 from kilnet import models
-from kilnet.config import RunConfig, load_config
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import (
     BusyError,
@@ -27,6 +27,7 @@ from kilnet.errors import (
     RunFolderError,
     StorageError,
 )
+from kilnet.recipes.reading import load_config
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 

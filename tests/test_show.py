@@ -8,10 +8,10 @@ import torch
 
 import kilnet
 from kilnet import cli
-from kilnet.config import load_config
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import InputError
+from kilnet.recipes.reading import load_config
 
 
 def made(num_classes=3, num_train=40, channels=3):

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +11,12 @@ import gpu
 import parts
 import time_to_accuracy
 import timed_run
-from kilnet.config import load_config
 from kilnet.data.sources import load_dataset
+from kilnet.recipes.reading import load_config
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 
-FAST_DIGITS = Path(__file__).parents[1] / "recipes" / "fast-digits.toml"
+FAST_DIGITS = "fast-digits"
 RIVAL = """
 import argparse, json
 parser = argparse.ArgumentParser()
@@ -109,12 +108,12 @@ def test_time_to_accuracy_tells_what_was_measured(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(
         time_to_accuracy,
         "PLAN",
-        {50.0: {"fast": (str(time_to_accuracy.RECIPES / "fast-digits.toml"), 1, ())}},
+        {50.0: {"fast": ("fast-digits", 1, ())}},
     )
     words = ["--targets", 50, "--recipes", "fast", "--seeds", 1, "--out", tmp_path, *SET]
     output = run_main(time_to_accuracy, monkeypatch, capsys, *words, "--set", "data.source=digits")
     run = json.loads((tmp_path / "50.0" / "fast-0" / "timed_run.json").read_text())
-    assert "50.0% fast (fast-digits.toml, 1 epochs, 1.0 trained)" in output
+    assert "50.0% fast (fast-digits, 1 epochs, 1.0 trained)" in output
     assert f"{run['seconds']:.1f} (n = 1) s, test accuracy {100 * run['test_accuracy']:.2f}" in output
 
 
@@ -154,7 +153,7 @@ def test_airbench_compares_in_turn(rival, tmp_path, monkeypatch, capsys):
     }
 
     def run_json(command):
-        return dict(run) if str(FAST_DIGITS) in command else real(command)
+        return dict(run) if FAST_DIGITS in command else real(command)
 
     real = airbench.run_json
     monkeypatch.setattr(airbench, "run_json", run_json)

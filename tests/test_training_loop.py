@@ -11,12 +11,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
+from kilnet.recipes.reading import load_config
 from kilnet.seeding import generator
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.records import EpochRecord, StepRecord

@@ -22,8 +22,10 @@ from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.compare import Estimate
 from kilnet.tuning.finalists import Final
 from kilnet.tuning.search_config import SearchConfig
-from kilnet.tuning.space import TUTORIAL_GRID
+from kilnet.tuning.space import read_space
 from kilnet.tuning.summary import Summary, TrialRow
+
+TUTORIAL_GRID = read_space(["tutorial"])
 
 SETTINGS = {
     "model.c2": 8,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
+from kilnet.recipes.reading import load_config
 from kilnet.tuning.backends.processes import Job
 from kilnet.tuning.cost import longest_first
 from kilnet.tuning.shared_images import share_images

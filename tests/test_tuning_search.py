@@ -14,9 +14,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import BusyError, InterruptedRunError, StorageError, WorkerError
+from kilnet.recipes.reading import load_config
 from kilnet.storage import write_bytes
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.records import EpochRecord

@@ -7,10 +7,10 @@ import warnings
 
 import pytest
 
-from kilnet.config import load_config
 from kilnet.errors import ConfigError
+from kilnet.recipes.reading import load_config
 from kilnet.tuning.search_config import SearchConfig, check, describe
-from kilnet.tuning.space import TUTORIAL_GRID, Space, flatten, read_space
+from kilnet.tuning.space import Space, flatten, read_space
 
 DIGITS = (1, 16, 16), 10
 
@@ -163,7 +163,7 @@ def test_tuples_are_lists():
         ("parent=a,b", "parent: use kilnet finetune"),
         ("hardware.device=cpu,cuda", "hardware.device: use --device"),
         ("hardware.threads=1,2", "hardware.threads: threads are divided among --workers"),
-        ("no-such-file.toml", "--space no-such-file.toml: no such file"),
+        ("no-such-file.toml", "`space='no-such-file.toml'`: no such file"),
     ],
 )
 def test_words_that_are_refused(word, told):
@@ -217,7 +217,7 @@ def test_trees_that_are_refused(tree, told):
 def test_a_file_that_is_no_toml_is_named(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text("model.c1 = [4, 8\n")
-    assert refusal(read_space, [str(file)]).startswith(f"--space {file}: not a TOML file that can be read")
+    assert refusal(read_space, [str(file)]).startswith(f"{file}: not valid TOML: ")
     file.write_bytes(b"\xff\xfe")
     assert f"--space {file}: not a TOML file" in refusal(read_space, [str(file)])
     assert f"--space {tmp_path}: not a TOML file" in refusal(read_space, [str(tmp_path)])
@@ -240,7 +240,7 @@ def naive_cells(space):
 
 
 def test_the_tutorials_grid_in_its_order():
-    cells = [tuple(cell.values()) for cell in Space.parse(TUTORIAL_GRID).cells()]
+    cells = [tuple(cell.values()) for cell in Space.parse(read_space(["tutorial"])).cells()]
     assert cells == list(itertools.product((48, 96), (96, 192), (256, 512)))
 
 

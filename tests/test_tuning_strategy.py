@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kilnet.config import load_config
+from kilnet.recipes.reading import load_config
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.strategy import propose

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import kilnet
-from kilnet.config import load_config
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import DataError, WorkerError
+from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import load_run
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.processes import Job, LocalWorkers

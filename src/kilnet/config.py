@@ -4,9 +4,6 @@ Every key has one dotted name (`optimizer.lr`), one type and one default; an unk
 nearest right one. `[model]` also holds the network's own options (`model.c1`), which `kilnet.models` checks.
 """
 
-import difflib
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kilnet.errors import ConfigError
+from kilnet.errors import ConfigError, nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -27,7 +24,6 @@ PlannedKey = Literal[
     "augment.alternate_flips",
     "views.mirror",
 ]
-FAST_RECIPE = Path(__file__).with_name("fast.toml")
 
 
 class _Part(BaseModel):
@@ -288,30 +284,6 @@ class RunConfig(_Part):
         return ["kilnet", "train", self.data.source, "--recipe", str(recipe), *named]
 
 
-def load_config(recipe: Path | None = None, settings: Mapping[str, Any] | None = None) -> RunConfig:
-    """Build a configuration from the defaults, a recipe file and settings by dotted key.
-
-    Args:
-        recipe: TOML file with any of the keys; where there is no file "fast", that name stands for `FAST_RECIPE`.
-        settings: values by dotted key; they win over the recipe. `augment = "tutorial"` or `"none"` in either
-            place stands for a whole preset, which single keys then change.
-
-    Raises:
-        ConfigError: the file cannot be read, a key is unknown (the nearest right one is named) or a value is
-            not allowed.
-    """
-    tree: dict[str, Any] = {}
-    if recipe is not None:
-        is_built_in = str(recipe) == FAST_RECIPE.stem and not recipe.exists()
-        tree = _read_toml(FAST_RECIPE if is_built_in else recipe)
-    where = str(recipe) if recipe is not None else "the settings"
-    _expand_preset(tree, where)
-    for key, value in (settings or {}).items():
-        _put(tree, key, value)
-        _expand_preset(tree, key)
-    return _validated(tree, f"{where} or the settings" if recipe is not None and settings else where)
-
-
 def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunConfig:
     """Return the configuration with other values for some dotted keys, checked anew.
 
@@ -319,52 +291,29 @@ def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunCon
         where: what the settings come from, for the message.
 
     Raises:
-        ConfigError: as in `load_config`.
+        ConfigError: as in `configured`.
     """
-    tree = config.model_dump(exclude_none=True)
+    return configured(config.model_dump(exclude_none=True), settings, where)
+
+
+def configured(tree: dict[str, Any], settings: Mapping[str, Any], where: str) -> RunConfig:
+    """Return the configuration of a tree of values, as TOML has it, and of settings by dotted key, which win.
+
+    Args:
+        tree: is changed.
+        where: what both come from, for the message.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest right one is named) or a value is not allowed.
+    """
+    _expand_preset(tree, where)
     for key, value in settings.items():
         _put(tree, key, value)
-        _expand_preset(tree, where)
-    return _validated(tree, where)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a time written with units: 90s, 10m, 1.5h, 1h30m.
-
-    Raises:
-        ConfigError: it is no such time, or none at all.
-    """
-    match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+        _expand_preset(tree, key)
     try:
-        parts = [float(part or 0) for part in match.groups()] if match else []
-    except ValueError:  # 1.2.3s
-        parts = []
-    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
-    if not seconds:
-        raise ConfigError(f"`budget={text!r}`: write a time with its unit, for example 90s, 10m or 1h30m")
-    return seconds
-
-
-def written_duration(seconds: float) -> str:
-    """Return whole seconds as `parse_duration` reads them: 45s, 10m, 1h30m."""
-    minutes, rest = divmod(max(1, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
-
-
-def parse_settings(assignments: list[str]) -> dict[str, Any]:
-    """Turn `key=value` words into settings; values are read as TOML, else taken as text.
-
-    Raises:
-        ConfigError: a word has no `=`.
-    """
-    settings = {}
-    for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"{assignment!r}: write a setting as key=value, for example optimizer.lr=0.001")
-        settings[key.strip()] = parse_value(text.strip())
-    return settings
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, where)) from None
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
@@ -391,13 +340,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _validated(tree: dict[str, Any], where: str) -> RunConfig:
-    try:
-        return RunConfig.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, where)) from None
-
-
 def _expand_preset(tree: dict[str, Any], where: str) -> None:
     name = tree.get("augment")
     if isinstance(name, str):
@@ -409,23 +351,6 @@ def _expand_preset(tree: dict[str, Any], where: str) -> None:
         tree["augment"] = str(name["preset"])
         _expand_preset(tree, where)
         tree["augment"].update(rest)
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def parse_value(text: str) -> Any:
-    """Read a word as a TOML value, else take it as text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
-        return text
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -446,15 +371,6 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def nearest(word: str, choices: list[str]) -> str:
-    """Return "; did you mean X?" for the choice nearest to `word`, or a list of the choices."""
-    # First a right name in the wrong group: training.lr for optimizer.lr.
-    namesakes = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]]
-    matches = difflib.get_close_matches(word, namesakes, n=1, cutoff=0)
-    matches = matches or difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else f"; there are {', '.join(choices)}"
 
 
 def _explain(error: ValidationError, where: str) -> str:

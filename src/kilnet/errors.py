@@ -25,10 +25,11 @@ Python does, and name no option of the command line:
     "...; `data.on_bad_image='skip'` leaves such files out"             ...; --on-bad-image skip leaves ...
     f"...; `kilnet.train(recipe={str(path)!r})` trains it again"        ...; `kilnet train --recipe x.toml` trains ...
 
-On the right is what the command line makes of them (`kilnet.cli.wording`). Settings have their dotted keys. Advice that
-names an option is left out by commands that lack it, so each piece of advice stands between semicolons of its own.
+On the right is what the command line makes of them (`kilnet.cli.messages`). Settings have their dotted keys. A command
+leaves out advice that names an option it lacks, so each piece of advice stands between semicolons of its own.
 """
 
+import difflib
 from typing import ClassVar
 
 
@@ -100,3 +101,12 @@ class InterruptedRunError(KilnetError):
     """The user stopped the run; its state is saved."""
 
     exit_code = 130
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """Return "; did you mean X?" for the choice nearest to `word`, or a list of the choices."""
+    # First a right name in the wrong group: training.lr for optimizer.lr.
+    namesakes = [choice for choice in choices if choice.rpartition(".")[2] == word.rpartition(".")[2]]
+    matches = difflib.get_close_matches(word, namesakes, n=1, cutoff=0)
+    matches = matches or difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else f"; there are {', '.join(choices)}"

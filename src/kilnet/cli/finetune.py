@@ -45,7 +45,7 @@ def finetune(
     started = monotonic()
     import kilnet
     from kilnet.cli.train import print_run
-    from kilnet.config import parse_settings
+    from kilnet.recipes.reading import parse_settings
 
     print_run(
         kilnet.finetune(

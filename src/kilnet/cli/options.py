@@ -28,7 +28,14 @@ ModelOption = Annotated[
         callback=reach_own_code,
     ),
 ]
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="TOML file with settings.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE|NAME",
+        help="TOML file with settings, or a name that `kilnet recipes` lists.",
+    ),
+]
 SettingsOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.", callback=reach_own_code),

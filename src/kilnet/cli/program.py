@@ -84,7 +84,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 
 def _in_our_words(message: str) -> str:
-    from kilnet.cli.wording import translated
+    from kilnet.cli.messages import translated
 
     program: Any = typer.main.get_command(app)
     return translated(message, program.commands, sys.argv[1])

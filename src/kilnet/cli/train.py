@@ -47,7 +47,7 @@ def train(
     """Train a network, or go on with a run that was interrupted."""
     started = monotonic()
     import kilnet
-    from kilnet.config import parse_settings
+    from kilnet.recipes.reading import parse_settings
 
     options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     run = kilnet.train(

@@ -29,9 +29,9 @@ def tune(
         list[str] | None,
         typer.Option(
             "--space",
-            metavar="FILE|KEY=VALUES",
-            help="What to vary: a TOML file, model.c1=48,96 or optimizer.lr=1e-4..1e-2:log; may be repeated. "
-            "Default: the tutorial's grid.",
+            metavar="FILE|NAME|KEY=VALUES",
+            help="What to vary: a TOML file, a name that `kilnet recipes` lists, model.c1=48,96 or "
+            "optimizer.lr=1e-4..1e-2:log; may be repeated. Default: tutorial.",
             callback=reach_own_code,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def tune(
 ) -> None:
     """Search for the best configuration, or go on with a search; the winner is tested once, at the end."""
     import kilnet
-    from kilnet.config import parse_settings
+    from kilnet.recipes.reading import parse_settings
 
     options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     search = kilnet.tune(

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kilnet.config import nearest
 from kilnet.data.walk import find_files, list_folder
-from kilnet.errors import DataError
+from kilnet.errors import DataError, nearest
 
 SPLIT_FOLDERS = {
     "train": "train",

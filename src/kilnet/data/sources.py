@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from kilnet.config import DataConfig, nearest
+from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.digits import load_digits
 from kilnet.data.folder import load_folder
 from kilnet.data.progress import Progress, silent
-from kilnet.errors import DataError
+from kilnet.errors import DataError, nearest
 
 NAMES = ("cifar10", "digits")
 Data = str | Path | ImageDataset | PairDataset

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kilnet.config import nearest
-from kilnet.errors import InputError, ModelError
+from kilnet.errors import InputError, ModelError, nearest
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import calls, convolution, convolutions, network_input, one_image, untouched
 

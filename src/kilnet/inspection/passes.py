@@ -9,8 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kilnet.config import nearest
-from kilnet.errors import DataError, InputError, ModelError
+from kilnet.errors import DataError, InputError, ModelError, nearest
 from kilnet.inference.classifier import Classifier
 
 

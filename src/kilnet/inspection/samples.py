@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.config import nearest
-from kilnet.errors import InputError
+from kilnet.errors import InputError, nearest
 from kilnet.metrics import PredictionRow, prediction_rows
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.seeding import generator

@@ -8,8 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from kilnet.config import ModelConfig, nearest
-from kilnet.errors import ConfigError, ModelError
+from kilnet.config import ModelConfig
+from kilnet.errors import ConfigError, ModelError, nearest
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet

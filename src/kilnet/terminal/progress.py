@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from kilnet.config import RunConfig, written_duration
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
+from kilnet.recipes.reading import written_duration
 from kilnet.training.plan import Plan
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig, TrainingConfig, change, written_duration
+from kilnet.config import RunConfig, TrainingConfig, change
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError, ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.recipes.reading import written_duration
 from kilnet.training.budget import training_seconds
 from kilnet.training.initial_model import choose_settings
 from kilnet.training.optim import make_optimizer

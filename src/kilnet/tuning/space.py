@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import (
@@ -18,14 +17,12 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial as OptunaTrial
 
-from kilnet.config import parse_value
 from kilnet.errors import ConfigError
+from kilnet.recipes.built_in import find
+from kilnet.recipes.reading import parse_value, read_toml
 
 Values = dict[str, Any]
 Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
-
-# ConfigNet's grid in the tutorial.
-TUTORIAL_GRID: dict[str, Any] = {"model.c1": [48, 96], "model.c2": [96, 192], "model.l1": [256, 512]}
 
 _SAME_IMAGES = "every trial has to be judged on the same images; use --set"
 _REFUSED = {
@@ -183,7 +180,7 @@ class Space:
 
 
 def read_space(words: Sequence[str]) -> dict[str, Any]:
-    """Read the words of `--space`: TOML files and `key=values`, later ones winning.
+    """Read words that say what to vary: TOML files, names of spaces of Kilnet's, and `key=values`; later ones win.
 
     Values are `48,96`, a range `16..64`, with a step `16..64:16`, or on a logarithmic scale `1e-4..1e-2:log`.
 
@@ -199,7 +196,10 @@ def read_space(words: Sequence[str]) -> dict[str, Any]:
         if equals:
             tree[key.strip()] = _parse_values(key.strip(), text.strip())
         else:
-            tree |= dict(flatten(_read(Path(word))))
+            path = find(word, "space")
+            if not path.exists():
+                raise ConfigError(f"`space={word!r}`: no such file, and no key=value1,value2")
+            tree |= dict(flatten(read_toml(path)))
     return tree
 
 
@@ -212,15 +212,6 @@ def _suggest(trial: OptunaTrial, dimension: Dimension) -> Any:
     value = trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
     # A multiple of the step, as it is listed, without the rounding error of the sum.
     return min(dimension.listed() or (value,), key=lambda listed: abs(listed - value))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"--space {path}: no such file, and no key=value1,value2") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"--space {path}: not a TOML file that can be read: {error}") from None
 
 
 def _parse_values(key: str, text: str) -> Any:

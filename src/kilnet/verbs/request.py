@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kilnet.config import FAST_RECIPE, PlannedKey, RunConfig, change, load_config, parse_duration
+from kilnet.config import PlannedKey, RunConfig, change
 from kilnet.data.sources import Data, located
 from kilnet.errors import ConfigError
+from kilnet.recipes.built_in import FAST
+from kilnet.recipes.reading import load_config, parse_duration
 
 
 def requested(
@@ -35,8 +37,7 @@ def requested(
     }
     settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
     is_free = budget is not None and recipe is None and "model.name" not in settings
-    recipe = FAST_RECIPE if is_free else recipe
-    config = load_config(Path(recipe) if recipe is not None else None, settings)
+    config = load_config(FAST if is_free else recipe, settings)
     if budget is not None:
         config = with_budget(config, budget, settings, _FREE if is_free else ())
     return config.model_copy(update={"data": located(config.data)})

@@ -45,7 +45,7 @@ def train(
             arguments win over them.
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
         budget: such as "10m": how long this call may take, in place of `epochs`; of a run that goes on, what is left of
-            it. Where neither model nor recipe is given, `kilnet.config.FAST_RECIPE` is, fitted to images and time.
+            it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
         out: run folder; by default a free name in `runs/`, or the run of this configuration that is there.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.

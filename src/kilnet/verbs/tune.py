@@ -15,6 +15,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
+from kilnet.recipes.built_in import TUTORIAL_SPACE
 from kilnet.runs.evaluation_files import read_evaluations
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
@@ -26,7 +27,7 @@ from kilnet.tuning.mirror import STUDY_FILE, Mirror, sqlite_url
 from kilnet.tuning.opening import free_search_folder, open_search
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check
-from kilnet.tuning.space import TUTORIAL_GRID, Space, flatten, read_space
+from kilnet.tuning.space import Space, flatten, read_space
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
 from kilnet.verbs.evaluate import evaluate
@@ -79,8 +80,8 @@ class HyperSearch:
 
     Args:
         data: as for `train`.
-        space: dotted key to list or range, see `kilnet.tuning.space.Space.parse`; or words as on the command line.
-            By default ConfigNet's grid in the tutorial.
+        space: dotted key to list or range, see `kilnet.tuning.space.Space.parse`; or the name of a space that
+            comes with Kilnet, a TOML file, or `key=values` words. By default ConfigNet's grid in the tutorial.
         options: see `SearchOptions`.
 
     Attributes:
@@ -97,7 +98,7 @@ class HyperSearch:
     def __init__(
         self,
         data: Data = "cifar10",
-        space: Mapping[str, Any] | Sequence[str] | None = None,
+        space: Mapping[str, Any] | str | Sequence[str] | None = None,
         **options: Unpack[SearchOptions],
     ) -> None:
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
@@ -213,7 +214,7 @@ class Search:
 
 def tune(
     data: Data = "cifar10",
-    space: Mapping[str, Any] | Sequence[str] | None = None,
+    space: Mapping[str, Any] | str | Sequence[str] | None = None,
     *,
     finetune: bool = False,
     **options: Unpack[SearchOptions],
@@ -250,14 +251,14 @@ def tune(
 
 
 def _search_config(
-    base: RunConfig, space: Mapping[str, Any] | Sequence[str] | None, options: SearchOptions
+    base: RunConfig, space: Mapping[str, Any] | str | Sequence[str] | None, options: SearchOptions
 ) -> SearchConfig:
     if space is None and base.model.name.lower() != "confignet":
         raise ConfigError(
             f"there is no space for {base.model.name}; for example --space optimizer.lr=1e-4..1e-2:log"
         )
-    tree = TUTORIAL_GRID if space is None else space
-    tree = dict(tree) if isinstance(tree, Mapping) else read_space(tree)
+    words = [TUTORIAL_SPACE] if space is None else [space] if isinstance(space, str) else space
+    tree = dict(words) if isinstance(words, Mapping) else read_space(words)
     parsed = Space.parse(tree)
     trials, strategy = options.get("trials"), options.get("strategy")
     if strategy is None:

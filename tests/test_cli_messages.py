@@ -4,7 +4,7 @@ import pytest
 import typer.main
 
 from kilnet.cli import app
-from kilnet.cli.wording import translated
+from kilnet.cli.messages import translated
 
 COMMANDS = typer.main.get_command(app).commands
 

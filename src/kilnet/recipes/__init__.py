@@ -1,0 +1,1 @@
+"""What comes with Kilnet by name: recipes, and spaces to search; and how such files are read."""

@@ -1,0 +1,90 @@
+"""From what people write to a configuration: recipe files, `key=value`, times such as 10m."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kilnet.config import RunConfig, configured
+from kilnet.errors import ConfigError
+from kilnet.recipes.built_in import find
+
+
+def load_config(recipe: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> RunConfig:
+    """Build a configuration from the defaults, a recipe and settings by dotted key.
+
+    Args:
+        recipe: TOML file with any of the keys, or the name of one that comes with Kilnet.
+        settings: values by dotted key; they win over the recipe. `augment = "tutorial"` or `"none"` in either
+            place stands for a whole preset, which single keys then change.
+
+    Raises:
+        ConfigError: there is no such recipe, the file cannot be read, a key is unknown (the nearest right one is
+            named) or a value is not allowed.
+    """
+    if recipe is None:
+        return configured({}, settings or {}, "the settings")
+    where = f"{recipe} or the settings" if settings else str(recipe)
+    return configured(read_toml(find(recipe)), settings or {}, where)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def parse_value(text: str) -> Any:
+    """Read a word as a TOML value, else take it as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+
+
+def parse_settings(assignments: list[str]) -> dict[str, Any]:
+    """Turn `key=value` words into settings; values are read as TOML, else taken as text.
+
+    Raises:
+        ConfigError: a word has no `=`.
+    """
+    settings = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{assignment!r}: write a setting as key=value, for example optimizer.lr=0.001")
+        settings[key.strip()] = parse_value(text.strip())
+    return settings
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a time written with units: 90s, 10m, 1.5h, 1h30m.
+
+    Raises:
+        ConfigError: it is no such time, or none at all.
+    """
+    match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+    try:
+        parts = [float(part or 0) for part in match.groups()] if match else []
+    except ValueError:  # 1.2.3s
+        parts = []
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if not seconds:
+        raise ConfigError(f"`budget={text!r}`: write a time with its unit, for example 90s, 10m or 1h30m")
+    return seconds
+
+
+def written_duration(seconds: float) -> str:
+    """Return whole seconds as `parse_duration` reads them: 45s, 10m, 1h30m."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if n)
