@@ -219,7 +219,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     file.write_text("model.c1 = [4, 8\n")
     assert refusal(read_space, [str(file)]).startswith(f"{file}: not valid TOML: ")
     file.write_bytes(b"\xff\xfe")
-    assert f"--space {file}: not a TOML file" in refusal(read_space, [str(file)])
+    assert refusal(read_space, [str(file)]).startswith(f"{file}: cannot be read: ")
     assert f"--space {tmp_path}: not a TOML file" in refusal(read_space, [str(tmp_path)])
 
 

@@ -54,7 +54,7 @@ def find(name: str | Path, kind: Kind = "recipe") -> Path:
         return path
     if str(name) in built_in:
         return built_in[str(name)]
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or Path(name).name != str(name):
         return path  # reading it says what is wrong
     names = f"; there are {', '.join(built_in)}"
     guess = nearest(str(name), list(built_in)).removesuffix(names)
