@@ -2,8 +2,9 @@
 PYTHON ?= python3
 RUN := .venv/bin
 INSTALL = $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PYTEST = $(RUN)/pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow check format docs
+.PHONY: demo test test-slow test-all check format docs
 
 demo: .venv/.package  ## search for a small network for handwritten digits, fine-tune the winner, test it
 	rm -rf searches/demo
@@ -11,10 +12,13 @@ demo: .venv/.package  ## search for a small network for handwritten digits, fine
 	  --finalists 2 --seeds 2 --finetune --out searches/demo
 
 test: .venv/.tools  ## all tests but the slow ones
-	$(RUN)/pytest
+	$(PYTEST)
 
 test-slow: .venv/.tools  ## the tests that take minutes
-	$(RUN)/pytest -m slow
+	$(PYTEST) -m slow
+
+test-all: .venv/.tools  ## both
+	$(PYTEST) -m 'slow or not slow'
 
 check: .venv/.tools  ## format, lint, types
 	$(RUN)/ruff format --check
