@@ -285,7 +285,7 @@ def test_a_network_in_the_current_folder_is_trained_by_its_name_and_by_workers_t
 @pytest.mark.usefixtures("marker")
 def test_workers_are_measured_with_a_network_that_is_named(tmp_path, monkeypatch):
     (tmp_path / "mynets.py").write_text(TINY)
-    monkeypatch.setattr(hardware, "AVAILABLE_THREADS", 2)
+    monkeypatch.setattr(hardware, "available_threads", lambda: 2)
     settings = {"model.name": "mynets:tiny", "hardware.precision": "fp32", "hardware.layout": "contiguous"}
     config = load_config(settings=settings | {"hardware.device": "cpu"})
     rates = re.findall(r"threads? ([\d,]+)", choose_crew(None, config, (1, 8, 8), 10, {"mynets:tiny"}).reason)
