@@ -450,7 +450,7 @@ def refusal(monkeypatch, capfd, colour_run):
 def test_port_in_use_is_one_line(refusal, colour_run):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        message = f"kilnet: port {port} is in use; choose another with --port, 0 takes a free one\n"
+        message = f"kilnet: port {port} is in use; give another --port, or 0 for a free one\n"
         assert refusal(colour_run, "--port", port) == (1, message)
 
 
@@ -469,7 +469,7 @@ def test_what_cannot_be_served_is_one_line(refusal, colour_run, tmp_path, monkey
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
 def test_a_foreign_address_is_refused(host):
-    with pytest.raises(InputError, match=rf"^--host {host}: .+"):
+    with pytest.raises(InputError, match=rf"^`host='{host}'`: .+"):
         listen.bind(host, 0)
 
 

@@ -223,7 +223,7 @@ def test_ctrl_c_ends_it_and_another_host_says_what_that_means(command):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
-    assert err.startswith("--host 0.0.0.0: whoever can reach this machine")
+    assert err.startswith("listening at 0.0.0.0: anyone who can reach this machine")
     assert err.count("\n") == 1, "no traceback"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)

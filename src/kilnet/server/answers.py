@@ -1,4 +1,4 @@
-"""Pictures in, classes with calibrated probabilities and heat maps out; and example pictures to try."""
+"""What the network says about pictures, and example pictures to try."""
 
 import base64
 import io
@@ -25,7 +25,7 @@ _NUM_EXAMPLES = 16
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One picture as the network takes it, uint8 (channels, height, width); `explain` asks for the heat map."""
+    """A picture as the network takes it, uint8 (channels, height, width), and whether a heat map is wanted."""
 
     image: npt.NDArray[np.uint8]
     explain: bool
@@ -33,27 +33,27 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A prediction; `heat` is float32 (height, width), 0 to 1, or None: not asked for, or no convolution."""
+    """A prediction; `heat` is float32 (height, width), 0 to 1, or None if unwanted or without a convolution."""
 
     prediction: Prediction
     heat: npt.NDArray[np.float32] | None
 
 
 def answer(classifier: Classifier, questions: Sequence[Question]) -> list[Answer]:
-    """Answer several at once: one forward pass, and one backward pass for those to be explained."""
+    """Answer several questions with one forward pass, and one backward pass for those that want a heat map."""
     images = np.stack([question.image for question in questions])
     predictions = classifier.predictions([""] * len(images), images)
     explained = [index for index, question in enumerate(questions) if question.explain]
     heats: dict[int, npt.NDArray[np.float32]] = {}
     if explained:
         labels = np.array([classifier.classes.index(predictions[index].label) for index in explained])
-        with suppress(ModelError):  # it has no convolution
+        with suppress(ModelError):  # the network has no convolution
             heats = dict(zip(explained, grad_cams(classifier, images[explained], labels), strict=True))
     return [Answer(prediction, heats.get(index)) for index, prediction in enumerate(predictions)]
 
 
 def png(image: npt.NDArray[np.uint8]) -> bytes:
-    """Return uint8 (channels, height, width), channels 1 or 3, or (height, width), as a PNG file."""
+    """Return an image as a PNG file: uint8 (1 or 3, height, width), or (height, width)."""
     pixels = image if image.ndim == 2 else image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
@@ -61,18 +61,18 @@ def png(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def base64_png(image: npt.NDArray[np.uint8]) -> str:
-    """Return `png` as text for JSON."""
+    """Return an image as a PNG file in base64, for JSON; see `png`."""
     return base64.b64encode(png(image)).decode()
 
 
 def heat_png(heat: npt.NDArray[np.float32]) -> str:
-    """Return a heat map, 0 to 1, as a grey PNG of 0 to 255, as text for JSON."""
+    """Return a heat map, 0 to 1, as a grey PNG file in base64."""
     return base64_png((heat * 255).round().astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Example:
-    """A validation image: its name, its class, and the image as a PNG file."""
+    """A validation image: its name, its class, and its pixels as a PNG file."""
 
     name: str
     truth: str
@@ -94,6 +94,6 @@ def examples_of(dataset: ImageDataset) -> tuple[Example, ...]:
 
 
 def is_at_hand(config: DataConfig) -> bool:
-    """Whether the data can be read without fetching it; a server does not wait for a download."""
+    """Return whether the data can be read without a download; a server does not wait for one."""
     copy = config.dir or os.environ.get("KILNET_DATA")
     return config.source != "cifar10" or bool(copy) or (cache_folder() / "cifar10" / BINARY.archive).exists()

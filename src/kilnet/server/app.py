@@ -1,4 +1,4 @@
-"""The pages and end points of one run."""
+"""The page and the API of one run."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ from kilnet.server.schemas import (
 from kilnet.server.upload import MAX_BYTES, MAX_PIXELS, Uploads
 
 _ASSETS = files("kilnet.server") / "assets"
-# All there is to fetch: no path of a request ever becomes a path of a file.
+# These files and no others: a request never chooses a path on disk.
 _PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -41,14 +41,14 @@ _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     reasons = {
-        400: "The connection ended within the picture.",
-        403: "The request comes from another site's page.",
+        400: "The connection ended before the picture was complete.",
+        403: "The request comes from a page of another site.",
         404: "There is no such example.",
-        408: "The picture came too slowly.",
-        413: "The picture is too large, in bytes or in pixels.",
-        415: "The body is no picture, or a damaged one.",
-        421: "`Host` is not a name of this server.",
-        503: "Too much is asked at once; try again.",
+        408: "The picture arrived too slowly.",
+        413: "The picture has too many bytes or pixels.",
+        415: "The body is not a picture, or it is damaged.",
+        421: "The `Host` header does not name this server.",
+        503: "The server is busy; try again.",
     }
     return {status: {"model": Problem, "description": reasons[status]} for status in (403, 421, *statuses)}
 
@@ -60,9 +60,9 @@ def make_app(
 
     Args:
         classifier: the run's network.
-        name: what the run is called.
-        examples: images to click.
-        names: see `Guard`.
+        name: the name of the run.
+        examples: images that a visitor can click.
+        names: the host names of the server; see `Guard`.
     """
     uploads, counters = Uploads(), RequestCounters()
     decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decode")
@@ -79,11 +79,11 @@ def make_app(
 
     app = FastAPI(
         title=f"Kilnet: {name}",
-        description="Classes of pictures with calibrated probabilities. One picture a request; requests that come "
-        "together share a forward pass.",
+        description="Classifies pictures, with calibrated probabilities. Send one picture per request; requests that "
+        "arrive together share a forward pass.",
         version=version("kilnet"),
         openapi_url="/api/openapi.json",
-        docs_url=None,  # their scripts come from elsewhere
+        docs_url=None,  # it loads scripts from another site
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -94,7 +94,7 @@ def make_app(
 
     @app.get("/api/run", responses=_refusals())
     async def run() -> RunAnswer:
-        """Return what is served, and its limits."""
+        """Describe the run, and the limits of a request."""
         channels, height, width = classifier.image_shape
         calibration = classifier.calibration
         return RunAnswer(
@@ -112,7 +112,7 @@ def make_app(
 
     @app.get("/api/examples", responses=_refusals())
     async def list_examples() -> list[ExampleAnswer]:
-        """Return validation images to try the network with."""
+        """List validation images to try."""
         return [
             ExampleAnswer(number=number, name=example.name, truth=example.truth)
             for number, example in enumerate(examples)
@@ -124,7 +124,7 @@ def make_app(
         responses={200: {"content": {"image/png": _BINARY}}, **_refusals(404)},
     )
     async def example(number: Annotated[int, Path(ge=0)]) -> Response:
-        """Return one of them as a PNG file."""
+        """Return one of the validation images as a PNG file."""
         if number >= len(examples):
             raise RefusedError(404, f"there are {len(examples)} examples, numbered from 0")
         return Response(examples[number].png, media_type="image/png")
@@ -135,15 +135,15 @@ def make_app(
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "description": "The file of one picture: JPEG, PNG, GIF, BMP, WebP, TIFF or PPM.",
+                "description": "One picture file: JPEG, PNG, GIF, BMP, WebP, TIFF or PPM.",
                 "content": {"application/octet-stream": _BINARY, "image/*": _BINARY},
             }
         },
     )
     async def predict(
         request: Request,
-        top: Annotated[int, Query(ge=1, le=1000, description="How many classes to name.")] = 5,
-        explain: Annotated[bool, Query(description="Whether to say where the network looked.")] = False,
+        top: Annotated[int, Query(ge=1, le=1000, description="How many classes to return.")] = 5,
+        explain: Annotated[bool, Query(description="Whether to return where the network looked.")] = False,
     ) -> PredictionAnswer:
         """Classify the picture in the body."""
         content = await uploads.read(request)
@@ -164,7 +164,7 @@ def make_app(
 
     @app.get("/healthz", responses=_refusals())
     async def health() -> HealthAnswer:
-        """Return that the server answers."""
+        """Report that the server is running."""
         return HealthAnswer(status="ok")
 
     @app.get(
@@ -176,9 +176,9 @@ def make_app(
         """Return counters for Prometheus."""
         totals = {
             "kilnet_pictures_total": ("Pictures classified.", batcher.num_answered),
-            "kilnet_batches_total": ("Forward passes they took.", batcher.num_batches),
+            "kilnet_batches_total": ("Forward passes run.", batcher.num_batches),
         }
-        gauges = {"kilnet_waiting_pictures": ("Pictures that wait for a pass.", batcher.num_waiting)}
+        gauges = {"kilnet_waiting_pictures": ("Pictures waiting for a forward pass.", batcher.num_waiting)}
         return Response(counters.text(totals, gauges), media_type=MEDIA_TYPE)
 
     for path, (file, media_type) in _PAGE_FILES.items():

@@ -1,4 +1,4 @@
-"""Requests that come together are answered together: one forward pass for all that wait."""
+"""Requests that arrive together are answered with one forward pass."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,21 +10,21 @@ Answer = TypeVar("Answer")
 
 MAX_BATCH = 32
 _MAX_WAITING = 256
-# While a batch is computed the next one gathers by itself; this only lets requests that arrive in one burst at an
-# idle server share their pass. It is far below what a person notices.
+# Requests that arrive during a pass share the next one anyway. This wait lets a burst at an idle server share its first
+# pass too; nobody notices 3 ms.
 _GATHER_SECONDS = 0.003
 
 
 class QueueFullError(Exception):
-    """More requests wait than can be answered soon."""
+    """More requests are waiting than can be answered soon."""
 
 
 class Batcher(Generic[Asked, Answer]):
-    """Collects what is asked while the network is busy, and asks it in one call on a thread of its own.
+    """Collects requests while the network is busy, and answers them in one call in a thread of its own.
 
     Args:
-        work: answers a batch, in its order; runs in one thread, never twice at a time.
-        prepare: runs once in that thread, first.
+        work: answers a batch, in order; it always runs in the same thread.
+        prepare: runs once in that thread, before any work.
     """
 
     def __init__(
@@ -38,14 +38,14 @@ class Batcher(Generic[Asked, Answer]):
 
     @property
     def num_waiting(self) -> int:
-        """Requests that no pass has taken up yet."""
+        """Number of requests that no pass has taken yet."""
         return self._waiting.qsize()
 
     async def ask(self, asked: Asked) -> Answer:
         """Return the answer to one request, once its batch is done.
 
         Raises:
-            QueueFullError: too many wait already.
+            QueueFullError: too many requests are waiting already.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         try:
@@ -63,14 +63,16 @@ class Batcher(Generic[Asked, Answer]):
                 await asyncio.sleep(_GATHER_SECONDS)
                 while len(batch) < MAX_BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
-                batch = [(asked, future) for asked, future in batch if not future.done()]  # some have left
+                batch = [
+                    (asked, future) for asked, future in batch if not future.done()
+                ]  # some callers have left
                 if not batch:
                     continue
                 try:
                     answers = await loop.run_in_executor(
                         self._thread, self._work, [asked for asked, _ in batch]
                     )
-                except Exception as error:  # those who asked get it; the server goes on
+                except Exception as error:  # their callers get it; the server keeps running
                     for _, future in batch:
                         if not future.done():
                             future.set_exception(error)

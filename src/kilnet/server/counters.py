@@ -1,4 +1,4 @@
-"""What Prometheus may ask: requests, their time, pictures and batches, in its text format 0.0.4."""
+"""Metrics for Prometheus: requests, their duration, pictures and batches, in its text format 0.0.4."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -17,7 +17,7 @@ class RequestCounters:
         self._seconds = 0.0
 
     def count(self, path: str, status: int, seconds: float) -> None:
-        """Add a request; `path` is that of the route, so that visitors cannot make up labels."""
+        """Add a request; `path` is the path of the route, so that visitors cannot invent labels."""
         self._requests[path, status] += 1
         self._buckets[bisect_left(_BUCKETS, seconds)] += 1
         self._seconds += seconds
@@ -26,7 +26,7 @@ class RequestCounters:
         """Return everything in Prometheus' text format.
 
         Args:
-            totals, gauges: further metrics by name, each with what it means and its value.
+            totals, gauges: further metrics by name, each with its meaning and its value.
         """
         lines = _head("kilnet_requests_total", "counter", "HTTP requests by path and status.")
         for (path, status), number in sorted(self._requests.items()):

@@ -1,8 +1,8 @@
-"""Who may talk to the server, and what every answer says to the browser.
+"""Who may use the server, how others are refused, and the headers that every answer carries.
 
-A server on the loopback address is within reach of every page that its user visits: a page can send requests there,
-and after changing what its own name resolves to (DNS rebinding) it can read the answers. So the name in `Host` must be
-one that nobody else can own, and what a browser marks as coming from another site is refused.
+Every page that a user visits can send requests to a server on the loopback address. If the page also makes its own
+name resolve to that address (DNS rebinding), it can read the answers. So `Host` must be a name that nobody else can
+own, and requests that a browser marks as coming from another site are refused.
 """
 
 import asyncio
@@ -31,16 +31,16 @@ _ENCODED_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/?#@\[\]\s]+)(:\d{1,5})?", re.IGNORECASE)
 
 
-# Closing a connection while its peer sends resets it, and the answer may be lost. So what still comes is thrown away
-# for a moment; whoever sends longer is cut off.
+# Closing a connection while the client is still sending resets it, and the answer may be lost. So the server reads and
+# drops the rest of a request first, up to these limits.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**26
 BODY_IS_READ = "kilnet.body_is_read"
-"""Key of a request's scope, set once its body has been received to the end."""
+"""Key of a request's scope, which says whether its body has been received to the end."""
 
 
 class RefusedError(Exception):
-    """A request is refused; the server answers with `status` and `reason`."""
+    """Makes the server refuse a request, with `status` and `reason`."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -49,14 +49,14 @@ class RefusedError(Exception):
 
 
 class Refusal(JSONResponse):
-    """`{"detail": reason}`; the rest of the request's body is not read, and the connection ends."""
+    """The answer `{"detail": reason}`; the rest of the request's body is dropped, and the connection is closed."""
 
     def __init__(self, status: int, reason: str) -> None:
         headers = {"connection": "close", **({"retry-after": "1"} if status == 503 else {})}
         super().__init__({"detail": reason}, status, headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer, then linger."""
+        """Send the answer, and drop the rest of the request."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         if not scope.get(BODY_IS_READ):
@@ -70,12 +70,12 @@ class Refusal(JSONResponse):
 
 
 class Guard:
-    """Refuses foreign hosts and origins before anything else runs; counts; adds the browser's rules to each answer.
+    """Refuses foreign hosts and origins before anything else runs, counts requests, and adds headers to every answer.
 
     Args:
-        app: what is guarded.
-        names: host names that stand for this server, beside addresses and `localhost`.
-        counters: told about every request.
+        app: the application that it guards.
+        names: host names of this server, apart from addresses and `localhost`.
+        counters: count every request.
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str], counters: RequestCounters) -> None:
@@ -114,7 +114,7 @@ class Guard:
         host = headers[b"host"]
         if len(host) != 1 or not is_own(host[0], self._names):
             return Refusal(
-                421, "this name is not the server's; use its address, or start it with --host and the name"
+                421, "this server has another name; use its address, or start it with this name as its host"
             )
         origins = {origin.partition("://")[2].lower() for origin in headers[b"origin"]}  # "null" becomes ""
         if origins - {host[0].lower()}:
@@ -129,7 +129,7 @@ _READ = (b"host", b"origin", b"sec-fetch-site")
 
 
 def own_names(host: str) -> frozenset[str]:
-    """Return the names of a server that listens at `host`, beside addresses and `localhost`."""
+    """Return the names of a server that listens at `host`, apart from addresses and `localhost`."""
     names = {host.lower()}
     if not is_loopback(host):
         names.add(socket.gethostname().lower())
@@ -137,9 +137,10 @@ def own_names(host: str) -> frozenset[str]:
 
 
 def is_own(authority: str, names: frozenset[str]) -> bool:
-    """Whether a `Host` names this server: an address, `localhost`, or one of `names`; any port, for tunnels.
+    """Return whether a `Host` header names this server: an address, `localhost`, or one of `names`, with any port.
 
-    An address cannot be rebound: a page that was loaded from it came from this machine.
+    Any port, because of tunnels. Any address, because an address cannot be rebound: what a browser loads from it comes
+    from this machine.
     """
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
@@ -155,7 +156,7 @@ def is_own(authority: str, names: frozenset[str]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only programs on this machine reach a server at `host`."""
+    """Return whether only programs on this machine can reach a server at `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

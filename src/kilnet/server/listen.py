@@ -1,4 +1,4 @@
-"""The socket, and clients who take their time."""
+"""The socket, and a limit on slow clients."""
 
 import asyncio
 import errno
@@ -19,31 +19,31 @@ _MAX_CONNECTIONS = 200
 
 
 class PromptHttp(H11Protocol):
-    """HTTP/1.1 that hangs up when a request's head is not whole, or an answer not fetched, within 10 seconds.
+    """HTTP/1.1 that closes a connection when the client needs over 10 seconds to send a head or to fetch an answer.
 
-    A connection may otherwise be held for ever by a byte now and then; uvicorn's own timer stops at the first one.
-    The body's time is the application's matter.
+    Otherwise a client could hold a connection for ever by sending a byte now and then: uvicorn's own timer stops at
+    the first byte. The application limits the time for the body.
     """
 
     _hang_up: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to count."""
+        """Start the timer."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Stop to count once the head is whole."""
+        """Stop the timer once the head is complete."""
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Begin to count anew."""
+        """Start the timer again."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop to count."""
+        """Stop the timer."""
         super().connection_lost(exc)
         self._stop()
 
@@ -60,14 +60,14 @@ class PromptHttp(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to an address, so that a port in use is known before anything is loaded.
+    """Return a listening socket, so that a port in use is noticed before anything is loaded.
 
     Args:
         host: name or address.
         port: 0 takes a free one.
 
     Raises:
-        PortError: the port is taken, or not for this user.
+        PortError: the port is in use, or this user may not listen there.
         InputError: `host` is not an address of this machine.
     """
     try:
@@ -76,26 +76,24 @@ def bind(host: str, port: int) -> socket.socket:
         )[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise InputError(f"--host {host}: {error.strerror or error}") from None
+        raise InputError(f"`host={host!r}`: {error.strerror or error}") from None
     try:
-        if os.name == "posix":  # elsewhere it lets two servers share a port
+        if os.name == "posix":  # on Windows this option would let two servers share a port
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        bound.listen(128)  # here and not later: two sockets may be bound to one port, but not listen there
+        bound.listen(128)  # now: two sockets can be bound to one port, but only one can listen
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRNOTAVAIL:
-            raise InputError(f"--host {host}: not an address of this machine") from None
+            raise InputError(f"`host={host!r}`: not an address of this machine") from None
         if error.errno == errno.EADDRINUSE:
-            raise PortError(
-                f"port {port} is in use; choose another with --port, 0 takes a free one"
-            ) from None
-        raise PortError(f"port {port}: {error.strerror}; choose another with --port") from None
+            raise PortError(f"port {port} is in use; give another `port`, or 0 for a free one") from None
+        raise PortError(f"port {port}: {error.strerror}; give another `port`") from None
     return bound
 
 
 def url_of(bound: socket.socket, host: str) -> str:
-    """Return where a browser on this machine finds the server."""
+    """Return the URL of the server for a browser on this machine."""
     port = bound.getsockname()[1]
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 compared, not bound
         host = "127.0.0.1" if bound.family == socket.AF_INET else "::1"
@@ -103,12 +101,16 @@ def url_of(bound: socket.socket, host: str) -> str:
 
 
 def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None:
-    """Answer requests until the process is interrupted, then let those in progress end.
+    """Answer requests until the process is interrupted, and finish those in progress.
+
+    Args:
+        app: the application.
+        bound: a listening socket; see `bind`.
+        started: called once connections are accepted.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C, once the server has ended.
+        KeyboardInterrupt: the user pressed Ctrl-C, and the server has ended.
     """
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is refused; the log need not know
     config = uvicorn.Config(
         app,
         http=PromptHttp,
@@ -122,6 +124,8 @@ def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None
         timeout_graceful_shutdown=3,
         h11_max_incomplete_event_size=2**14,
     )
-    started()
-    uvicorn.Server(config).run(sockets=[bound])
-    raise KeyboardInterrupt  # where the process was started with SIGINT ignored, as by nohup, nobody else says so
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such pictures are refused
+        started()
+        uvicorn.Server(config).run(sockets=[bound])
+    raise KeyboardInterrupt  # uvicorn itself raises nothing if the process was started with SIGINT ignored (nohup)

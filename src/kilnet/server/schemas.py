@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives, as its OpenAPI document says it."""
+"""The answers of the JSON API, as its OpenAPI document describes them."""
 
 from pydantic import BaseModel, Field
 
@@ -13,19 +13,19 @@ class ClassProbability(BaseModel):
 class Explanation(BaseModel):
     """Where the network looked."""
 
-    seen: str = Field(description="The picture as the network takes it: a PNG file in base64.")
+    seen: str = Field(description="The picture as the network sees it: a PNG file in base64.")
     heat: str | None = Field(
-        description="Grad-CAM of the first class, on the pixels of `seen`: a grey PNG file in base64, 255 is the "
-        "most. Null where the network has no convolution."
+        description="Grad-CAM for the first class, on the pixels of `seen`: a grey PNG file in base64; 255 is the "
+        "largest value. Null if the network has no convolution."
     )
 
 
 class PredictionAnswer(BaseModel):
-    """What the network says of a picture."""
+    """What the network says about a picture."""
 
     classes: list[ClassProbability] = Field(description="The most probable first.")
     unsure: bool | None = Field(
-        description="Whether a person should look; null where the run is not calibrated."
+        description="Whether a person should check it; null if the run is not calibrated."
     )
     explanation: Explanation | None
 
@@ -39,9 +39,9 @@ class RunAnswer(BaseModel):
     height: int
     width: int
     calibrated: bool = Field(description="Whether probabilities are calibrated on validation images.")
-    sure_from: float | None = Field(description="Predictions with a lower confidence are unsure.")
-    max_bytes: int = Field(description="Of a picture; more is answered 413.")
-    max_pixels: int = Field(description="Of a picture; more is answered 413.")
+    sure_from: float | None = Field(description="Predictions with less confidence are unsure.")
+    max_bytes: int = Field(description="A picture with more bytes is refused with status 413.")
+    max_pixels: int = Field(description="A picture with more pixels is refused with status 413.")
     num_examples: int
 
 
@@ -54,7 +54,7 @@ class ExampleAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """The server answers."""
+    """The server is running."""
 
     status: str
 

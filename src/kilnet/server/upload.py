@@ -1,4 +1,4 @@
-"""One picture from a request's body: bounded in bytes, in time, and in pixels."""
+"""One picture from the body of a request, with limits on bytes, time and pixels."""
 
 import asyncio
 import io
@@ -16,17 +16,17 @@ from kilnet.errors import DataError
 from kilnet.server.guard import RefusedError
 
 MAX_BYTES = 20 * 2**20
-"""Of one picture; a telephone's photographs have 3 to 12 MB."""
+"""Of one picture; photographs from a phone have 3 to 12 MB."""
 MAX_PIXELS = 50_000_000
-"""Of one picture; decoding takes 17 bytes a pixel at worst (transparency laid on white)."""
-_MAX_BYTES_HELD = 2**28  # of all pictures that are being sent, together
-_BODY_SECONDS = 30.0  # for a whole picture: 20 MB at 5.6 Mbit/s
-_LARGE_PIXELS = 4_000_000  # larger ones are decoded one at a time, for the memory they take
+"""Of one picture; decoding needs at most 17 bytes per pixel (for transparency on white)."""
+_MAX_BYTES_HELD = 2**28  # in all pictures that are being received
+_BODY_SECONDS = 30.0  # for one picture: enough for 20 MB at 5.6 Mbit/s
+_LARGE_PIXELS = 4_000_000  # larger pictures are decoded one at a time, to save memory
 _MEDIA_TYPES = ("image/", "application/octet-stream")
 
 
 class Uploads:
-    """Reads pictures, and keeps account of the memory that those being sent take together."""
+    """Receives and decodes pictures; limits the memory that all of them use together."""
 
     def __init__(self) -> None:
         self._num_bytes_held = 0
@@ -36,13 +36,14 @@ class Uploads:
         """Return a request's body.
 
         Raises:
-            RefusedError: 413, it is too large, and its rest is not read; 415, it is not declared a picture; 408, it
-                comes too slowly; 503, too much is being sent at once.
+            RefusedError: 413, it is too large (the rest is not read); 415, its type is not that of a picture; 408, it
+                arrives too slowly; 503, too many pictures are being sent at once.
         """
         media_type = request.headers.get("content-type", "").lower()
         if not media_type.startswith(_MEDIA_TYPES):
             raise RefusedError(
-                415, "send the picture's file alone as the body, as image/* or application/octet-stream"
+                415,
+                "send the picture file itself as the body, with the type image/* or application/octet-stream",
             )
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > MAX_BYTES:
@@ -58,18 +59,22 @@ class Uploads:
                     content += chunk
                     self._num_bytes_held += len(chunk)
         except TimeoutError:
-            raise RefusedError(408, f"the picture was not here after {_BODY_SECONDS:.0f} s") from None
+            raise RefusedError(408, f"the picture did not arrive within {_BODY_SECONDS:.0f} s") from None
         except ClientDisconnect:
-            raise RefusedError(400, "the connection ended within the picture") from None
+            raise RefusedError(400, "the connection ended before the picture was complete") from None
         finally:
             self._num_bytes_held -= len(content)
         return bytes(content)
 
     def decode(self, content: bytes, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-        """Return the picture as the network takes it; runs in a thread.
+        """Return the picture as the network takes it: uint8 (channels, height, width). It runs in a thread.
+
+        Args:
+            content: bytes of the file.
+            image_shape: (channels, height, width) of the network.
 
         Raises:
-            RefusedError: 415, it is no picture or damaged; 413, it has too many pixels, and none is decoded.
+            RefusedError: 415, it is not a picture, or damaged; 413, it has too many pixels (none is decoded).
         """
         num_pixels = _num_pixels(content)
         if num_pixels > MAX_PIXELS:
@@ -82,7 +87,7 @@ class Uploads:
 
 
 def _num_pixels(content: bytes) -> int:
-    """Pixels as the file's head says; 0 where it is no picture, which the decoder says better."""
+    """Return the number of pixels from the head of the file; 0 if it is not a picture, as the decoder will report."""
     if num_pixels := webp_pixels(content):
         return num_pixels
     try:
@@ -90,7 +95,7 @@ def _num_pixels(content: bytes) -> int:
             return image.width * image.height
     except Image.DecompressionBombError:
         return MAX_PIXELS + 1
-    except Exception:  # Pillow's readers raise whatever broken bytes lead them to
+    except Exception:  # broken bytes can raise anything in Pillow
         return 0
 
 

@@ -49,7 +49,7 @@ def serve(
             f"serving needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
         ) from None
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: ports are 0 to 65535")
+        raise InputError(f"`port={port}`: ports are 0 to 65535")
     with listen.bind(host, port) as bound:
         predictor = load(run, model=model)
         folder = RunFolder(folder_of(run))
@@ -59,8 +59,8 @@ def serve(
                 display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
             if not guard.is_loopback(host):
                 display.say(
-                    f"--host {host}: whoever can reach this machine at that address can use the network and see its "
-                    "examples, unencrypted and without a password"
+                    f"listening at {host}: anyone who can reach this machine there can use the network and see its "
+                    "examples, without encryption or a password"
                 )
         name = folder.path.resolve().name
         application = app.make_app(predictor, name, examples, guard.own_names(host))

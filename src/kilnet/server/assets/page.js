@@ -7,7 +7,7 @@ const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 2
 const find = (id) => document.getElementById(id);
 const waiting = [];
 let numRunning = 0;
-let counts = { asked: 0, answered: 0, refused: 0 }; // made anew by "Clear"; a picture holds those it belongs to
+let counts = { asked: 0, answered: 0, refused: 0 }; // "Clear" makes new ones; each picture keeps those it was counted in
 let limits = { max_bytes: Infinity };
 
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
@@ -30,7 +30,7 @@ async function reasonOf(response) {
   try {
     const { detail } = await response.json();
     if (typeof detail === "string") return detail;
-  } catch { /* no JSON: the status has to do */ }
+  } catch { /* not JSON: the status must do */ }
   return `the server answers ${response.status}`;
 }
 
@@ -89,7 +89,7 @@ function showOriginal(card, name, blob) {
   const done = () => URL.revokeObjectURL(url);
   image.alt = name;
   image.addEventListener("load", () => { image.classList.toggle("tiny", image.naturalWidth < 128); done(); });
-  image.addEventListener("error", () => { image.closest("figure").hidden = true; done(); }); // TIFF, for one
+  image.addEventListener("error", () => { image.closest("figure").hidden = true; done(); }); // for example a TIFF file, which browsers cannot show
   image.src = url;
 }
 
@@ -111,7 +111,7 @@ async function showAnswer(card, { name, blob, truth }, { classes, unsure, explan
   const strong = document.createElement("strong");
   strong.append(isolated(first.class));
   verdict.replaceChildren(strong, ` ${percent(first.probability)} `);
-  if (unsure) verdict.append(Object.assign(isolated("unsure: have a look", "span"), { className: "unsure" }));
+  if (unsure) verdict.append(Object.assign(isolated("unsure: check it", "span"), { className: "unsure" }));
   if (truth !== undefined) {
     const right = truth === first.class;
     const note = isolated("", "span");
@@ -217,7 +217,7 @@ function showRun(run) {
   find("run-facts").textContent = `${run.classes.length} classes; the network sees ${run.width} × ${run.height} pixels, ${colour}.`;
   find("limits").textContent = `up to ${megabytes(run.max_bytes)} each`;
   if (!run.calibrated) {
-    find("run-warning").textContent = "This run is not calibrated: confidences are the network's own, and often too high.";
+    find("run-warning").textContent = "This run is not calibrated: its confidences are often too high.";
     find("run-warning").hidden = false;
   }
 }
@@ -226,7 +226,7 @@ function listen() {
   const drop = find("drop");
   const input = find("files");
   input.addEventListener("change", () => { enqueueFiles(input.files); input.value = ""; });
-  // All of the page takes files: one that is dropped beside the field must not replace the page.
+  // The whole page accepts files: the browser would open a file that is dropped beside the field.
   let depth = 0;
   const over = (change) => { depth = change === 0 ? 0 : depth + change; drop.classList.toggle("over", depth > 0); };
   document.addEventListener("dragenter", () => over(1));
