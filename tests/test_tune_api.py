@@ -392,7 +392,7 @@ def test_the_report_as_json_and_as_tables(search):
         "Finalists",
         "What matters",
         "test accuracy",
-        "best: run",
+        "best: trial",
     ):
         assert part in told.stdout
     refused = kilnet_command("report", search.folder.parent)
@@ -466,8 +466,8 @@ def test_nothing_is_cut_on_eighty_columns(tmp_path):
         assert part in text
     for part in ("c1 48, c2 192, l1 512", "61.23%", "60.1%–62.4%", "1.00", "-1.23 to 3.23", "8.77 to 13.23"):
         assert part in text, text
-    assert "cannot be told from it: run 0" in text
-    assert "run 6: the training loss became nan in epoch 3" in text
+    assert "not clearly worse: trial 0" in text
+    assert "trial 6: the training loss became nan in epoch 3" in text
 
 
 def test_a_search_that_has_just_begun_can_be_shown(tmp_path):

@@ -1,4 +1,4 @@
-"""Two runs beside each other, in the terminal; 80 columns are enough."""
+"""The comparison of two runs as tables for a terminal of 80 columns."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 10
-"""So many images of each kind are listed; `--json` lists all."""
+"""Most images of each kind that are listed; `--json` lists all."""
 
 
 def comparison_tables(
@@ -22,7 +22,7 @@ def comparison_tables(
     outcome: PairedOutcome,
     disagreements: Sequence[Disagreement],
 ) -> Group:
-    """Return settings that differ, accuracies, their difference with interval and test, and images they part on."""
+    """Return the settings that differ, both accuracies and their difference, and images that one run gets wrong."""
     parts: list[RenderableType] = [
         _settings(differences),
         _accuracies(names, split, outcome),
@@ -52,7 +52,7 @@ def _accuracies(names: tuple[str, str], split: str, outcome: PairedOutcome) -> T
 
 def _verdict(outcome: PairedOutcome) -> Group:
     low, high = outcome.interval
-    noise = "" if outcome.is_clear else "; inside the noise: it may be chance"
+    noise = "" if outcome.is_clear else "; within the noise: this may be chance"
     return Group(
         Text(
             f"difference {100 * outcome.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f}, 95% paired "
@@ -62,7 +62,7 @@ def _verdict(outcome: PairedOutcome) -> Group:
         Text(
             f"{outcome.num_images:,} images: both right {outcome.num_both:,}, only the first {outcome.num_first:,}, "
             f"only the second {outcome.num_second:,}, neither {outcome.num_neither:,} "
-            f"({percent((outcome.num_first + outcome.num_second) / outcome.num_images)} told apart)",
+            f"(they differ on {percent((outcome.num_first + outcome.num_second) / outcome.num_images)})",
             overflow="fold",
         ),
     )
@@ -70,7 +70,7 @@ def _verdict(outcome: PairedOutcome) -> Group:
 
 def _images(title: str, found: Sequence[Disagreement], wrong: int) -> RenderableType:
     heading = Text(f"{title}: {len(found):,} images", "bold", overflow="fold")  # wider than its table
-    table = empty_table("", ["image", "truth", "the other says"], [], 28)
+    table = empty_table("", ["image", "truth", "the other predicts"], [], 28)
     for one in found[:MAX_LINES]:
         names = (one.name, one.truth, (one.first, one.second)[wrong])
         table.add_row(*(Text(shorten(name, 28)) for name in names))

@@ -1,4 +1,4 @@
-"""What is inside a network, in the terminal; 80 columns are enough."""
+"""What is inside a network, as tables for a terminal of 80 columns."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 15
-"""So many suspected labels are listed; the CSV file and `--json` have all."""
+"""Most suspected labels that are listed; the CSV file and `--json` list all."""
 
 
 def inspection_tables(
@@ -21,21 +21,21 @@ def inspection_tables(
     num_checked: int,
     duplicates: Mapping[str, Sequence[Sequence[str]]],
 ) -> Group:
-    """Return the layers, the suspected labels and the duplicates."""
+    """Return the layers, the suspected labels and the duplicates as tables."""
     parts: list[RenderableType] = [
         layers_table(layers),
-        suspects_table(suspects, num_checked),
-        duplicate_lines(duplicates),
+        suspected_labels_tables(suspects, num_checked),
+        duplicates_lines(duplicates),
     ]
     return Group(*(line for part in parts for line in (part, Text())))
 
 
 def layers_table(rows: Sequence[LayerRow]) -> Table:
-    """Return shapes, parameters, multiply-adds and time of each layer, and their sums."""
+    """Return one row per layer with shapes, parameters, multiply-adds and time, and a row with the totals."""
     numbers = ["input", "output", "parameters", "multiply-adds", "ms"]
     table = empty_table("Layers", ["layer", "kind"], numbers, name_width=20)
     for row in rows:
-        name = shorten(row.name, 20) if row.name else "between them"
+        name = shorten(row.name, 20) if row.name else "between layers"
         table.add_row(
             Text(name),
             Text(shorten(row.kind, 14)),
@@ -60,8 +60,8 @@ def layers_table(rows: Sequence[LayerRow]) -> Table:
     return table
 
 
-def suspects_table(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
-    """Return the suspected labels, the worst first, and what to do about them."""
+def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
+    """Return the suspected labels, the worst first, and advice."""
     heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
     if not suspects:
         return Group(heading)
@@ -81,12 +81,14 @@ def suspects_table(suspects: Sequence[SuspectedLabel], num_checked: int) -> Grou
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
-    parts.append(Text("Look before you change a label: of a weak network most are its own mistakes."))
+    parts.append(
+        Text("Look at an image before you change its label: a weak network suspects many labels wrongly.")
+    )
     return Group(*parts)
 
 
-def duplicate_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
-    """Return how many pictures stand more than once, and the first of them."""
+def duplicates_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
+    """Return how many pictures occur more than once, with an example of each kind."""
     lines = []
     for kind, groups in kinds.items():
         if groups:
@@ -100,7 +102,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _short(number: int) -> str:
-    """Return 12,345,678 as 12.3M: multiply-adds are compared, not added up by the reader."""
+    """Return 12,345,678 as 12.3M."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
             return f"{number / limit:.1f}{unit}"

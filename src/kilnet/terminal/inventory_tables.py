@@ -1,4 +1,4 @@
-"""What `kilnet data` shows: counts, sizes, and every file that needs a look; 80 columns are enough."""
+"""What `kilnet data` shows on 80 columns: counts, sizes, and the files that need a person."""
 
 from collections.abc import Sequence
 
@@ -12,30 +12,30 @@ from kilnet.runs.wording import one_line, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 10
-"""So many of one kind are listed; `--json` lists all."""
-_MAX_NAMES = 3  # of equal pictures, in one line
+"""Most files of each kind that are listed; `--json` lists all."""
+_MAX_NAMES = 3  # of equal pictures in one line
 _NAME_WIDTH = 30
 
-# For the three kinds of duplicates: how to call them, and what to do about them.
+# The three kinds of duplicates: where they are, and what to do about them.
 _WITHIN_CLASS = (
     "more than once in one class",
-    "They count more than once and are never parted between splits; one copy is enough.",
+    "Training counts each copy, and no split separates them; one copy is enough.",
 )
 _ACROSS_CLASSES = (
     "in more than one class",
-    "At most one of the labels is right: delete the others.",
+    "At most one of the labels is right; delete the other copies.",
 )
 _ACROSS_SPLITS = (
     "in more than one split",
-    "Accuracy on a picture that was trained on means nothing: delete it from all splits but one.",
+    "Accuracy on a picture from the training split means nothing; delete it from all splits but one.",
 )
 
 
 def inventory_tables(inventory: Inventory) -> Group:
-    """Return summary, images of each class and split, then what is wrong and what to do about it."""
+    """Return a summary, the number of images per class and split, then each problem with advice."""
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
     parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])
-    parts += _list("stray file", inventory.stray, "In no class folder; training ignores them.")
+    parts += _list("stray file", inventory.stray, "These are in no class folder, so training ignores them.")
     parts += _duplicates(inventory.duplicates_within_class, *_WITHIN_CLASS)
     parts += _duplicates(inventory.duplicates_across_classes, *_ACROSS_CLASSES)
     parts += _duplicates(inventory.duplicates_across_splits, *_ACROSS_SPLITS)
@@ -95,7 +95,7 @@ def _equal(names: Sequence[str]) -> str:
 
 
 def _list(what: str, lines: Sequence[str], advice: str = "", where: str = "") -> list[RenderableType]:
-    """Return a heading with the count, the first lines and the advice; nothing where there are no lines."""
+    """Return a heading with the count, the first lines and the advice; nothing if there are no lines."""
     if not lines:
         return []
     heading = Text(f"{len(lines):,} {what if len(lines) == 1 else what + 's'} {where}".rstrip(), "bold")

@@ -1,4 +1,4 @@
-"""Predictions as a table, as CSV, as JSON."""
+"""Predictions as a table, as CSV or as JSON."""
 
 import csv
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ _FILE_WIDTH = 32
 
 
 def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Table:
-    """Return a row a picture: file, class, confidence, the next classes, and what a person should look at."""
+    """Return one row per picture: file, class, confidence, the next classes, and whether a person should check it."""
     rows = empty_table("", ["file", "class"], ["confidence"], name_width=_FILE_WIDTH)
     rows.title = None
     if top > 1:
-        rows.add_column("then")  # wraps where the terminal is narrow; the others keep their width
+        rows.add_column("then")  # wraps in a narrow terminal; the other columns keep their width
     if mark_unsure:
         rows.add_column("look", no_wrap=True)
     for prediction in predictions:
@@ -39,7 +39,7 @@ def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Tab
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> None:
-    """Write a header and a row a picture (RFC 4180), each as soon as it is known."""
+    """Write a header and one row per picture (RFC 4180), each as soon as it is known."""
     writer = csv.writer(file)
     ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
     writer.writerow(["file", *ranks, *([UNSURE] if mark_unsure else [])])
@@ -50,7 +50,7 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], top: int, mark_un
 
 
 def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, Any]:
-    """Return a JSON-able object: file, classes from the most probable on, and "unsure" where it is asked for."""
+    """Return the file, its classes (the most probable first) and, if wanted, "unsure" as JSON-able values."""
     ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
     content: dict[str, Any] = {
         "file": prediction.name,

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live display on a terminal, plain lines elsewhere."""
+"""Progress on standard error: bars on a terminal, plain lines elsewhere."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -17,15 +17,15 @@ from kilnet.training.plan import Plan
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
 
-# Without a terminal, a long epoch or download says so often that it is alive.
+# Without a terminal, a long epoch or download prints a line this often.
 _SECONDS_BETWEEN_LINES = 30.0
 
 
 class ProgressDisplay:
-    """Draws what is going on; use it as a context.
+    """Shows progress; use it as a context manager.
 
     Args:
-        console: where to; standard error by default, so that results on standard output stay clean.
+        console: where it is shown; by default standard error, so that standard output holds only results.
         enabled: False shows nothing.
     """
 
@@ -54,7 +54,7 @@ class ProgressDisplay:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Print one line above the bars; square brackets and class names stay as they are."""
+        """Print one line above the bars; its square brackets are not markup."""
         self.console.print(Text(line), soft_wrap=True)
         self._last_line = monotonic()
 
@@ -64,17 +64,17 @@ class ProgressDisplay:
             self.say(f"warning: {warning}")
 
     def advance(self, what: str, done: int, total: int) -> None:
-        """Show how much of some work is done, in files or bytes; has the signature of `kilnet.data.Progress`."""
+        """Show how much of some work is done, in files or bytes; a `Progress` of `kilnet.data.progress`."""
         self._draw(what, done, total, "")
         if self._line_is_due() and done < total:
             self.say(f"{what}: {done:,} of {total:,}")
 
     def follow(self, records: Iterable[StepRecord | EpochRecord], num_epochs: int | None) -> None:
-        """Show a training run to its end: a bar a step, a line an epoch.
+        """Run a training to its end; the bar moves with each step, and each epoch prints a line.
 
         Args:
-            records: of the run.
-            num_epochs: of it; None where it ends by time.
+            records: what the training yields.
+            num_epochs: number of epochs; None if the training ends by time.
         """
         start = monotonic()
         num_images = 0
@@ -109,14 +109,22 @@ class ProgressDisplay:
         )
 
     def _line_is_due(self) -> bool:
-        """Whether plain output is wanted and nothing was said for a while."""
+        """Return whether plain output is wanted and nothing was printed for a while."""
         return self._bars.disable and monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES
 
 
 def epoch_line(
     record: EpochRecord, num_epochs: int | None, seconds: float, num_images: int, left: float | None = None
 ) -> str:
-    """Describe one epoch in one line, with the time left: as told, or else what it is if all epochs are as long."""
+    """Describe one epoch in one line.
+
+    Args:
+        record: of the epoch.
+        num_epochs: number of epochs; None if the training ends by time.
+        seconds: that the epoch took.
+        num_images: that it trained on.
+        left: seconds left; by default those of the remaining epochs if each takes as long as this one.
+    """
     low, high = wilson_interval(record.num_validation_correct, record.num_validation)
     if left is None:
         left = ((num_epochs or record.epoch) - record.epoch) * seconds
@@ -135,10 +143,10 @@ def plan_line(plan: Plan, config: RunConfig, dataset: ImageDataset, seconds_left
     """Describe a plan in one line, with the time of day at which training ends.
 
     Args:
-        plan: of a run with a budget.
-        config: of that run, nothing left to plan.
-        dataset: what it trains on.
-        seconds_left: of the budget.
+        plan: what was planned for the budget.
+        config: the run's settings, complete.
+        dataset: what the run trains on.
+        seconds_left: what is left of the budget.
     """
     height, width = dataset.image_shape[1:]
     budget = config.budget.seconds or 0.0
@@ -157,7 +165,7 @@ def plan_line(plan: Plan, config: RunConfig, dataset: ImageDataset, seconds_left
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: 0.8 s, 42 s, 3 min 20 s, 2 h 5 min."""
+    """Return a duration as people write it: 0.8 s, 42 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""A search while it runs: a table that grows on a terminal, plain lines elsewhere."""
+"""The progress of a search: a live table on a terminal, plain lines elsewhere."""
 
 from time import monotonic
 from types import TracebackType
@@ -20,11 +20,11 @@ _SECONDS_BETWEEN_FRAMES = 0.25
 
 
 class SearchDisplay:
-    """Draws a search until it ends; use it as a context.
+    """Shows a search while it runs; use it as a context manager.
 
     Args:
-        search: what is drawn.
-        console: where to; standard error by default.
+        search: the search.
+        console: where it is shown; by default standard error.
         enabled: False shows nothing.
     """
 
@@ -89,7 +89,7 @@ class SearchDisplay:
     def _line(self, report: Report) -> str:
         history = self._search.folder.history(report.job.folder)
         best = [record for record in history if record.is_best]
-        outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "nothing yet"
+        outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "no epoch yet"
         after = (
             f"after epoch {len(history)}: {outcome}"
             if report.kind == "done"
@@ -109,7 +109,7 @@ class SearchDisplay:
 
 def _state(report: Report | None, until: int) -> str:
     if report is None:
-        return "starts"
+        return "starting"
     if report.record is not None:
         return f"epoch {report.record.epoch} of {until} done, {report.record.validation_accuracy:.2%}"
     return f"step {report.step:,} of {report.num_steps:,}"

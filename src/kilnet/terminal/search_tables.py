@@ -19,7 +19,7 @@ _BAR = 20  # characters of the longest bar
 
 
 def search_tables(summary: Summary, evaluation: Evaluation | None = None) -> Group:
-    """Return the trials, the finalists, what each key matters, and the winner with its test."""
+    """Return the trials, the finalists, the importance of each setting, and the winner with its test accuracy."""
     parts: list[RenderableType] = [head_table(summary), trials_table(summary)]
     if summary.finals:
         parts.append(finals_table(summary))
@@ -31,7 +31,7 @@ def search_tables(summary: Summary, evaluation: Evaluation | None = None) -> Gro
 
 
 def head_table(summary: Summary) -> Table:
-    """Return how far the search is and what it has cost."""
+    """Return how far the search has come and what it has cost."""
     config = summary.config
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
@@ -51,21 +51,21 @@ def head_table(summary: Summary) -> Table:
     table.add_row("trained on", passes)
     table.add_row("computed", f"{duration(summary.seconds)}, added up over the workers")
     if not summary.is_complete:
-        table.add_row("state", "not finished; the command that began it goes on")
+        table.add_row("state", "not finished; run the same command again to resume it")
     return table
 
 
 def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int] = frozenset()) -> Group:
-    """Return the trials, best first, with every key that was searched; the winner and its equals are marked.
+    """Return the trials, the best first, with every setting that was searched; the winner and its equals are marked.
 
     Args:
-        summary: of the search.
-        max_rows: beyond which trials are only counted.
-        training: numbers of the trials that are being trained.
+        summary: what the search has found.
+        max_rows: number of trials that are listed; the others are only counted.
+        training: numbers of the trials that are training now.
     """
     keys = summary.config.parsed_space().keys
     names = short_names(keys)
-    table = empty_table("Trials", ["", "run"], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
+    table = empty_table("Trials", ["", "no."], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
     table.add_column(Text("status"), no_wrap=True)
     tied = {final.number for final in summary.finals if final.is_tied}
     for row in summary.trials[:max_rows]:
@@ -76,18 +76,18 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int]
     if len(summary.trials) > max_rows:
         notes.append(Text(f"{len(summary.trials) - max_rows} more in search.csv", style="dim"))
     if summary.finals:
-        notes.append(Text("* winner of the finalists, = cannot be told from it", style="dim"))
+        notes.append(Text("* the winner of the finalists; = not clearly worse than the winner", style="dim"))
     failed = [row for row in summary.trials[:max_rows] if row.status == "failed"]
-    notes += [Text(f"run {row.number}: {row.reason}") for row in failed]
+    notes += [Text(f"trial {row.number}: {row.reason}") for row in failed]
     return Group(table, *notes)
 
 
 def finals_table(summary: Summary) -> Table:
-    """Return the finalists over all seeds, each compared with the winner."""
+    """Return the finalists with their accuracy over all seeds, each compared with the winner."""
     num_seeds = summary.finals[0].accuracy.num_seeds
     table = empty_table(
         f"Finalists, validation accuracy over {num_seeds} seed{'s' if num_seeds > 1 else ''}",
-        ["", "run", "configuration"],
+        ["", "no.", "settings"],
         ["mean", "95%", "behind the winner"],
         name_width=40,
     )
@@ -110,8 +110,8 @@ def finals_table(summary: Summary) -> Table:
 
 
 def importance_table(summary: Summary) -> Table:
-    """Return each key's part in the differences between trials, as bars."""
-    table = empty_table("What matters (fANOVA)", ["key"], ["part"], name_width=40)
+    """Return each setting's share of the differences between trials, as bars."""
+    table = empty_table("What matters (fANOVA)", ["setting"], ["share"], name_width=40)
     table.add_column("")
     longest = max(summary.importance.values()) or 1
     for key, part in summary.importance.items():
@@ -120,20 +120,20 @@ def importance_table(summary: Summary) -> Table:
 
 
 def winner_text(summary: Summary, evaluation: Evaluation | None) -> Group:
-    """Return the best configuration, its run, and its test."""
+    """Return the best settings, their run folder, and their test accuracy."""
     values = next(row.values for row in summary.trials if row.number == summary.winner)
-    lines = [Text(f"best: run {summary.winner}, {describe(values)}", style="bold")]
+    lines = [Text(f"best: trial {summary.winner}, {describe(values)}", style="bold")]
     tied = [final.number for final in summary.finals if final.behind is not None and final.is_tied]
     if tied:
-        lines.append(Text(f"cannot be told from it: run {', '.join(map(str, sorted(tied)))}"))
-    lines.append(Text(f"its run: {summary.winner_folder}"))
+        lines.append(Text(f"not clearly worse: trial {', '.join(map(str, sorted(tied)))}"))
+    lines.append(Text(f"its run folder: {summary.winner_folder}"))
     if evaluation is not None:
         lines.append(Text(f"test accuracy {accuracy_with_interval(evaluation)}, read once"))
     return Group(*lines)
 
 
 def short_names(keys: Iterable[str]) -> list[str]:
-    """Return the last part of each key, or all of it where two would be the same."""
+    """Return the last part of each key, or the whole key if two would be the same."""
     keys = list(keys)
     last = [key.rpartition(".")[2] for key in keys]
     return [key if last.count(short) > 1 else short for key, short in zip(keys, last, strict=True)]

@@ -1,4 +1,4 @@
-"""An evaluation as tables for a terminal; 80 columns are enough."""
+"""An evaluation as tables for a terminal of 80 columns; the style of all tables."""
 
 import math
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _MIN_NAME_WIDTH = 8
 
 
 def evaluation_tables(evaluation: Evaluation) -> Group:
-    """Return summary, scores of each class, confusion matrix (where it fits) and commonest mistakes."""
+    """Return a summary, the scores of each class, the confusion matrix (if it fits) and the commonest mistakes."""
     parts: list[RenderableType] = [summary_table(evaluation), per_class_table(evaluation)]
     confusion = confusion_table(evaluation)
     if confusion is not None:
@@ -30,14 +30,14 @@ def evaluation_tables(evaluation: Evaluation) -> Group:
 
 
 def summary_table(evaluation: Evaluation) -> Table:
-    """Return accuracy with its interval, loss, macro averages and calibration error."""
+    """Return the accuracy with its interval, the loss, the macro averages and the calibration error."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows = {
         "split": one_line(evaluation.split),
         "accuracy": accuracy_with_interval(evaluation),
-        "loss": "–" if math.isnan(evaluation.loss) else f"{evaluation.loss:.4f} nats an image",
+        "loss": "–" if math.isnan(evaluation.loss) else f"{evaluation.loss:.4f} nats per image",
         "macro average": f"recall {percent(evaluation.macro_recall)}, "
         f"precision {percent(evaluation.macro_precision)}, F1 {percent(evaluation.macro_f1)}",
         "calibration error": f"{percent(evaluation.calibration_error)} ({NUM_CALIBRATION_BINS} bins)",
@@ -59,9 +59,9 @@ def per_class_table(evaluation: Evaluation) -> Table:
 
 
 def confusion_table(evaluation: Evaluation) -> Table | None:
-    """Return the confusion matrix in counts, or None where it is too wide for 80 columns.
+    """Return the confusion matrix in counts, or None if it is too wide for 80 columns.
 
-    Names that do not fit above their column are replaced by letters, which the rows explain.
+    If the names do not fit above their columns, letters replace them; the rows say which.
     """
     num_classes = len(evaluation.classes)
     if num_classes > MAX_CONFUSION_CLASSES:
@@ -86,7 +86,7 @@ def confusion_table(evaluation: Evaluation) -> Table | None:
 
 
 def most_confused_table(evaluation: Evaluation, k: int = 5) -> Table:
-    """Return the `k` commonest mistakes, with the part of the true class they take."""
+    """Return the `k` commonest mistakes, with their share of the true class."""
     table = empty_table("Most confused", ["truth", "predicted"], ["images", "of the class"], name_width=24)
     support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
     for truth, predicted, count in evaluation.most_confused(k):
@@ -96,7 +96,7 @@ def most_confused_table(evaluation: Evaluation, k: int = 5) -> Table:
 
 
 def empty_table(title: str, names: Iterable[str], numbers: Iterable[str], name_width: int) -> Table:
-    """Return an empty table; names give way so that numbers never have to."""
+    """Return an empty table; its columns of names are cut so that its numbers never are."""
     table = Table(
         title=title,
         title_justify="left",
