@@ -230,6 +230,20 @@ def test_a_resumed_run_spends_what_was_left(num_records, lost):
     assert resumed.history[-1].epoch >= loop.history[-1].epoch if loop.history else resumed.history
 
 
+def test_to_ask_for_the_state_changes_nothing():
+    """A schedule that is asked at every record, and loads what it gave, counts its time once."""
+    machines, lines = (Machine(), Machine()), []
+    for machine in machines:
+        loop = make_loop(machine, 30.0, started=-5.0)
+        for record in loop:
+            if machine is machines[1]:
+                state = loop._schedule.state()
+                assert loop._schedule.state() == state
+                loop._schedule.load_state(state)
+            lines.append((machine.now, record))
+    assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
+
+
 def test_a_finished_run_stays_finished_and_one_without_time_ends_with_what_it_has():
     machine = Machine()
     loop = make_loop(machine, 30.0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import kilnet
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
@@ -91,6 +92,42 @@ class Failing(Recorder):
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
+class FailingAt(Recorder):
+    """A recorder whose recordings fail when played for the n-th time, after they have moved the weights."""
+
+    def __init__(self, number, error):
+        super().__init__()
+        self.number, self.error = number, error
+
+    def __call__(self, function):
+        play = super().__call__(function)
+
+        def playing():
+            results = play()
+            if self.num_played == self.number:
+                raise self.error
+            return results
+
+        return playing
+
+
+class Spoiling(Recorder):
+    """A recorder whose recordings give a loss that is not finite, and else what they should."""
+
+    def __call__(self, function):
+        play = super().__call__(function)
+        return lambda: (play()[0] * float("nan"), torch.tensor(1))
+
+
+class HalfRecording(Recorder):
+    """A recorder that fails when the function has run, as one does that cannot hold it."""
+
+    def __call__(self, function):
+        self.num_recorded += 1
+        function()
+        raise MemoryError
+
+
 class Dropping(nn.Module):
     """Batch norm and dropout, whose mask depends on the seed of the step."""
 
@@ -159,20 +196,50 @@ def test_playing_trains_as_the_usual_steps_do(make, side, settings, num_recorded
     played, usual = weights_after(loop), weights_after(loop_of(make(), side, **settings))
     torch.testing.assert_close(played, usual, rtol=1e-5, atol=1e-6)
     assert loop._step.is_trusted
+    assert loop.notes == []
     assert recorder.num_recorded == num_recorded
     steps_as_usual = 1 + 3 * (num_recorded + (make is fast_net))
     assert recorder.num_played == 8 * 6 - steps_as_usual + 1  # one was played, undone and taken again
 
 
-@pytest.mark.parametrize("make_recorder", [Idle, Failing])
-def test_a_recording_that_does_otherwise_is_not_used(make_recorder):
-    recorder = make_recorder()
+@pytest.mark.parametrize(
+    ("recorder", "num_played", "reason"),
+    [
+        (Idle(), 1, "played back, it gave another result than the plain one"),
+        (Spoiling(), 1, "played back, it gave another result than the plain one"),
+        (Failing(), 0, "RuntimeError: operation not permitted when stream is capturing"),
+        (HalfRecording(), 0, "MemoryError: no message"),
+        (FailingAt(1, ValueError("first\nsecond")), 1, "ValueError: first"),
+        (FailingAt(10, RuntimeError("CUDA error")), 10, "RuntimeError: CUDA error"),
+    ],
+)
+def test_after_any_failure_all_steps_are_plain_and_one_line_says_so(recorder, num_played, reason):
     loop = recorded_loop_of(recorder, Dropping(), 8)
     weights = weights_after(loop)
     torch.testing.assert_close(weights, weights_after(loop_of(Dropping(), 8)), rtol=1e-5, atol=1e-6)
     assert loop._step.is_trusted is False
     assert recorder.num_recorded == 1
-    assert recorder.num_played == (make_recorder is Idle)
+    assert recorder.num_played == num_played
+    assert loop.notes == [f"training continues with plain steps, since a recorded step failed: {reason}"]
+
+
+def test_the_user_reads_the_line_once(tmp_path, capsys):
+    hardware = {"device": "cpu", "precision": "fp32", "layout": "contiguous", "threads": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step, "CudaRecorder", lambda device: Failing())
+        patch.setattr(Settings, "records_steps", True)
+        kilnet.train(
+            make_dataset(side=16),
+            epochs=3,
+            settings={"training.batch_size": 20}
+            | {f"hardware.{key}": value for key, value in hardware.items()},
+            out=tmp_path / "run",
+        )
+    lines = [line for line in capsys.readouterr().err.splitlines() if "plain steps" in line]
+    assert lines == [
+        "training continues with plain steps, since a recorded step failed: "
+        "RuntimeError: operation not permitted when stream is capturing"
+    ]
 
 
 def test_losses_and_counts_of_a_step_are_not_overwritten_by_the_next():

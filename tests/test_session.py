@@ -28,6 +28,7 @@ from kilnet.errors import (
     StorageError,
 )
 from kilnet.recipes.reading import load_config
+from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 
@@ -105,6 +106,34 @@ def test_default_folders_are_found_again_and_never_shared(tmp_path, monkeypatch)
     first, again, other = train(None), train(None), train(None, seed=1)
     assert first.folder == again.folder
     assert [run.folder.as_posix() for run in (first, other)] == ["runs/made-ResNet", "runs/made-ResNet-2"]
+
+
+def test_records_know_how_many_images_were_validated(tmp_path):
+    run = train(tmp_path / "run")
+    assert [record.num_validation for record in run.history] == [20, 20]
+    assert "num_validation," not in (run.folder / "history.csv").read_text()
+    (run.folder / "environment.json").unlink()
+    assert [record.num_validation for record in RunFolder(run.folder).history()] == [0, 0]
+
+
+def test_a_state_of_an_earlier_version_is_resumed(tmp_path):
+    """Its records did not know how many images were validated, and nothing said whether the run is over."""
+    whole = kept(train(tmp_path / "whole").folder)
+    session = TrainingSession(make_dataset(), load_config(settings=SMALL), tmp_path / "run")
+    for record in session:
+        if isinstance(record, EpochRecord):
+            break
+    folder = RunFolder(tmp_path / "run")
+    tensors, rest = folder.load_state()
+    del rest["is_over"]
+    for row in rest["history"]:
+        del row["num_validation"]
+    folder.save_state(tensors, rest)
+    resumed = TrainingSession(make_dataset(), load_config(settings=SMALL), tmp_path / "run")
+    assert len(list(resumed)) == 4
+    assert [record.num_validation for record in resumed.history] == [20, 20]
+    names = ("weights.safetensors", "history.csv")
+    assert [(tmp_path / "run" / name).read_bytes() for name in names] == [whole[name] for name in names]
 
 
 def test_another_configuration_is_refused_with_the_difference(tmp_path):

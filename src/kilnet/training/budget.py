@@ -78,7 +78,7 @@ class BudgetSchedule(Schedule):
 
     @property
     def last_fractional_epoch(self) -> float:
-        """See `Schedule`."""
+        """`fractional_epoch` of the last step, also after `load_state`."""
         return self.fractional_epoch
 
     @property
@@ -94,15 +94,16 @@ class BudgetSchedule(Schedule):
         spent = self.spent
         return self.is_at_end or min(spent - self._last_validation, self._training_seconds - spent) >= least
 
-    def begin(self) -> None:
-        """Take now as the time of the first step, if there was none yet."""
-        if self._began is None:
-            self._began = self.spent
-
     def begin_step(self, num_steps: int) -> None:
-        """Count another step, of so many in this epoch."""
-        self._step_began = self._clock()
+        """Count another step; where it begins in the run is the part of its training time that is gone."""
         super().begin_step(num_steps)
+        self._step_began, spent = self._clock(), self.spent
+        if self._began is None:
+            self._began = spent
+        whole = self._training_seconds - self._began
+        self.fractional_epoch = self.num_epochs * (
+            min(1.0, (spent - self._began) / whole) if whole > 0 else 1.0
+        )
 
     def note_step(self, is_full_size: bool) -> None:
         """Take how long the step was that ends now."""
@@ -152,13 +153,6 @@ class BudgetSchedule(Schedule):
         self._step_seconds_then = clock["step_seconds_then"]
         self._measured_end_seconds = clock["end_seconds"]
         self._last_validation = clock["last_validation"]
-
-    @property
-    def _position(self) -> float:
-        """The part of the time from the first step to the end of training that is gone, in epochs."""
-        began = self._began or 0.0
-        whole = self._training_seconds - began
-        return self.num_epochs * (min(1.0, (self.spent - began) / whole) if whole > 0 else 1.0)
 
     @property
     def _end_seconds(self) -> float:

@@ -5,29 +5,29 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
-from kilnet.data.dataset import ImageDataset
+from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.seeding import derive, generator
 from kilnet.training.averaging import WeightAverage
-from kilnet.training.batches import on_device, shuffled_batches
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.optim import lr_factor, make_optimizer, set_lr
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
-from kilnet.training.schedule import EpochSchedule, Schedule
+from kilnet.training.schedule import Schedule
 from kilnet.training.state import load_state_tensors, state_tensors
 from kilnet.training.step import is_recorded, make_step
 from kilnet.training.train_metrics import TrainMetrics
-from kilnet.training.validation import loss_and_correct
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
@@ -69,9 +69,9 @@ class TrainingLoop:
         self._config = config
         self._preprocessing = preprocessing
         self._settings = settings
-        self._schedule = schedule or EpochSchedule(config.training.epochs)
-        self._train = on_device(dataset.train, settings)
-        self._validation = on_device(dataset.validation, settings)
+        self._schedule = schedule or Schedule(config.training.epochs)
+        self._train = _on_device(dataset.train, settings)
+        self._validation = _on_device(dataset.validation, settings)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
         rates_on = settings.device if is_recorded(config, settings) else None
@@ -102,7 +102,6 @@ class TrainingLoop:
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         schedule = self._schedule
-        schedule.begin()
         while not self.finished:
             yield from self._train_epoch()
             if self._metrics.num_images and schedule.validation_is_due:
@@ -114,7 +113,8 @@ class TrainingLoop:
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
         labels = self._train[1]
-        batches = shuffled_batches(labels, self._batch_size, seed, epoch)
+        order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(len(labels)))
+        batches = _batches(order.to(labels.device), self._batch_size)
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
         for step in range(schedule.num_steps_done, len(batches)):
@@ -124,7 +124,7 @@ class TrainingLoop:
             is_full_size = self._train_batch(batches[step], augmentation, derive(seed, "step", epoch, step))
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
-            if self._metrics.num_unread >= _STEPS_BETWEEN_READS:
+            if len(self._metrics.unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
             schedule.note_step(is_full_size)
             yield StepRecord(
@@ -144,7 +144,7 @@ class TrainingLoop:
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
         pixels = shrink(augmentation(images[indices], indices), *size)
         loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed)
-        self._metrics.add(loss, num_correct, len(indices))
+        self._metrics.unread.append((loss, num_correct, len(indices)))
         return size == images.shape[2:]
 
     def _validate(self) -> EpochRecord:
@@ -153,9 +153,10 @@ class TrainingLoop:
             self._average.take_statistics(self.model)
         self._measure_batch_norm()
         images, labels = self._validation
-        loss, num_correct = loss_and_correct(
-            self.validated_model, images, labels, self._preprocessing, self._settings
-        )
+        logits = forward.logits(self.validated_model, images, self._preprocessing, self._settings)
+        num_correct = int((logits.argmax(1) == labels).sum())
+        # In double precision, so that the sum does not depend on how it is split.
+        loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
         epoch = self._schedule.num_epochs_done + 1
         if not math.isfinite(loss):
             raise DivergedError(f"the validation loss became {loss} in epoch {epoch}; {self._advice()}")
@@ -228,3 +229,17 @@ class TrainingLoop:
         self._stopping.num_bad = rest["num_bad"]
         counted = {"num_validation": len(self._validation[1])}  # which earlier versions did not write
         self.history = [EpochRecord(**(counted | record)) for record in rest["history"]]
+
+
+def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:
+    images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(settings.device)
+    return images, torch.from_numpy(split.labels.astype(np.int64)).to(settings.device)
+
+
+def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Cut an order into batches; a last one of a single image joins its neighbour, since batch norm needs two."""
+    batches = list(torch.split(order, batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches

@@ -9,18 +9,18 @@ from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.errors import ModelError
 
-Plan = Sequence[tuple[float, float]]
 
-
-def size_at(plan: Plan, done: float, height: int, width: int) -> tuple[int, int]:
-    """Return (height, width) in pixels at a moment of the run.
+def size_at(
+    low_resolution: Sequence[tuple[float, float]], progress: float, height: int, width: int
+) -> tuple[int, int]:
+    """Return the (height, width) in pixels that images are trained on.
 
     Args:
-        plan: pairs as in `TrainingConfig.low_resolution`.
-        done: part of the run that is done, 0 to 1.
+        low_resolution: pairs as in `TrainingConfig.low_resolution`.
+        progress: how much of the run is done, 0 to 1.
         height, width: of the images as they are.
     """
-    factor = next((factor for until, factor in plan if done < until), 1.0)
+    factor = next((factor for until, factor in low_resolution if progress < until), 1.0)
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 

@@ -98,9 +98,10 @@ class RunFolder:
 
     def history(self) -> list[EpochRecord]:
         """Read the epochs so far, oldest first."""
+        num_validation = self.environment().get("data", {}).get("num_validation", 0)
         try:
             with self.history_path.open(encoding="utf-8", newline="") as file:
-                return [_record(row, self._num_validation()) for row in csv.DictReader(file)]
+                return [_record(row, num_validation) for row in csv.DictReader(file)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -143,10 +144,6 @@ class RunFolder:
             with self.timing_path.open(encoding="utf-8", newline="") as file:
                 rows = [old for old in csv.DictReader(file) if old.get("epoch") != str(row["epoch"])]
         write_text(self.timing_path, _csv([*rows, row], list(row)))
-
-    def _num_validation(self) -> int:
-        data = self.environment().get("data")
-        return int(data.get("num_validation", 0)) if isinstance(data, dict) else 0
 
 
 def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:

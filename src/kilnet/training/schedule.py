@@ -1,13 +1,12 @@
 """How far a run is and when it is over: by epochs here, by the clock in `budget.py`."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-class Schedule(ABC):
-    """Where a run is; the training loop asks it and does not know what it counts.
+class Schedule:
+    """A run of so many epochs, validated after each; the training loop asks it and does not know what it counts.
 
     Attributes:
         num_epochs: what learning rate and resolution are planned for.
@@ -23,7 +22,6 @@ class Schedule(ABC):
         self.num_steps_done = 0
         self.fractional_epoch = 0.0
         self.is_over = False
-        self._num_steps = 1  # in the present epoch
 
     @property
     def progress(self) -> float:
@@ -31,40 +29,31 @@ class Schedule(ABC):
         return self.fractional_epoch / self.num_epochs
 
     @property
-    @abstractmethod
     def is_at_end(self) -> bool:
-        """Whether there must not be another step; the run is over when the steps so far are validated."""
+        """Whether there must not be another step; once the steps so far are validated, the run is over."""
+        return self.num_epochs_done >= self.num_epochs
 
     @property
-    @abstractmethod
     def validation_is_due(self) -> bool:
         """Whether to validate now, where an epoch or the run ends."""
+        return True
 
     @property
-    @abstractmethod
     def last_fractional_epoch(self) -> float:
-        """`fractional_epoch` of the last step before a validation, also after `load_state`."""
+        """`fractional_epoch` of an epoch's last step, with the rounding that history.csv has always had."""
+        return self.num_epochs_done + 1 - 1 / self.num_steps_done
 
     @property
-    @abstractmethod
     def seconds_left(self) -> float | None:
         """Seconds until the budget is spent; None where there is none."""
-
-    @property
-    @abstractmethod
-    def _position(self) -> float:
-        """`fractional_epoch` of the step that begins now."""
-
-    def begin(self) -> None:  # noqa: B027 only a clock has to know
-        """Take now as the time of the first step, if there was none yet."""
+        return None
 
     def begin_step(self, num_steps: int) -> None:
         """Count another step, of so many in this epoch."""
-        self._num_steps = num_steps
-        self.fractional_epoch = self._position
+        self.fractional_epoch = self.num_epochs_done + self.num_steps_done / num_steps
         self.num_steps_done += 1
 
-    def note_step(self, is_full_size: bool) -> None:  # noqa: B027 likewise
+    def note_step(self, is_full_size: bool) -> None:
         """Take that a step is done, and whether its images had their full size."""
 
     @contextmanager
@@ -80,35 +69,11 @@ class Schedule(ABC):
 
     def state(self) -> dict[str, Any]:
         """Return all that is needed to resume, as JSON-able values."""
-        return {
-            "num_epochs_done": self.num_epochs_done,
-            "num_steps_done": self.num_steps_done,
-            "is_over": self.is_over,
-        }
+        names = ("num_epochs_done", "num_steps_done", "is_over")
+        return {name: getattr(self, name) for name in names}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Resume from what `state` returned."""
         self.num_epochs_done = state["num_epochs_done"]
         self.num_steps_done = state["num_steps_done"]
         self.is_over = state.get("is_over", self.is_at_end)  # earlier versions wrote it with a budget only
-
-
-class EpochSchedule(Schedule):
-    """A run of so many epochs, validated after each."""
-
-    validation_is_due = True
-    seconds_left = None
-
-    @property
-    def is_at_end(self) -> bool:
-        """Whether all epochs are done."""
-        return self.num_epochs_done >= self.num_epochs
-
-    @property
-    def last_fractional_epoch(self) -> float:
-        """See `Schedule`; counted back from the epoch's end, as history.csv has always been rounded."""
-        return self.num_epochs_done + 1 - 1 / self.num_steps_done
-
-    @property
-    def _position(self) -> float:
-        return self.num_epochs_done + self.num_steps_done / self._num_steps

@@ -25,7 +25,7 @@ from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
-from kilnet.training.schedule import EpochSchedule, Schedule
+from kilnet.training.schedule import Schedule
 
 
 class TrainingSession:
@@ -86,7 +86,7 @@ class TrainingSession:
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = settings or choose_settings(config, model, self._dataset, self._preprocessing)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
-        self._schedule: Schedule = EpochSchedule(config.training.epochs)
+        self._schedule = Schedule(config.training.epochs)
         if self.plan and config.budget.seconds:
             self._schedule = BudgetSchedule(
                 num_epochs=config.training.epochs,
