@@ -146,7 +146,7 @@ def test_another_configuration_is_refused_with_the_difference(tmp_path):
 
 def test_other_images_are_refused(tmp_path):
     train(tmp_path / "run")
-    with pytest.raises(RunFolderError, match="the data is not what this run was begun with"):
+    with pytest.raises(RunFolderError, match="the data is not what this run began with"):
         train(tmp_path / "run", make_dataset(offset=1))
 
 
@@ -282,7 +282,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = load_config(settings=SMALL | {"data.source": "ImageDataset"})  # as `kilnet.train` calls it
     session = TrainingSession(make_dataset(), config, tmp_path / "run")
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(InterruptedRunError, match=r"go on with: kilnet train .* --out") as stop:
+    with pytest.raises(InterruptedRunError, match=r"resume with: kilnet train .* --out") as stop:
         for num_records, _ in enumerate(session):
             if num_records == 1:
                 signal.raise_signal(signal.SIGINT)
@@ -315,6 +315,6 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     assert process.returncode == 130
     assert out == ""
     assert err.splitlines()[-1].startswith(
-        "kilnet: stopped; the state is saved, go on with: kilnet train digits"
+        "kilnet: stopped; the state is saved, resume with: kilnet train digits"
     )
     assert (tmp_path / "run" / "state" / "state.safetensors").exists()

@@ -1,4 +1,4 @@
-"""One seed becomes many: each purpose draws from a stream of its own."""
+"""One seed becomes many: each purpose draws from its own stream."""
 
 import zlib
 

@@ -44,7 +44,7 @@ def train(
     on_bad_image: BadImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network, or go on with a run that was interrupted."""
+    """Train a network, or resume a run that was interrupted."""
     started = monotonic()
     import kilnet
     from kilnet.recipes.reading import parse_settings

@@ -1,1 +1,1 @@
-"""Training: the loop, what it stops on, and the folder that keeps it."""
+"""Training: the loop, when it stops, and the folder that keeps it."""

@@ -7,9 +7,9 @@ from torch import nn
 
 
 class WeightAverage:
-    """An exponential average of weights, which is often better than where the last steps happen to lead.
+    """An exponential average of weights, often better than the weights after the last step.
 
-    Until `num_steps` are done it is the mean of all weights so far, so that where training began is soon forgotten
+    Until `num_steps` are done it is the mean of all weights so far, so that the first weights are soon forgotten
     (Polyak and Juditsky, 1992; with networks, Izmailov et al., 2018, arXiv 1803.05407).
 
     Args:
@@ -17,7 +17,7 @@ class WeightAverage:
         num_steps: over how many steps to average, at least 1.
 
     Attributes:
-        model: a network of its own with the averaged weights; statistics of batch norm are those of `model` when
+        model: a copy of the network, with the averaged weights; statistics of batch norm are those of `model` when
             `take_statistics` was last called.
     """
 

@@ -25,17 +25,17 @@ def training_seconds(budget_seconds: float, end_seconds: float) -> float:
 
 
 class BudgetSchedule(Schedule):
-    """A run of so many seconds, over when what is left is needed to end it, be it in the middle of an epoch.
+    """A run of so many seconds; it stops training, even within an epoch, when the rest is needed to end it.
 
-    Learning rate and resolution follow the time. What the end needs is known from the validation before. Where steps at
-    full size have become longer since, because other programs take the processor, or shorter, the end is taken to
-    change as they do. Where validating would take too large a part of the time, it is left out.
+    Learning rate and resolution follow the time. How long the end takes is known from the validation before, and
+    expected to change as much as steps at full size have since, when other programs come and go. Validations that would
+    take too large a part of the time are left out.
 
     Args:
         num_epochs: as planned.
         budget_seconds: for everything, of all processes that work on the run.
-        step_seconds: a step at full size, as measured before the first.
-        end_seconds: validating and saving, likewise.
+        step_seconds: of a step at full size, as measured before the first.
+        end_seconds: of validating and saving, as measured then.
         started: when this process began to count, as `clock` tells it.
         clock: seconds that never go back.
     """
@@ -83,13 +83,13 @@ class BudgetSchedule(Schedule):
 
     @property
     def is_at_end(self) -> bool:
-        """Whether another step like the last would take time that the end needs; a first step there always is."""
+        """Whether another step like the last would take time that the end needs; the first step is always taken."""
         has_begun = self.num_epochs_done + self.num_steps_done > 0
         return has_begun and self.spent + self._last_step_seconds > self._training_seconds
 
     @property
     def validation_is_due(self) -> bool:
-        """Whether time is up, or validating now is a small part of the time since the last and until the end."""
+        """Whether time is up, or validating now is a small part of the time since the last and of that left."""
         least = _TRAINING_PER_VALIDATION * self._end_seconds
         spent = self.spent
         return self.is_at_end or min(spent - self._last_validation, self._training_seconds - spent) >= least

@@ -16,14 +16,14 @@ _NUM_ITERATIONS = 3
 class Muon(torch.optim.Optimizer):
     """Orthogonalised momentum for filters, Nesterov SGD for all other parameters.
 
-    The filters of a convolution are seen as a matrix, a row a filter. Before each step they are scaled to a norm of
-    the square root of the number of rows, and then moved by lr times the orthogonalised Nesterov momentum, which
-    changes each row by about lr of its length (Jordan, 2024, airbench94_muon). This suits filters that a batch norm
-    follows, for which their length is of no account.
+    The filters of a convolution are seen as a matrix with one row per filter. Before each step they are scaled to a
+    norm of the square root of the number of rows, and then moved by lr times the orthogonalised Nesterov momentum,
+    which changes each row by about lr of its length (Jordan, 2024, airbench94_muon). This suits filters that a batch
+    norm follows, for which their length does not matter.
 
     Args:
         parameters: those with four axes are filters; those with one, biases, learn faster.
-        lr: of the filters; a tensor is read anew in each step, also in one that a GPU plays back.
+        lr: of the filters; a tensor is read again in each step, also in one that a GPU plays back.
         momentum: of everything else.
         filter_momentum: of the filters.
         weight_decay: of everything else; a factor on lr, so that biases shrink no faster than the rest.

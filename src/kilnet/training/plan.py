@@ -26,7 +26,7 @@ from kilnet.training.resolution import shrink, size_at
 # (docs/experiments.md).
 _WIDTHS = ((64, 256, 256), (48, 160, 160), (32, 96, 96), (24, 48, 48))
 _ENOUGH_PASSES = 4.0
-# For fewer passes at full size than the first number: until when to train at which part of the side. Likewise.
+# Until when to train at which part of the side, for runs of fewer passes at full size than the first number.
 _LOW_RESOLUTIONS = (
     (2.5, ((0.2, 0.5), (0.5, 0.75))),
     (6.0, ((0.1, 0.5), (0.35, 0.75))),
@@ -44,7 +44,7 @@ class Speed:
     Attributes:
         image_seconds: forward and backward pass of one image, by part of the images' side, as far as the network takes
             such images.
-        optimizer_seconds: what a step takes whatever its batch.
+        optimizer_seconds: what a step takes whatever the size of its batch.
         end_seconds: validating at the end.
     """
 
@@ -57,20 +57,20 @@ class Speed:
         return batch_size * self.image_seconds[1.0] + self.optimizer_seconds
 
     def pass_seconds(self, training: TrainingConfig, num_images: int) -> float:
-        """Return how long a pass takes, on the mean over the time of a run.
+        """Return how long a pass takes, averaged over the time of a run.
 
-        At resolutions that were not measured, which are the user's own, it is as if all were at full size.
+        With resolutions of the user's own, which were not measured, all count as full size.
         """
         course = training.low_resolution
         if not all(factor in self.image_seconds for _, factor in course):
             course = ()
         num_steps = -(-num_images // training.batch_size_for(num_images))
-        passes_a_second, since = 0.0, 0.0
+        passes_per_second, since = 0.0, 0.0
         for until, factor in (*course, (1.0, 1.0)):
             seconds = num_images * self.image_seconds[factor] + num_steps * self.optimizer_seconds
-            passes_a_second += (until - since) / seconds
+            passes_per_second += (until - since) / seconds
             since = until
-        return 1 / passes_a_second
+        return 1 / passes_per_second
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Plan:
     Attributes:
         num_passes: over the training images, about.
         step_seconds: of one step at full size.
-        images_per_second: likewise.
+        images_per_second: in such steps.
         end_seconds: validating at the end.
     """
 
@@ -97,7 +97,7 @@ def plan_run(
     spent: Callable[[], float],
     own_models: Set[str],
 ) -> tuple[RunConfig, Plan, Settings]:
-    """Measure on this machine and plan; see `make_plan`. The third result is what the network computes with."""
+    """Measure on this machine and plan; see `make_plan`. The last result is what the network computes with."""
     chosen: dict[str, Settings] = {}
 
     def measure(candidate: RunConfig) -> Speed:
@@ -161,7 +161,7 @@ def make_plan(
 
     chosen, plan, one_pass = fitted(options[0])
     while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
-        # Those that cannot have enough passes are not measured; the others may turn out to be slower than their work.
+        # Networks that cannot have enough passes are not measured; others may be slower than their multiplications.
         work = _work(options[0]) * plan.num_passes
         options = [option for option in options[1:] if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
         chosen, plan, one_pass = fitted(options[0])
@@ -175,7 +175,7 @@ def make_plan(
     return chosen, plan
 
 
-# What makes sense of photographs, but not of letters, digits and scans.
+# Mirroring makes sense for photographs, but not for letters, digits and scans.
 _WITHOUT_FLIPS = {"augment.horizontal_flip": 0.0, "augment.alternate_flips": False, "views.mirror": False}
 
 
@@ -186,13 +186,13 @@ def _decided(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 
 
 def _low_resolution(speed: Speed, num_passes: float) -> list[list[float]]:
-    """Return which of the courses fits a run of so many passes at full size, as far as the network can take part."""
+    """Return the resolutions for a run of so many passes at full size, without those that the network does not take."""
     course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
     return [list(pair) for pair in course if pair[1] in speed.image_seconds]
 
 
 def _work(config: RunConfig) -> float:
-    """Return a number in proportion to the multiplications of a FastNet: each group sees a quarter of the pixels."""
+    """Return a number proportional to the multiplications of a FastNet; each group sees a quarter of the pixels."""
     work, inputs, pixels = 0.0, config.model.options["widths"][0], 1.0
     for width in config.model.options["widths"]:
         work += pixels * width * (inputs + width / 4)

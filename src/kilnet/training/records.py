@@ -1,4 +1,4 @@
-"""What training tells: one record per step, one record per epoch."""
+"""What training reports: one record per step and one per epoch."""
 
 from dataclasses import dataclass
 

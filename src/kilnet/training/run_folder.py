@@ -28,11 +28,11 @@ class RunFolder:
 
     config.toml       complete: training from it repeats the run
     environment.json  versions, hardware, what was measured, the data's fingerprint
-    history.csv       a line an epoch, nothing in it depends on the clock
-    timing.csv        seconds and images a second of each epoch
+    history.csv       one line per epoch; nothing in it depends on the clock
+    timing.csv        seconds and images per second of each epoch
     weights.safetensors  of the epoch that is kept, with classes and preprocessing
     calibration.json  temperature and threshold of these weights, fitted on validation
-    state/            to go on from
+    state/            to resume from
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,12 +52,12 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a state to go on from."""
+        """Whether there is a state to resume from."""
         return self.state_path.is_file()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and hold it against other processes; the system lets go when the process dies.
+        """Make the folder and lock it against other processes; the system unlocks it when the process dies.
 
         Raises:
             BusyError: another process holds it.
@@ -108,7 +108,7 @@ class RunFolder:
             raise RunFolderError(f"{self.history_path}: not a history that Kilnet wrote: {error}") from None
 
     def save_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Keep the state to go on from, in one file, so that its parts always belong together."""
+        """Keep the state to resume from in one file, so that its parts always belong together."""
         write_tensors(self.state_path, tensors, rest)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -130,7 +130,7 @@ class RunFolder:
         write_text(self.history_path, _csv(rows, list(_HISTORY_COLUMNS)))
 
     def timings(self) -> list[dict[str, float]]:
-        """Read seconds and images a second of each epoch; empty where the file is missing or damaged."""
+        """Read seconds and images per second of each epoch; empty where the file is missing or damaged."""
         try:
             with self.timing_path.open(encoding="utf-8", newline="") as file:
                 return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

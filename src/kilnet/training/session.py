@@ -37,7 +37,7 @@ class TrainingSession:
     Args:
         dataset: the images; its test split is sealed here.
         config: what to train; "auto" is decided here and recorded.
-        folder: where to; a run of the same configuration that is there is resumed.
+        folder: where to; a run of the same configuration in it is resumed.
         started: since when the time of a budget counts, as `clock` tells it; by default since now.
         clock: seconds that never go back.
         own_models: see `kilnet.models.complete`.
@@ -145,7 +145,7 @@ class TrainingSession:
                 if interruption.is_wanted and not self.finished:
                     self._save_state()
                     raise InterruptedRunError(
-                        f"stopped; the state is saved, go on with: {self.resume_command}"
+                        f"stopped; the state is saved, resume with: {self.resume_command}"
                     )
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
@@ -201,7 +201,7 @@ class TrainingSession:
         fingerprint = self.folder.environment().get("data", {}).get("fingerprint")
         if fingerprint not in (None, self._dataset.fingerprint):
             raise RunFolderError(
-                f"{self.folder.path}: the data is not what this run was begun with; choose another `out`"
+                f"{self.folder.path}: the data is not what this run began with; choose another `out`"
             )
         config = config.model_copy(update={"hardware": kept.hardware})
         return change(config, {key: kept.flat()[key] for key in kept.budget.planned}, "the plan")

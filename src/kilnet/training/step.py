@@ -1,4 +1,4 @@
-"""One step of training, as torch runs it or as a recording of it that a GPU plays back."""
+"""One step of training: plain, or recorded and played back by a GPU."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -69,10 +69,10 @@ class TrainStep:
 
 
 class RecordedStep:
-    """A `TrainStep` whose hundreds of kernels a GPU plays back by itself: to launch each takes longer than it runs.
+    """A `TrainStep` whose hundreds of kernels a GPU plays back by itself: to launch one takes longer than to run it.
 
-    A recording knows the addresses of its tensors and the values of all numbers, so that there is one for each shape of
-    the batch and each choice of parameters that learn, and learning rates are tensors. When it is first played, it is
+    A recording holds the addresses of its tensors and the values of all numbers. So there is one for each shape of the
+    batch and each set of parameters that learn, and learning rates are tensors. When it is first played, it is
     compared with a plain step from the same weights. Whatever fails, in recording, playing or this comparison: the
     weights are put back, this step and all that follow are plain, and a note tells the user.
 

@@ -34,19 +34,19 @@ def train(
     progress: bool = True,
     started: float | None = None,
 ) -> Run:
-    """Train a network, or go on with a run that was interrupted; the same call again goes on.
+    """Train a network, or resume a run that was interrupted, by the same call.
 
     Args:
         data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
-            (image, label) pairs.
+        (image, label) pairs.
         model: a name of `kilnet.models.MODELS`, or "package.module:builder".
         recipe: TOML file with any keys of `RunConfig`.
         settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
-            arguments win over them.
+        arguments win over them.
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
-        budget: such as "10m": how long this call may take, in place of `epochs`; of a run that goes on, what is left of
-            it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
-        out: run folder; by default a free name in `runs/`, or the run of this configuration that is there.
+    budget: such as "10m": how long this call may take, in place of `epochs`; of a resumed run, what is left of
+        it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
+    out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
 
@@ -62,7 +62,7 @@ def train(
 def train_as(
     config: RunConfig, data: Data, out: Path | None, progress: bool, started: float, own: frozenset[str]
 ) -> Run:
-    """Train what a configuration says, or go on with it; see `train`.
+    """Train what a configuration says, or resume that; see `train`.
 
     Args:
         config: of the run.
@@ -107,7 +107,7 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
     if session.finished:
         display.say(f"{session.folder.path}: finished already")
     elif session.folder.exists:
-        display.say(f"{session.folder.path}: goes on after epoch {session.num_epochs_before}")
+        display.say(f"{session.folder.path}: resumes after epoch {session.num_epochs_before}")
     else:
         display.say(f"run folder: {session.folder.path}")
     if session.plan and session.seconds_left is not None and not session.finished:
