@@ -29,10 +29,9 @@ format: .venv/.tools
 	$(RUN)/ruff format
 	$(RUN)/ruff check --fix
 
-docs: .venv/.tools  ## write docs/cli.md and docs/tutorial.md anew
-	$(RUN)/python docs/make_cli.py
-	$(RUN)/python docs/make_architecture.py
-	$(RUN)/python docs/make_tutorial.py
+docs: .venv/.tools  ## write the pages that are made from code, build the site into site/
+	for page in architecture cli recipes tutorial; do $(RUN)/python docs/make_$$page.py || exit; done
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 .venv/.package: pyproject.toml constraints.txt  # what a user has
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -3,12 +3,15 @@
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer.main
 from PIL import Image
 
+import kilnet
 from kilnet.cli import app
 from kilnet.config import ModelConfig
 from kilnet.models import build, complete
@@ -17,9 +20,9 @@ from kilnet.recipes.reading import load_config, parse_settings
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = typer.main.get_command(app)
-GENERATED = ROOT / "docs" / "cli.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-WRITTEN = [path for path in DOCUMENTS if path != GENERATED]
+MADE = ("architecture", "cli", "recipes")  # from code, each by docs/make_NAME.py
+WRITTEN = [path for path in DOCUMENTS if path.stem not in {"architecture", "cli", "settings"}]
 
 
 def read(path):
@@ -46,7 +49,10 @@ def commands(text, program):
 def anchors(text):
     """Return the fragments by which the headings of a page can be reached."""
     headings = re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    documented = re.findall(r"^::: (\S+)$", text, re.MULTILINE)  # the site makes headings of their names
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings} | {
+        *documented
+    }
 
 
 def script(name):
@@ -57,18 +63,41 @@ def script(name):
     return module
 
 
-def test_the_page_of_the_command_line_is_what_make_docs_writes():
-    make_cli = script("make_cli")
-    assert read(GENERATED) == make_cli.page(), "out of date: make docs"
+@pytest.mark.parametrize("name", MADE)
+def test_pages_that_are_made_from_code_are_up_to_date(name):
+    assert read(ROOT / "docs" / f"{name}.md") == script(f"make_{name}").page(), "out of date: make docs"
 
 
 @pytest.mark.parametrize("name", PROGRAM.commands)
 def test_every_command_and_option_is_on_its_page_and_explained(name):
-    section = read(GENERATED).split(f"## kilnet {name}\n")[1].split("\n## ")[0]
+    section = read(ROOT / "docs" / "cli.md").split(f"## kilnet {name}\n")[1].split("\n## ")[0]
     for parameter in PROGRAM.commands[name].params:
         word = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0]
         assert re.search(rf"^\| `{re.escape(word)}\b[^`]*` \| \w", section, re.MULTILINE), word
-    assert f"`kilnet {name}" in read(ROOT / "README.md"), "missing in the README's table of commands"
+
+
+def test_the_readme_is_short_and_has_an_example_of_every_verb():
+    text = read(ROOT / "README.md")
+    assert len(text.splitlines()) <= 150
+    assert {verb for _, verb, *_ in commands(text, "kilnet")} == set(PROGRAM.commands)
+
+
+def test_every_public_name_is_in_the_reference():
+    documented = re.findall(r"^::: (\S+)$", read(ROOT / "docs" / "api.md"), re.MULTILINE)
+    assert sorted(documented) == sorted(f"kilnet.{name}" for name in kilnet.__all__)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
+    program = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    built = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    pages = list(tmp_path.glob("*.html"))
+    assert {path.stem for path in pages} >= {"index", *(path.stem for path in (ROOT / "docs").glob("*.md"))}
+    for path in pages:
+        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?([^\"' >]+)", read(path))
+        assert loaded
+        assert [url for url in loaded if url.startswith(("http", "//"))] == [], path.name
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -105,28 +134,34 @@ def test_make_knows_what_the_documents_ask_it_for(path):
     assert set(asked) <= targets
 
 
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    first, looking, network = blocks(read(ROOT / "README.md"), "python")
+def test_the_python_of_the_documents_runs(tmp_path, monkeypatch, capsys):
     recipe = read(find("digits")).replace("epochs = 30", "epochs = 1")
     (tmp_path / "digits").write_text(recipe)  # a file of that name comes first
-    (tmp_path / "mynets.py").write_text(network)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    names = {}
-    exec(compile(first, "README.md", "exec"), names)  # noqa: S102
-    accuracy, predicted = capsys.readouterr().out.splitlines()
     Image.new("L", (20, 16)).save("cat.jpg")
-    exec(compile(looking, "README.md", "exec"), names)  # noqa: S102
+    names = {}
+    printed = {}
+    for page in ("README.md", "docs/inspection.md", "docs/use.md"):
+        (program,) = blocks(read(ROOT / page), "python")
+        exec(compile(program, page, "exec"), names)  # noqa: S102
+        printed[page] = capsys.readouterr().out.splitlines()
+    accuracy, predicted = printed["README.md"]
     assert 0 <= float(accuracy) <= 1
-    assert re.fullmatch(r"\['\d'\]", predicted)
+    assert re.fullmatch(r"\d \d+% (unsure)?", predicted)
+    assert printed["docs/use.md"] == [predicted, predicted]
+    assert (names["run"].folder / "report.html").is_file()
+
+
+def test_the_network_of_the_documents_can_be_trained(tmp_path, monkeypatch):
+    (program,) = blocks(read(ROOT / "docs" / "training.md"), "python")
+    (tmp_path / "mynets.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
     model = build(ModelConfig(name="mynets:tiny", width=32), (1, 16, 16), 10, {"mynets:tiny"})
     assert sum(parameter.numel() for parameter in model.parameters()) == 32 * 10 + 16 * 32 * 10 + 10
 
 
-def test_the_architecture_page_is_up_to_date_and_has_every_file():
-    make_architecture = script("make_architecture")
+def test_the_architecture_page_has_every_file():
     page = read(ROOT / "docs" / "architecture.md")
-    assert page == make_architecture.page(), "out of date: make docs"
     layers, *sections = page.split("\n## ")
     told = {f"src/kilnet/{name}" for name in re.findall(r"^  (\w+\.py) +\S", layers, re.MULTILINE)}
     for section in sections:
