@@ -1,12 +1,12 @@
 """Writes docs/tutorial.md from notebooks/tutorial.ipynb: `make docs`.
 
-    python docs/make_tutorial.py               text and code anew
-    python docs/make_tutorial.py --run FOLDER  runs the notebook in a folder first, or goes on there, and keeps what its
+    python docs/make_tutorial.py               text and code alone
+    python docs/make_tutorial.py --run FOLDER  runs the notebook in a folder first, or resumes there, and keeps what its
                                                cells print and draw
 
-What was printed lies in tutorial-printed.json, what was drawn in images/tutorial-ID.png, ID being the cell's. A cell
-that draws has `alt` in its metadata, a text in place of the picture; a cell with the tag `hide-output` prints lines
-that are not worth keeping.
+What a cell printed is kept in tutorial-printed.json, what it drew in images/tutorial-ID.png, where ID is the cell's. A
+cell that draws has `alt` in its metadata, a text that stands for the picture. A cell with the tag `hide-output` prints
+lines that are not worth keeping.
 """
 
 import base64
