@@ -30,6 +30,7 @@ from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.runs.folds import CrossValidation
 from kilnet.seeding import generator
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.run_folder import RunFolder
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -50,7 +51,7 @@ def plant(dataset: ImageDataset, fraction: float, seed: int) -> tuple[ImageDatas
 def held_out_probabilities(
     dataset: ImageDataset, config: RunConfig, folder: Path, num_folds: int
 ) -> Probabilities:
-    validation = CrossValidation(dataset, config, folder, num_folds)
+    validation = CrossValidation(dataset, config, RunFolder(folder), num_folds)
     with ProgressDisplay() as display:
         for fold in validation:
             display.say(f"fold {fold.number} of {fold.num_folds}: {len(fold.indices):,} images held out")

@@ -31,11 +31,11 @@ from kilnet.inference.classifier import Classifier
 from kilnet.inference.forward import measure_batch_norm
 from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.models.layers import Dropout
+from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.records import EpochRecord
-from kilnet.verbs.opened import open_run
 
 BATCH_SIZE, BASE_BATCH_SIZE = 512, 24  # the published ones: of the search, and of the base network
 PATIENCE = 3
@@ -399,8 +399,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data-dir", help="a copy of CIFAR-10; else KILNET_DATA, else it is fetched")
     options = parser.parse_args(arguments)
     with ProgressDisplay() as display:
-        opened = open_run(options.run, None, options.data_dir, display)
-        show_network(opened.classifier, opened.dataset)
+        run = Run(options.run)
+        dataset = run.own_data(data_dir=options.data_dir, progress=display.advance)
+        display.warn(dataset.warnings)
+        show_network(run.classifier, dataset)
         settings = {
             "augment": "tutorial",
             "optimizer.schedule": "constant",
@@ -412,14 +414,12 @@ def main(arguments: list[str] | None = None) -> None:
         train, validation = (
             split.take(np.arange(min(most, len(split))))
             for split, most in (
-                (opened.dataset.train, options.num_train),
-                (opened.dataset.validation, 100),  # the loop wants some; nobody looks at what it says
+                (dataset.train, options.num_train),
+                (dataset.validation, 100),  # the loop wants some; nobody looks at what it says
             )
         )
-        fewer = replace(opened.dataset, train=train, validation=validation)
-        show_search(
-            list(search_as_published(fewer, base, options.shrink, opened.classifier.settings, display))
-        )
+        fewer = replace(dataset, train=train, validation=validation)
+        show_search(list(search_as_published(fewer, base, options.shrink, run.classifier.settings, display)))
 
 
 if __name__ == "__main__":

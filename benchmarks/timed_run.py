@@ -35,8 +35,9 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.hardware import matmul_gflops, synchronise
 from kilnet.recipes.reading import load_config, parse_settings
-from kilnet.runs.evaluation import evaluate_classifier, load_run
+from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.evaluation_files import write_evaluation
+from kilnet.runs.run import Run
 from kilnet.storage import write_json
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
@@ -80,14 +81,14 @@ def timed_run(dataset: ImageDataset, config: RunConfig, path: Path, until: float
         seconds = _train(dataset, config, path, until)
         folder = RunFolder(path)
         best = [record for record in folder.history() if record.is_best][-1]
-        classifier = load_run(path)
+        classifier = Run(path).classifier
         classifier.settings.apply()
         start = time.perf_counter()
         evaluated = evaluate_classifier(classifier, dataset, "test")
         test_seconds = time.perf_counter() - start
         with folder.locked():
             evaluation, images = evaluated.evaluation, evaluated.images
-            write_evaluation(path, evaluation, images.names, evaluated.logits, images.labels)
+            write_evaluation(folder, evaluation, images.names, evaluated.logits, images.labels)
         num_epochs = len(folder.history())
         device = classifier.settings.device
         run = TimedRun(

@@ -13,8 +13,7 @@ import kilnet
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import ConfigNet
 from kilnet.recipes.reading import load_config
-from kilnet.terminal.progress import ProgressDisplay
-from kilnet.verbs.opened import open_run
+from kilnet.runs.run import Run
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -155,9 +154,10 @@ def test_the_best_of_equal_networks_looks_better_than_it_is(faults):
 
 
 def test_dropout_left_on_gives_another_loss_each_time_and_off_those_of_kilnet(faults, colour_run):
-    opened = open_run(colour_run, None, None, ProgressDisplay(enabled=False))
-    classifier, test = opened.classifier, opened.dataset.test
-    found = faults.dropout_left_on(classifier, opened.dataset.train, test)
+    run = Run(colour_run)
+    classifier, data = run.classifier, run.own_data()
+    test = data.test
+    found = faults.dropout_left_on(classifier, data.train, test)
     assert [len(set(one.losses)) for one in found.values()] == [5, 1, 1]
     values = faults.logits(
         classifier.model,

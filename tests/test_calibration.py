@@ -13,8 +13,8 @@ from kilnet.errors import RunFolderError
 from kilnet.inference.calibration import fit_temperature, sure_threshold
 from kilnet.metrics import Evaluation
 from kilnet.recipes.reading import load_config
-from kilnet.runs.evaluation import calibrated, load_run
 from kilnet.runs.evaluation_files import read_calibration
+from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
 
 RANDOM = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def dataset_of(run):
 def test_training_calibrates_on_the_validation_images(run):
     kept = read_calibration(run)
     dataset = dataset_of(run)
-    logits = load_run(run.path).logits(dataset.validation.images)
+    logits = Run(run.path).classifier.logits(dataset.validation.images)
     labels = dataset.validation.labels
     assert kept.temperature == fit_temperature(logits, labels)
     scaled = logits.astype(float) / kept.temperature
@@ -130,7 +130,7 @@ def test_calibration_of_other_weights_does_not_count(run):
     content = json.loads(run.calibration_path.read_text())
     run.calibration_path.write_text(json.dumps({**content, "weights": "0" * 64, "temperature": 9.0}))
     assert read_calibration(run) is None
-    assert calibrated(run, dataset).temperature == content["temperature"]
+    assert Run(run.path).calibrate(dataset).temperature == content["temperature"]
     assert json.loads(run.calibration_path.read_text()) == content
 
 

@@ -20,6 +20,7 @@ from kilnet.metrics import Evaluation, softmax
 from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
+from kilnet.training.run_folder import RunFolder
 
 CLASSES = ("cat", "dog", "frog")
 
@@ -197,7 +198,7 @@ SMALL = {
 def test_cross_validation_predicts_each_image_without_having_trained_on_it(tmp_path):
     data = dataset()
     config = load_config(settings=SMALL)
-    validation = CrossValidation(data, config, tmp_path, 3)
+    validation = CrossValidation(data, config, RunFolder(tmp_path), 3)
     with pytest.raises(RunFolderError):
         validation.logits()
     seen = []
@@ -212,7 +213,7 @@ def test_cross_validation_predicts_each_image_without_having_trained_on_it(tmp_p
     logits = validation.logits()
     assert (logits.shape, logits.dtype) == ((90, 2), np.float32)
     assert (logits.argmax(1) == data.train.labels).mean() > 0.8
-    again = CrossValidation(data, config, tmp_path, 3)
+    again = CrossValidation(data, config, RunFolder(tmp_path), 3)
     assert all(fold.session.finished for fold in again)
     np.testing.assert_array_equal(again.logits(), logits)
 

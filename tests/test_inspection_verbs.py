@@ -19,6 +19,7 @@ from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.training.run_folder import RunFolder
 
 SMALL = {
     "model.c1": 4,
@@ -138,7 +139,7 @@ def test_one_layer_and_how_it_is_drawn(run, command):
         (["--image", "nowhere.png"], "nowhere.png: no such file, nor an image of the validation split"),
         (["--count", "0"], "count is 0"),
         (["--columns", "-2"], "columns is -2"),
-        (["--split", "all"], "not all"),
+        (["--split", "all"], "--split all: choose one of train"),
         (["--split", "tset"], "no split 'tset'"),
         (["--folds", "1"], "1 folds"),
         (["--data", "gone"], "gone: no such folder"),
@@ -192,12 +193,12 @@ def test_folds_find_wrong_training_labels_and_go_on(tmp_path):
 
 def test_reading_the_test_split_is_recorded(run, runs, tmp_path):
     kilnet.inspect(run, split="test", progress=False)
-    assert read_evaluations(run)["test"]["num_reads"] == 1
+    assert read_evaluations(RunFolder(run))["test"]["num_reads"] == 1
     other = shutil.copytree(runs / "b", tmp_path / "other")
     found = kilnet.compare(run, other, "test", progress=False)
     assert found.split == "test"
-    assert read_evaluations(run)["test"]["num_reads"] == 2
-    assert read_evaluations(other)["test"]["num_reads"] == 1
+    assert read_evaluations(RunFolder(run))["test"]["num_reads"] == 2
+    assert read_evaluations(RunFolder(other))["test"]["num_reads"] == 1
 
 
 def test_compare_counts_what_each_got_right(runs, command):

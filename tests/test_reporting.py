@@ -16,6 +16,7 @@ from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.runs.evaluation_files import read_evaluations, write_evaluation
 from kilnet.runs.wording import one_line, shorten
 from kilnet.terminal import tables
+from kilnet.training.run_folder import RunFolder
 
 NASTY = (
     'commas, and "quotes"',
@@ -78,7 +79,7 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
     logits, labels = scores(len(NASTY))
     evaluation = Evaluation.from_logits("test", NASTY, logits, labels)
     names = [f'{NASTY[label]}/no. {i}, "x".png' for i, label in enumerate(labels)]
-    folder = write_evaluation(tmp_path, evaluation, names, logits, labels)
+    folder = write_evaluation(RunFolder(tmp_path), evaluation, names, logits, labels)
     assert folder == tmp_path / "evaluation-test"
     assert sorted(path.name for path in folder.iterdir()) == [
         "confusion.csv",
@@ -86,7 +87,7 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
         "predictions.csv",
     ]
 
-    again = Evaluation.from_dict(read_evaluations(tmp_path)[evaluation.split])
+    again = Evaluation.from_dict(read_evaluations(RunFolder(tmp_path))[evaluation.split])
     assert again.to_dict() == evaluation.to_dict()
 
     head, *rows = read_csv(folder / "confusion.csv")
@@ -111,27 +112,27 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
 def test_files_stay_in_the_run_folder_whatever_the_split_is_called(tmp_path, split):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
-    folder = write_evaluation(tmp_path, evaluation, list("0123456789"), logits, labels)
+    folder = write_evaluation(RunFolder(tmp_path), evaluation, list("0123456789"), logits, labels)
     assert folder.parent == tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([folder, tmp_path / "evaluation.json"])
-    assert read_evaluations(tmp_path)[split]["split"] == split
+    assert read_evaluations(RunFolder(tmp_path))[split]["split"] == split
 
 
 def test_two_splits_lie_side_by_side(tmp_path):
     logits, labels = scores(2, 10)
     for split in ("validation", "test", "test"):
         evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
-        write_evaluation(tmp_path, evaluation, list("0123456789"), logits, labels)
+        write_evaluation(RunFolder(tmp_path), evaluation, list("0123456789"), logits, labels)
     folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert folders == ["evaluation-test", "evaluation-validation"]
-    reads = {split: entry["num_reads"] for split, entry in read_evaluations(tmp_path).items()}
+    reads = {split: entry["num_reads"] for split, entry in read_evaluations(RunFolder(tmp_path)).items()}
     assert reads == {"validation": 1, "test": 2}
 
 
 def test_a_damaged_file_of_evaluations_is_named_and_kept(tmp_path):
     (tmp_path / "evaluation.json").write_text("{")
     with pytest.raises(RunFolderError, match=r"evaluation\.json: damaged"):
-        read_evaluations(tmp_path)
+        read_evaluations(RunFolder(tmp_path))
     assert (tmp_path / "evaluation.json").read_text() == "{"
 
 
@@ -139,7 +140,7 @@ def test_bad_input_writes_nothing(tmp_path):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits("test", ("a", "b"), logits, labels)
     with pytest.raises(InputError, match="9 names and 10 labels"):
-        write_evaluation(tmp_path, evaluation, list("012345678"), logits, labels)
+        write_evaluation(RunFolder(tmp_path), evaluation, list("012345678"), logits, labels)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +148,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits("test", ("a", "b"), logits, labels)
     with pytest.raises(StorageError, match="nowhere"):
-        write_evaluation(tmp_path / "nowhere", evaluation, list("0123456789"), logits, labels)
+        write_evaluation(RunFolder(tmp_path / "nowhere"), evaluation, list("0123456789"), logits, labels)
 
 
 # Tables

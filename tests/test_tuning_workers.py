@@ -13,7 +13,7 @@ import kilnet
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import DataError, WorkerError
 from kilnet.recipes.reading import load_config
-from kilnet.runs.evaluation import load_run
+from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.processes import Job, LocalWorkers
 from kilnet.tuning.shared_images import is_shared, map_images, share_images
@@ -171,7 +171,7 @@ def test_a_job_is_a_run_and_a_rung_is_part_of_it(workers, images, tmp_path):
     for name in ("history.csv", "weights.safetensors"):
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
     validation = make_dataset().validation
-    right = load_run(folder).logits(validation.images).argmax(1) == validation.labels
+    right = Run(folder).classifier.logits(validation.images).argmax(1) == validation.labels
     judged = np.load(folder / "correct.npy")
     assert judged.dtype == bool
     assert np.array_equal(judged, right)

@@ -24,6 +24,18 @@ def split_name(name: str) -> str:
     return name
 
 
+def one_split(name: str) -> str:
+    """Return the full name of train, validation or test.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    full = split_name(name)
+    if full not in SPLIT_NAMES:
+        raise DataError(f"`split={name!r}`: choose one of {', '.join(SPLIT_NAMES)}")
+    return full
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images and labels of one split.

@@ -14,7 +14,7 @@ from kilnet.inspection.filters import FilterGrid
 from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.layers import LayerRow
 from kilnet.inspection.samples import ConfusedPair, Sample
-from kilnet.runs.evaluation_files import write_csv
+from kilnet.storage import write_csv
 
 
 class InspectionFiles:

@@ -48,7 +48,7 @@ def run_page(
         RunFolderError: a file of the run is missing or damaged.
     """
     config, environment, history = folder.config(), folder.environment(), folder.history()
-    entries = read_evaluations(folder.path)
+    entries = read_evaluations(folder)
     notes = [f"No pictures of the data: {reason}"] if dataset is None else []
     split = "test" if "test" in entries else "validation"
     album, parts = None, []
@@ -104,7 +104,7 @@ def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
 
 
 def _predictions(folder: RunFolder, evaluation: Evaluation) -> Predictions:
-    rows = read_predictions(folder.path, evaluation.split)
+    rows = read_predictions(folder, evaluation.split)
     numbers = {name: number for number, name in enumerate(evaluation.classes)}
     return Predictions(
         tuple(row.name for row in rows),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.splits import folds
 from kilnet.inference.classifier import load_classifier
+from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
 
 
@@ -21,7 +21,7 @@ class Fold:
     Attributes:
         number: from 1, of `num_folds`.
         indices: int64, places of the part in the training split.
-        session: iterate to train, or to go on with a training that was interrupted.
+        session: iterate to train, or to resume a training that was interrupted.
     """
 
     number: int
@@ -35,12 +35,12 @@ class CrossValidation:
 
     Iterate for the folds and run each fold's session to its end; then `logits` has a prediction for every training
     image. The epoch whose weights are kept is chosen on the data set's own validation split, so that the images that
-    are predicted have no part in it. Killed at any moment, the same call goes on.
+    are predicted have no part in it. Killed at any moment, the same call resumes.
 
     Args:
         dataset: its train and validation splits are used.
         config: how to train.
-        folder: a run folder a fold is written below it: `1-of-3`, ...
+        files: of the run whose folds they are.
         num_folds: K.
         own_models: see `kilnet.models.complete`.
 
@@ -52,13 +52,13 @@ class CrossValidation:
         self,
         dataset: ImageDataset,
         config: RunConfig,
-        folder: Path,
+        files: RunFolder,
         num_folds: int,
         own_models: Set[str] = frozenset(),
     ) -> None:
         self._dataset = dataset.sealed()
         self._config = config
-        self._folder = folder
+        self._files = files
         self._num_folds = num_folds
         self._own_models = own_models
         self._fold_of = folds(dataset.train, num_folds, config.data.split_seed)
@@ -67,7 +67,8 @@ class CrossValidation:
         for fold in range(self._num_folds):
             rest = self._dataset.train.take(np.flatnonzero(self._fold_of != fold))
             dataset = replace(self._dataset, train=rest)
-            session = TrainingSession(dataset, self._config, self._path(fold), own_models=self._own_models)
+            folder = self._files.fold(fold + 1, self._num_folds).path
+            session = TrainingSession(dataset, self._config, folder, own_models=self._own_models)
             yield Fold(fold + 1, self._num_folds, np.flatnonzero(self._fold_of == fold), session)
 
     def logits(self) -> npt.NDArray[np.float32]:
@@ -80,10 +81,7 @@ class CrossValidation:
         found = np.empty((len(images), len(self._dataset.classes)), np.float32)
         for fold in range(self._num_folds):
             held_out = np.flatnonzero(self._fold_of == fold)
-            path = self._path(fold) / "weights.safetensors"
-            classifier = load_classifier(path, own_models=self._own_models)
+            files = self._files.fold(fold + 1, self._num_folds)
+            classifier = load_classifier(files.weights_path, own_models=self._own_models)
             found[held_out] = classifier.logits(images[held_out])
         return found
-
-    def _path(self, fold: int) -> Path:
-        return self._folder / f"{fold + 1}-of-{self._num_folds}"

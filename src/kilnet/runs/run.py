@@ -1,39 +1,251 @@
-"""A run, as verbs return and take it."""
+"""One run on disk: opened once, and asked for its weights, its data and its evaluations."""
 
-from dataclasses import dataclass
+import os
+from contextlib import suppress
+from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kilnet import models
-from kilnet.config import RunConfig
+from kilnet.config import DataConfig, RunConfig
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.progress import Progress, silent
+from kilnet.data.sources import Data, in_memory, located
+from kilnet.errors import ConfigError, DataError, RunFolderError
+from kilnet.hardware import Settings, resolve_device
+from kilnet.inference.calibration import TARGET_ACCURACY, Calibration, fit_calibration
+from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
+from kilnet.runs.evaluation import EvaluatedSplit, evaluate_classifier
+from kilnet.runs.evaluation_files import file_digest, read_calibration, read_evaluations
+from kilnet.storage import write_json
 from kilnet.training.records import EpochRecord
+from kilnet.training.run_folder import RunFolder
+from kilnet.training.session import TrainingSession
+
+PRECISION_IN_USE = "fp32"
+"""Of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
 
 
-@dataclass(frozen=True, eq=False)
 class Run:
-    """A training run on disk.
+    """A training run on disk. What is asked of it is read when it is first needed, and kept.
+
+    Args:
+        folder: its run folder.
+        model: "package.module:builder", if the run is of a network of your own: only what is named is imported.
 
     Attributes:
-        folder: its run folder.
-        config: complete.
-        history: a record an epoch.
-        best: the record whose weights are kept.
-        num_validation: images behind each validation accuracy.
-        finished: whether there is nothing left to train.
+        files: where everything lies in the folder.
+        own_models: the networks outside Kilnet that the caller has named.
     """
 
-    folder: Path
-    config: RunConfig
-    history: tuple[EpochRecord, ...]
-    best: EpochRecord
-    num_validation: int
-    finished: bool
+    def __init__(self, folder: str | Path, model: str | None = None) -> None:
+        self.files = RunFolder(Path(folder))
+        self.own_models = models.own_models(model)
+        self._dataset: ImageDataset | None = None
+        self._evaluated: dict[str, EvaluatedSplit] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder."""
+        return self.files.path
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The complete configuration."""
+        if not self.folder.is_dir():
+            raise RunFolderError(f"{self.folder}: no such run folder")
+        return self.files.config()
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
+        return self.files.environment()
+
+    @cached_property
+    def history(self) -> tuple[EpochRecord, ...]:
+        """One record per epoch."""
+        return tuple(self.files.history())
+
+    @property
+    def best(self) -> EpochRecord:
+        """The record whose weights are kept."""
+        return [record for record in self.history if record.is_best][-1]
+
+    @property
+    def num_validation(self) -> int:
+        """Images behind each validation accuracy."""
+        return self.best.num_validation
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        state = self.files.load_state()
+        if state is None:
+            return False
+        _, rest = state
+        patience = self.config.training.patience
+        is_over = rest.get("is_over", rest["num_epochs_done"] >= self.config.training.epochs)
+        return bool(is_over or (patience is not None and rest["num_bad"] >= patience))
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The best weights, to compute as the run did; nothing in the folder is executed.
+
+        Where the run's device is not on this machine, the best one that is computes in fp32 instead.
+
+        Raises:
+            RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
+        """
+        # The network's name in config.toml is looked at too, since it may be trained from again.
+        refuse_unnamed(self.config.model, self.own_models, self.files.config_path)
+        recorded = self.config.hardware
+        settings: Settings | None = None
+        with suppress(ConfigError):
+            settings = Settings(
+                device=resolve_device(recorded.device),
+                precision=recorded.precision,
+                layout=recorded.layout,
+                threads=min(recorded.threads, os.cpu_count() or 1),  # it may have been a larger machine
+                reason="as in the run",
+            )
+        return load_classifier(self.files.weights_path, settings, self.own_models)
+
+    def calibrated_classifier(self) -> Classifier:
+        """Return the best weights as they are used: in fp32, by all threads, with their calibration if there is one.
+
+        Raises:
+            RunFolderError: as for `classifier`, or the calibration is damaged.
+        """
+        return replace(
+            self.classifier,
+            settings=replace(self.classifier.settings.with_all_threads(), precision=PRECISION_IN_USE),
+            calibration=read_calibration(self.files),
+        )
+
+    def data_config(self, data_dir: str | None = None) -> DataConfig:
+        """Return how its data is loaded, from another copy of CIFAR-10 if `data_dir` says where that lies."""
+        config = self.config.data
+        return config if data_dir is None else config.model_copy(update={"dir": data_dir})
+
+    def own_data(
+        self, data: Data | None = None, data_dir: str | None = None, progress: Progress = silent
+    ) -> ImageDataset:
+        """Return the images that the run was trained and validated on, and its test split.
+
+        Args:
+            data: where they are, if they cannot be loaded by their name or have moved.
+            data_dir: see `data_config`.
+            progress: told how far loading is.
+
+        Raises:
+            DataError, DownloadError: they cannot be had, or `data` is something else.
+        """
+        if data is None and self._dataset is not None:
+            return self._dataset
+        config = self.data_config(data_dir)
+        if isinstance(data, str | Path):
+            config = config.model_copy(update={"source": str(data)})
+        dataset = in_memory(config.source if data is None else data, config, progress)
+        if not self.was_trained_on(dataset):
+            raise DataError(
+                f"{dataset.name}: not the images that {self.folder} was trained on, so its test images may have been; "
+                "name the data as `data`"
+            )
+        self._keep(dataset)
+        return dataset
+
+    def other_data(
+        self, data: Data, data_dir: str | None = None, progress: Progress = silent
+    ) -> ImageDataset:
+        """Return other data at the size of the network's images; a run's own stays as it was trained on.
+
+        Args:
+            data, data_dir, progress: as for `own_data`.
+        """
+        config = self.data_config(data_dir)
+        if isinstance(data, str | Path):
+            source = located(config.model_copy(update={"source": str(data)})).source
+            if source != config.source:
+                side = self.classifier.preprocessing.image_size[0]
+                changes = {"source": source, "image_size": side, "num_train": None}
+                config = config.model_copy(update=changes)
+        dataset = in_memory(data, config, progress)
+        if self.was_trained_on(dataset):
+            self._keep(dataset)
+        return dataset
+
+    def was_trained_on(self, dataset: ImageDataset) -> bool:
+        """Whether these are the images that the run was trained and validated on."""
+        return dataset.fingerprint == self.files.fingerprint()
+
+    def evaluated(self, split: str, dataset: ImageDataset | None = None) -> EvaluatedSplit:
+        """Evaluate the network on a split of its own data, or of `dataset`; see `evaluate_classifier`.
+
+        Writes nothing: who reads the test split records that.
+        """
+        self.classifier.settings.with_all_threads().apply()
+        if dataset is not None and dataset is not self._dataset:
+            return evaluate_classifier(self.classifier, dataset, split)
+        if split not in self._evaluated:
+            self._evaluated[split] = evaluate_classifier(self.classifier, self.own_data(), split)
+        return self._evaluated[split]
+
+    def evaluations(self) -> dict[str, dict[str, Any]]:
+        """Return what has been recorded, by split; see `read_evaluations`."""
+        return read_evaluations(self.files)
+
+    def calibrate(self, dataset: ImageDataset) -> Calibration:
+        """Return the calibration of the weights; where there is none yet, fit and keep it.
+
+        Args:
+            dataset: the run's own; its validation images are read, and no others.
+
+        Raises:
+            RunFolderError, BusyError, StorageError: it cannot be made or kept.
+        """
+        kept = read_calibration(self.files)
+        if kept is not None and kept.data == dataset.fingerprint:
+            return kept
+        classifier = replace(
+            self.classifier, settings=replace(self.classifier.settings, precision=PRECISION_IN_USE)
+        )
+        fitted = fit_calibration(
+            classifier.logits(dataset.validation.images),
+            dataset.validation.labels,
+            classifier.classes,
+            weights=file_digest(self.files.weights_path),
+            data=dataset.fingerprint,
+        )
+        with self.files.locked():
+            write_json(self.files.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
+        return fitted
+
+    def _keep(self, dataset: ImageDataset) -> None:
+        if dataset is not self._dataset:
+            self._dataset = dataset
+            self._evaluated.clear()
 
 
-def folder_of(run: Run | str | Path) -> Path:
-    """Return the folder of what a verb was given as a run."""
-    return run.folder if isinstance(run, Run) else Path(run)
+AnyRun = Run | str | Path
+"""What a verb takes as a run: what `train` returned, or a run folder."""
 
 
-def own_models(run: Run | str | Path, named: str | None) -> frozenset[str]:
-    """Return the network that the caller named, here or when it trained the run in this process."""
-    return models.own_models(run.config.model.name if isinstance(run, Run) else named)
+def trained(session: TrainingSession) -> Run:
+    """Return a run as its training has just left it."""
+    run = Run(session.folder.path, session.config.model.name)
+    run.config, run.history, run.finished = session.config, tuple(session.history), session.finished
+    return run
+
+
+def opened(run: AnyRun, model: str | None = None) -> Run:
+    """Return what a verb was given as a run.
+
+    Args:
+        run: what `train` returned, or a run folder.
+        model: see `Run`.
+    """
+    if isinstance(run, Run):
+        run.own_models |= models.own_models(model)
+        return run
+    return Run(run, model)

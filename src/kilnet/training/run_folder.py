@@ -2,12 +2,13 @@
 
 import csv
 import io
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -33,6 +34,12 @@ class RunFolder:
     weights.safetensors  of the epoch that is kept, with classes and preprocessing
     calibration.json  temperature and threshold of these weights, fitted on validation
     state/            to resume from
+    evaluation.json   an entry for each evaluated split
+    evaluation-SPLIT/ confusion.csv, per_class.csv, predictions.csv
+    plots/            pictures, each with its numbers beside it
+    report.html       all of it on one page
+    folds/            trainings without a part of the images, each in a folder of its own
+    exports/          files for other runtimes
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,6 +51,27 @@ class RunFolder:
         self.weights_path = path / "weights.safetensors"
         self.calibration_path = path / "calibration.json"
         self.state_path = path / "state" / "state.safetensors"
+        self.evaluation_path = path / "evaluation.json"
+        self.report_path = path / "report.html"
+        self.plots_path = path / "plots"
+        self.learning_curves_path = self.plots_path / "learning-curves.png"
+
+    def evaluation_table(self, split: str, name: Literal["confusion", "per_class", "predictions"]) -> Path:
+        """Return where a table of an evaluated split lies; the split may be of other data, named by their path."""
+        folder = re.sub(r"[^\w-]+", "-", split).strip("-")[-60:] or "data"
+        return self.path / f"evaluation-{folder}" / f"{name}.csv"
+
+    def evaluation_plot(self, split: str, name: str) -> Path:
+        """Return where a picture of an evaluated split lies."""
+        return self.plots_path / f"{name}-{'-'.join(split.split())}.png"
+
+    def fold(self, number: int, num_folds: int) -> "RunFolder":
+        """Return the run that was trained without one part of the images, numbered from 1."""
+        return RunFolder(self.path / "folds" / f"{number}-of-{num_folds}")
+
+    def export_path(self, export_format: str, name: str) -> Path:
+        """Return where an exported file lies unless the user says otherwise."""
+        return self.path / "exports" / export_format / name
 
     @property
     def exists(self) -> bool:
@@ -95,6 +123,11 @@ class RunFolder:
     def environment(self) -> dict[str, Any]:
         """Read versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
         return read_json(self.environment_path)
+
+    def fingerprint(self) -> str | None:
+        """Read the fingerprint of the images that the run was begun with."""
+        data = self.environment().get("data")
+        return data.get("fingerprint") if isinstance(data, dict) else None
 
     def history(self) -> list[EpochRecord]:
         """Read the epochs so far, oldest first."""

@@ -198,7 +198,7 @@ class TrainingSession:
                 f"{self.folder.path} holds a run of another configuration ({'; '.join(lines)}); "
                 "choose another `out`, or train as it was begun"
             )
-        fingerprint = self.folder.environment().get("data", {}).get("fingerprint")
+        fingerprint = self.folder.fingerprint()
         if fingerprint not in (None, self._dataset.fingerprint):
             raise RunFolderError(
                 f"{self.folder.path}: the data is not what this run began with; choose another `out`"

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from kilnet.config import differences
+from kilnet.data.dataset import one_split
 from kilnet.data.sources import Data
 from kilnet.errors import DataError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
-from kilnet.runs.evaluation import load_run
-from kilnet.runs.run import Run, folder_of, own_models
+from kilnet.runs.run import Run, opened
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.opened import OpenedRun, one_split, open_run
+from kilnet.verbs.evaluate import evaluated
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +21,7 @@ class RunComparison:
     Attributes:
         names: their folders.
         split: on which images.
-        differences: a line a setting, `key: first -> second`.
+        differences: one line per setting, `key: first -> second`.
         outcome: counts, the difference in accuracy (second less first), its interval and p-value.
         disagreements: images that one got right and the other wrong.
     """
@@ -81,24 +80,22 @@ def compare(
         KilnetError: see `kilnet.errors`.
     """
     split = one_split(split)
-    folders = [RunFolder(folder_of(run)) for run in (first, second)]
-    classifiers = [load_run(folder_of(run), own_models(run, model)) for run in (first, second)]
-    prints = [folder.environment().get("data", {}).get("fingerprint") for folder in folders]
-    if prints[0] != prints[1]:
-        raise DataError(
-            f"{folders[0].path} and {folders[1].path} were not trained and validated on the same images, so that they "
-            "cannot be compared image by image; evaluate each, or train one of them anew on the other's data"
-        )
+    runs = (opened(first, model), opened(second, model))
+    changed = tuple(differences(runs[0].config, runs[1].config))
     with ProgressDisplay(enabled=progress) as display:
-        opened = open_run(first, data, data_dir, display, model)
-        results = [
-            OpenedRun(folder, classifier, opened.dataset).evaluated(split)
-            for folder, classifier in zip(folders, classifiers, strict=True)
-        ]
+        dataset = runs[0].own_data(data, data_dir, display.advance)
+        display.warn(dataset.warnings)
+        if not runs[1].was_trained_on(dataset):
+            raise DataError(
+                f"{runs[0].folder} and {runs[1].folder} were not trained and validated on the same images, so they "
+                "cannot be compared image by image; evaluate each, or train one of them on the other's data"
+            )
+        runs[1].own_data(dataset)
+        found = [evaluated(run, split) for run in runs]
     return RunComparison(
-        (str(folders[0].path), str(folders[1].path)),
-        split,
-        tuple(differences(folders[0].config(), folders[1].config())),
-        paired_outcome(*results),
-        disagreements(*results),
+        names=(str(runs[0].folder), str(runs[1].folder)),
+        split=split,
+        differences=changed,
+        outcome=paired_outcome(*found),
+        disagreements=disagreements(*found),
     )

@@ -3,17 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kilnet.config import DataConfig
 from kilnet.data.dataset import split_name
-from kilnet.data.sources import Data, in_memory, load_dataset, located
-from kilnet.errors import DataError
+from kilnet.data.sources import Data
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
-from kilnet.runs.evaluation import EvaluatedSplit, calibrated, data_of_run, evaluate_classifier, load_run
+from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.evaluation_files import write_evaluation
-from kilnet.runs.run import Run, folder_of, own_models
+from kilnet.runs.run import Run, opened
+from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.training.run_folder import RunFolder
 
 
 def evaluate(
@@ -27,7 +25,7 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a run's best weights, and write numbers and pictures into its folder.
 
-    Writes evaluation.json (an entry a split, with how often the test split has been read), a folder of CSV files
+    Writes evaluation.json (one entry per split, with how often it has been read), a folder of CSV files
     and `plots/`.
 
     Args:
@@ -43,42 +41,41 @@ def evaluate(
     Raises:
         KilnetError: see `kilnet.errors`.
     """
-    folder = RunFolder(folder_of(run))
-    classifier = load_run(folder.path, own_models(run, model))
-    classifier.settings.with_all_threads().apply()
+    run = opened(run, model)
+    run.classifier.settings.with_all_threads().apply()
     with ProgressDisplay(enabled=progress) as display:
-        if data is None or isinstance(data, str | Path):
-            source = None if data is None else located(DataConfig(source=str(data))).source
-            wanted = data_of_run(folder, classifier, source, data_dir)
-            dataset = load_dataset(wanted, display.advance)
+        if data is None:
+            dataset = run.own_data(data_dir=data_dir, progress=display.advance)
         else:
-            dataset = in_memory(data, folder.config().data, display.advance)
-        is_own = dataset.fingerprint == folder.environment().get("data", {}).get("fingerprint")
-        if data is None and not is_own:
-            raise DataError(
-                f"{dataset.name}: not the images that {folder.path} was trained on; its test images may have been "
-                "trained on. Name the data with --data to evaluate on all of it"
-            )
+            dataset = run.other_data(data, data_dir, display.advance)
+        is_own = run.was_trained_on(dataset)
         split = split_name(split or ("test" if is_own else "all"))
         display.warn(dataset.warnings)
-        evaluated = evaluate_classifier(classifier, dataset, split)
-    entry = split if is_own else f"{dataset.name} {split}"
-    evaluated = replace(evaluated, evaluation=replace(evaluated.evaluation, split=entry))
-    record_evaluation(folder, evaluated)
+        found = run.evaluated(split, dataset)
     if is_own:
-        calibrated(folder, dataset, own_models(run, model))
-    return evaluated.evaluation
+        record(run, found)
+        run.calibrate(dataset)
+        return found.evaluation
+    evaluation = replace(found.evaluation, split=f"{dataset.name} {split}")
+    record(run, replace(found, evaluation=evaluation))
+    return evaluation
 
 
-def record_evaluation(folder: RunFolder, evaluated: EvaluatedSplit) -> None:
+def evaluated(run: Run, split: str) -> EvaluatedSplit:
+    """Evaluate a split of a run's own data; a reading of the test split is recorded as `evaluate` does."""
+    found = run.evaluated(split)
+    if split == "test":
+        record(run, found)
+    return found
+
+
+def record(run: Run, found: EvaluatedSplit) -> None:
     """Write an evaluation's numbers and pictures into a run's folder; the reading of the split is counted."""
-    evaluation, images = evaluated.evaluation, evaluated.images
-    with folder.locked():
-        write_evaluation(folder.path, evaluation, images.names, evaluated.logits, images.labels)
-        plots = folder.path / "plots"
-        plots.mkdir(exist_ok=True)
-        name = "-".join(evaluation.split.split())
+    evaluation, files = found.evaluation, run.files
+    with files.locked():
+        write_evaluation(files, evaluation, found.images.names, found.logits, found.images.labels)
+        make_folder(files.plots_path)
         for normalise in ("counts", "recall", "precision"):
-            figure = figures.confusion_matrix(evaluation, normalise)
-            figures.save(figure, plots / f"confusion-{normalise}-{name}.png")
-        figures.save(figures.per_class(evaluation), plots / f"per-class-{name}.png")
+            path = files.evaluation_plot(evaluation.split, f"confusion-{normalise}")
+            figures.save(figures.confusion_matrix(evaluation, normalise), path)
+        figures.save(figures.per_class(evaluation), files.evaluation_plot(evaluation.split, "per-class"))

@@ -1,19 +1,15 @@
 """Exporting a run as one file."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from kilnet.data.sources import NAMES, Data, in_memory, load_dataset
-from kilnet.errors import DataError, InputError
+from kilnet.data.sources import NAMES, Data
+from kilnet.errors import InputError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
-from kilnet.runs.evaluation import calibrated, load_in_use
-from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.run import Run, folder_of, own_models
+from kilnet.runs.run import Run, opened
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.training.run_folder import RunFolder
 
 
 def export(
@@ -47,31 +43,19 @@ def export(
         DataError: the data is not what the run was trained on.
         KilnetError: see `kilnet.errors`.
     """
-    folder = RunFolder(folder_of(run))
+    run = opened(run, model)
     name = exporting.file_name(format)
-    path = Path(out) if out is not None else folder.path / "exports" / format / name
+    path = Path(out) if out is not None else run.files.export_path(format, name)
     card = path.with_name("README.md")
-    predictor = load_in_use(folder.path, own_models(run, model))
     _refuse_to_replace(path, card)
-    config = folder.config().data
-    if data_dir is not None:
-        config = config.model_copy(update={"dir": data_dir})
     with ProgressDisplay(enabled=progress) as display:
-        dataset = (
-            load_dataset(config, display.advance)
-            if data is None
-            else in_memory(data, config, display.advance)
-        )
-        dataset = dataset.sealed()
-        if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
-            raise DataError(
-                f"{dataset.name}: not the images that {folder.path} was trained on; "
-                "the file is verified on its validation images"
-            )
-        predictor = replace(predictor, calibration=calibrated(folder, dataset, own_models(run, model)))
-        pictures = Path(config.source) if data is None and config.source not in NAMES else None
-        made = exporting.export(predictor, dataset, pictures, format, path)
-    write_text(card, model_card(made, predictor, folder.environment(), read_evaluations(folder.path)))
+        dataset = run.own_data(data, data_dir, display.advance).sealed()
+        run.calibrate(dataset)
+        classifier = run.calibrated_classifier()
+        source = run.config.data.source
+        pictures = Path(source) if data is None and source not in NAMES else None
+        made = exporting.export(classifier, dataset, pictures, format, path)
+    write_text(card, model_card(made, classifier, run.environment, run.evaluations()))
     return made
 
 

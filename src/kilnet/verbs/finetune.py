@@ -10,8 +10,7 @@ from kilnet.config import OptimizerConfig, change
 from kilnet.data.sources import Data, located
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
-from kilnet.runs.run import Run
-from kilnet.training.run_folder import RunFolder
+from kilnet.runs.run import Run, opened
 from kilnet.training.session import free_folder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
@@ -69,15 +68,12 @@ def finetune(
     """
     started = monotonic() if started is None else started
     if epochs is not None and budget is not None:
-        raise ConfigError("--epochs and --budget both say how long to train; give one of them")
-    given = Path(run) if isinstance(run, str | Path) else run.folder
-    parent, parent_folder, name = _parent(given)
-    parent_config = RunFolder(parent).config()
+        raise ConfigError("`epochs` and `budget` both say how long to train; give one of them")
+    parent, beside, name = _parent(run, model)
     settings = settings or {}
-    trained = run.config.model.name if isinstance(run, Run) else None  # in this process
-    own = models.own_models(model, settings.get("model.name"), trained)
-    refuse_unnamed(parent_config.model, own, RunFolder(parent).config_path)
-    lr = lr if lr is not None else _default_lr(parent_config.optimizer)
+    own = parent.own_models | models.own_models(settings.get("model.name"))
+    refuse_unnamed(parent.config.model, own, parent.files.config_path)
+    lr = lr if lr is not None else _default_lr(parent.config.optimizer)
     changes: dict[str, Any] = {
         "training.epochs": EPOCHS if epochs is None else epochs,
         "training.keep": "best",  # patience goes by it, whatever the parent kept
@@ -87,17 +83,17 @@ def finetune(
         "training.initial_weights": "random" if anew else "parent",
         "optimizer.lr": lr,
         "optimizer.schedule": "cosine",
-        "parent": str(parent.resolve()),
-        "seed": parent_config.seed + 1,  # the parent's order and augmentation again would be learned by heart
+        "parent": str(parent.folder.resolve()),
+        "seed": parent.config.seed + 1,  # the parent's order and augmentation again would be learned by heart
         "hardware.threads": 0,  # a trial had to share the machine
         **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
     }
-    config = change(parent_config, {**changes, **settings}, "the settings")
+    config = change(parent.config, {**changes, **settings}, "the settings")
     if budget is not None:
         # Its network knows the images at their full size; smaller ones would take it back.
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
     config = config.model_copy(update={"data": located(config.data)})
-    folder = Path(out) if out is not None else free_folder(parent_folder, name, config)
+    folder = Path(out) if out is not None else free_folder(beside, name, config)
     return train_as(config, config.data.source if data is None else data, folder, progress, started, own)
 
 
@@ -107,11 +103,13 @@ def _default_lr(parent: OptimizerConfig) -> float:
     return min(LR, LR_FACTOR * parent.lr)
 
 
-def _parent(given: Path) -> tuple[Path, Path, str]:
+def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]:
     """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
-    if not SearchFolder(given).exists:
-        return given, given.resolve().parent, f"{given.resolve().name}-finetuned"
-    winner = summarise(given)
+    folder = Path(given) if isinstance(given, str | Path) else given.folder
+    if not SearchFolder(folder).exists:
+        parent = opened(given if isinstance(given, Run) else folder, model)
+        return parent, folder.resolve().parent, f"{folder.resolve().name}-finetuned"
+    winner = summarise(folder)
     if not winner.is_complete or winner.winner_folder is None:
-        raise RunFolderError(f"{given}: the search is not finished; the command that began it goes on")
-    return winner.winner_folder, given, "finetuned"
+        raise RunFolderError(f"{folder}: the search is not finished; the command that began it goes on")
+    return Run(winner.winner_folder, model), folder, "finetuned"

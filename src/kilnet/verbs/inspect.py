@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.data.dataset import Split
+from kilnet.data.dataset import Split, one_split
 from kilnet.data.inventory import duplicates
 from kilnet.data.sources import Data
 from kilnet.errors import InputError, InterruptedRunError, ModelError
@@ -32,9 +32,10 @@ from kilnet.inspection.samples import (
 from kilnet.metrics import softmax
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
-from kilnet.runs.run import Run, own_models
+from kilnet.runs.run import Run, opened
+from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.verbs.opened import OpenedRun, one_split, open_run
+from kilnet.verbs.evaluate import evaluated
 
 KINDS_OF_DUPLICATES = ("more than once in one class", "in more than one class", "in more than one split")
 
@@ -46,7 +47,7 @@ class Inspection:
     Attributes:
         folder: the run folder.
         split: where samples and mistakes are from.
-        layers: a row a layer, in the order in which the network runs them.
+        layers: one row per layer, in the order in which the network runs them.
         image: the name of the image whose feature maps and attributions were drawn.
         samples: drawn at random.
         mistakes: the most confident ones.
@@ -123,7 +124,7 @@ def inspect(
         seed: of the samples.
         split: "validation", "train" or "test"; reading the test split is recorded as `evaluate` does.
         num_folds: check the labels of the training images too, by training so many networks more, each without a part
-            of them; they are kept in `folds/`, and go on there when interrupted.
+            of them; they are kept in `folds/` and resume there when interrupted.
         data: the run's data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
         model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
@@ -137,64 +138,63 @@ def inspect(
     for name, value in (("count", count), ("columns", columns)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
+    run = opened(run, model)
+    classifier = run.classifier
+    classifier.settings.apply()
     with ProgressDisplay(enabled=progress) as display:
-        opened = open_run(run, data, data_dir, display, model)
-        classifier = opened.classifier
+        dataset = run.own_data(data, data_dir, display.advance)
+        display.warn(dataset.warnings)
         grids = [
             filters(classifier, name, channel, all_kernels)
-            for name in _layers(opened, layer, channel, all_kernels)
+            for name in _layers(classifier, layer, channel, all_kernels)
         ]
-        wanted = None if image is None else find_picture(classifier, opened.dataset, split, image)
-        evaluated = opened.evaluated(split)
-        mistakes = confident_mistakes(evaluated, count)
-        picture, name, truth = wanted or _default_picture(evaluated)
+        wanted = None if image is None else find_picture(classifier, dataset, split, image)
+        found = evaluated(run, split)
+        mistakes = confident_mistakes(found, count)
+        picture, name, truth = wanted or _default_picture(found)
         maps = feature_maps(classifier, picture) if grids else ()
         explained = explanations(classifier, picture, None, truth)
-        checked = _checked(opened, evaluated, split, num_folds, own_models(run, model), display)
+        checked = _checked(run, found, num_folds, display)
     suspects = {name: suspected_labels(name, *rest) for name, rest in checked.items()}
     searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
-    equal = dict(zip(KINDS_OF_DUPLICATES, duplicates(opened.dataset, searched), strict=True))
+    equal = dict(zip(KINDS_OF_DUPLICATES, duplicates(dataset, searched), strict=True))
     layers = layer_table(classifier)
-    samples = sample_predictions(evaluated, count, seed)
-    confused = confused_pairs(evaluated)
+    samples = sample_predictions(found, count, seed)
+    confused = confused_pairs(found)
 
-    with opened.folder.locked():
-        plots = opened.folder.path / "plots"
-        plots.mkdir(exist_ok=True)
-        files = InspectionFiles(plots)
+    with run.files.locked():
+        make_folder(run.files.plots_path)
+        files = InspectionFiles(run.files.plots_path)
         files.layers(layers)
         for grid in grids:
             files.filters(grid, columns)
-        for number, found in enumerate(maps, 1):
-            files.feature_maps(found, number, columns)
+        for number, maps_of_layer in enumerate(maps, 1):
+            files.feature_maps(maps_of_layer, number, columns)
         files.attribution(inspection_figures.attribution(picture, name, explained, truth), explained)
         files.samples(f"samples-{split}", f"Sample predictions, {split}", samples, columns)
         files.samples(f"mistakes-{split}", f"Most confident mistakes, {split}", mistakes, columns)
         files.confused(f"confused-{split}", f"Most confused, {split}", confused)
-        for where, found_there in suspects.items():
-            files.label_errors(f"label-errors-{where}", f"Suspected labels, {where}", found_there, count)
+        for where, group in suspects.items():
+            files.label_errors(f"label-errors-{where}", f"Suspected labels, {where}", group, count)
         files.duplicates(equal)
-    worst = sorted(
-        (found for group in suspects.values() for found in group),
-        key=lambda found: -found.suspicion,
-    )
+    worst = sorted((one for group in suspects.values() for one in group), key=lambda one: -one.suspicion)
     return Inspection(
-        opened.folder.path,
-        split,
-        layers,
-        name,
-        samples,
-        mistakes,
-        confused,
-        tuple(worst),
-        sum(len(images) for images, *_ in checked.values()),
-        equal,
-        tuple(files.written),
+        folder=run.folder,
+        split=split,
+        layers=layers,
+        image=name,
+        samples=samples,
+        mistakes=mistakes,
+        confused=confused,
+        suspects=tuple(worst),
+        num_labels_checked=sum(len(images) for images, *_ in checked.values()),
+        duplicates=equal,
+        files=tuple(files.written),
     )
 
 
 def picture_to_explain(
-    opened: OpenedRun, split: str, image: str | int | None
+    run: Run, split: str, image: str | int | None
 ) -> tuple[npt.NDArray[np.uint8], str, str | None]:
     """Return pixels, name and label (None for a file) of an image; by default the most confident mistake.
 
@@ -202,10 +202,10 @@ def picture_to_explain(
         InputError: there is no such image or file.
     """
     if image is None or split == "test":  # whose reading is recorded
-        evaluated = opened.evaluated(split)
+        found = evaluated(run, split)
     if image is None:
-        return _default_picture(evaluated)
-    return find_picture(opened.classifier, opened.dataset, split, image)
+        return _default_picture(found)
+    return find_picture(run.classifier, run.own_data(), split, image)
 
 
 def explanations(
@@ -221,12 +221,14 @@ def explanations(
 Checked = tuple[Split, tuple[str, ...], npt.NDArray[np.float64]]
 
 
-def _layers(opened: OpenedRun, layer: str | int | None, channel: int | None, all_kernels: bool) -> list[str]:
+def _layers(
+    classifier: Classifier, layer: str | int | None, channel: int | None, all_kernels: bool
+) -> list[str]:
     """Return which convolutions' filters are drawn: all that have the channel, unless one is named."""
     if layer is not None:
-        return [convolution(opened.classifier, layer)[0]]
+        return [convolution(classifier, layer)[0]]
     try:
-        known = convolutions(opened.classifier)
+        known = convolutions(classifier)
     except ModelError:
         if channel is not None or all_kernels:
             raise
@@ -244,32 +246,30 @@ def _default_picture(evaluated: EvaluatedSplit) -> tuple[npt.NDArray[np.uint8], 
 
 
 def _checked(
-    opened: OpenedRun,
-    evaluated: EvaluatedSplit,
-    split: str,
-    num_folds: int | None,
-    own: frozenset[str],
-    display: ProgressDisplay,
+    run: Run, evaluated: EvaluatedSplit, num_folds: int | None, display: ProgressDisplay
 ) -> dict[str, Checked]:
     """Return images, classes and probabilities of the splits that networks predicted without training on them."""
-    classes, dataset = opened.classifier.classes, opened.dataset
+    classes, dataset, split = run.classifier.classes, run.own_data(), evaluated.evaluation.split
     checked: dict[str, Checked] = {}
     if num_folds is not None:
-        config, folder = opened.folder.config(), opened.folder.path / "folds"
-        validation = CrossValidation(dataset, config, folder, num_folds, own)
+        validation = CrossValidation(dataset, run.config, run.files, num_folds, run.own_models)
         for fold in validation:
             if not fold.session.finished:
                 display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
             try:
-                display.follow(fold.session, None if config.budget.seconds else config.training.epochs)
+                display.follow(
+                    fold.session, None if run.config.budget.seconds else run.config.training.epochs
+                )
             except InterruptedRunError:
-                raise InterruptedRunError("stopped; the folds are saved, the same command goes on") from None
+                raise InterruptedRunError(
+                    "stopped; the folds are saved; the same again resumes them"
+                ) from None
         checked["train"] = dataset.train, classes, softmax(validation.logits())
     if split != "train":
         checked[split] = evaluated.images, classes, softmax(evaluated.logits)
     elif num_folds is None:
         display.say(
-            "no labels are checked: the network was trained on these images; use --folds, or --split val"
+            "no labels are checked: the network was trained on these images; folds or another split would do"
         )
     return checked
 

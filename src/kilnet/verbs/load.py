@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from kilnet.inference.classifier import Classifier
-from kilnet.runs.evaluation import load_in_use
-from kilnet.runs.run import Run, folder_of, own_models
+from kilnet.runs.run import Run, opened
 
 
 def load(run: Run | str | Path, *, model: str | None = None) -> Classifier:
@@ -20,4 +19,4 @@ def load(run: Run | str | Path, *, model: str | None = None) -> Classifier:
     Raises:
         RunFolderError: there is no run, it has no weights yet, or its network must be named.
     """
-    return load_in_use(folder_of(run), own_models(run, model))
+    return opened(run, model).calibrated_classifier()

@@ -1,4 +1,4 @@
-"""Using a run: loading it, asking it about pictures."""
+"""Classifying pictures."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -7,16 +7,14 @@ from kilnet.errors import DataError, DownloadError
 from kilnet.metrics import Evaluation
 from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
-from kilnet.runs.evaluation import load_run
 from kilnet.runs.evaluation_files import read_evaluations
-from kilnet.runs.run import Run, own_models
+from kilnet.runs.run import Run, opened
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import Summary, summarise
-from kilnet.verbs.evaluate import evaluate
-from kilnet.verbs.opened import open_run
+from kilnet.verbs.evaluate import record
 from kilnet.verbs.tune import Search
 
 
@@ -45,12 +43,9 @@ def report(
     Raises:
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
-    path = Path(run) if isinstance(run, str | Path) else run.folder
-    if SearchFolder(path).exists:
-        return _report_search(path)
-    if isinstance(run, Run):
-        model = run.config.model.name
-    return _report_run(path, data, data_dir, model, progress)
+    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(Path(run)).exists):
+        return _report_search(run.folder if isinstance(run, Search) else Path(run))
+    return _report_run(opened(run, model), data, data_dir, progress)
 
 
 def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
@@ -61,7 +56,7 @@ def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
     """
     summary = summarise(path)
     for folder in (*sorted(path.glob("finetuned*"), reverse=True), summary.winner_folder):
-        if folder is not None and (read := read_evaluations(folder).get("test")):
+        if folder is not None and (read := read_evaluations(RunFolder(folder)).get("test")):
             return summary, Evaluation.from_dict(read)
     return summary, None
 
@@ -73,23 +68,20 @@ def _report_search(path: Path) -> Path:
     return path / "report.html"
 
 
-def _report_run(
-    path: Path, data: Data | None, data_dir: str | None, model: str | None, progress: bool
-) -> Path:
-    folder = RunFolder(path)
-    classifier = load_run(path, own_models(path, model))
-    classifier.settings.apply()
+def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: bool) -> Path:
+    run.classifier.settings.apply()
     dataset, reason = None, ""
     with ProgressDisplay(enabled=progress) as display:
         try:
-            dataset = open_run(path, data, data_dir, display, model).dataset
+            dataset = run.own_data(data, data_dir, display.advance)
+            display.warn(dataset.warnings)
         except (DataError, DownloadError) as error:
             reason = str(error)
             display.say(f"no pictures: {reason}")
-    if dataset is not None and not read_evaluations(path).keys() & {"test", "validation"}:
-        evaluate(path, "validation", data=dataset, model=model, progress=progress)
-    with ProgressDisplay(enabled=progress) as display:
-        page = run_page(folder, classifier, dataset, reason, display.advance)
-    with folder.locked():
-        write_text(path / "report.html", page)
-    return path / "report.html"
+        if dataset is not None and not run.evaluations().keys() & {"test", "validation"}:
+            record(run, run.evaluated("validation"))
+            run.calibrate(dataset)
+        page = run_page(run.files, run.classifier, dataset, reason, display.advance)
+    with run.files.locked():
+        write_text(run.files.report_path, page)
+    return run.files.report_path

@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from kilnet.data.sources import load_dataset
 from kilnet.errors import InputError, KilnetError, MissingPackageError
-from kilnet.runs.run import Run, folder_of
+from kilnet.runs.run import Run, opened
 from kilnet.server.answers import Example, examples_of, is_at_hand
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.load import load
 
 
 def serve(
@@ -51,35 +48,28 @@ def serve(
     if not 0 <= port <= 65535:
         raise InputError(f"`port={port}`: ports are 0 to 65535")
     with listen.bind(host, port) as bound:
-        predictor = load(run, model=model)
-        folder = RunFolder(folder_of(run))
+        run = opened(run, model)
+        classifier = run.calibrated_classifier()
         with ProgressDisplay(enabled=progress) as display:
-            examples = _examples(folder, data_dir, display)
-            if predictor.calibration is None:
+            examples = _examples(run, data_dir, display)
+            if classifier.calibration is None:
                 display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
             if not guard.is_loopback(host):
                 display.say(
                     f"listening at {host}: anyone who can reach this machine there can use the network and see its "
                     "examples, without encryption or a password"
                 )
-        name = folder.path.resolve().name
-        application = app.make_app(predictor, name, examples, guard.own_names(host))
+        name = run.folder.resolve().name
+        application = app.make_app(classifier, name, examples, guard.own_names(host))
         listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
 
 
-def _examples(folder: RunFolder, data_dir: str | None, display: ProgressDisplay) -> tuple[Example, ...]:
+def _examples(run: Run, data_dir: str | None, display: ProgressDisplay) -> tuple[Example, ...]:
     """Images to click, or none where the run's own data is not at hand; the reason is shown."""
-    config = folder.config().data
-    if data_dir is not None:
-        config = config.model_copy(update={"dir": data_dir})
     try:
-        if not is_at_hand(config):
+        if not is_at_hand(run.data_config(data_dir)):
             raise InputError("the data is not on this machine")
-        dataset = load_dataset(config, display.advance).sealed()
+        return examples_of(run.own_data(data_dir=data_dir, progress=display.advance).sealed())
     except KilnetError as error:
         display.say(f"no examples on the page: {error}")
         return ()
-    if dataset.fingerprint != folder.environment().get("data", {}).get("fingerprint"):
-        display.say(f"no examples on the page: {dataset.name} is not what the run was trained on")
-        return ()
-    return examples_of(dataset)

@@ -1,4 +1,4 @@
-"""Training a run, evaluating it."""
+"""Training a run."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,8 +12,8 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.figures import charts as figures
-from kilnet.runs.evaluation import calibrated
-from kilnet.runs.run import Run
+from kilnet.runs.run import Run, trained
+from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession, free_folder
@@ -83,10 +83,10 @@ def train_as(
         )
         if session.stopped_early:
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
-        run = _as_run(session, dataset)
-        _draw_learning_curves(session)
+        run = trained(session)
+        _draw_learning_curves(run)
         if session.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
-            display.say(calibrated(session.folder, dataset, own).summary())
+            display.say(run.calibrate(dataset).summary())
         return run
 
 
@@ -121,21 +121,7 @@ def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[
         yield record
 
 
-def _as_run(session: TrainingSession, dataset: ImageDataset) -> Run:
-    best = [record for record in session.history if record.is_best][-1]
-    return Run(
-        folder=session.folder.path,
-        config=session.config,
-        history=tuple(session.history),
-        best=best,
-        num_validation=len(dataset.validation),
-        finished=session.finished,
-    )
-
-
-def _draw_learning_curves(session: TrainingSession) -> None:
-    plots = session.folder.path / "plots"
-    plots.mkdir(exist_ok=True)
-    figures.save(
-        figures.learning_curves([asdict(record) for record in session.history]), plots / "learning-curves.png"
-    )
+def _draw_learning_curves(run: Run) -> None:
+    make_folder(run.files.plots_path)
+    curves = figures.learning_curves([asdict(record) for record in run.history])
+    figures.save(curves, run.files.learning_curves_path)

@@ -241,7 +241,7 @@ def tune(
     model = name if name in search.own_models else None
     if finetune:
         winner = finetuning.finetune(search.folder, data=search.data, model=model, progress=progress).folder
-    read = read_evaluations(winner).get("test")  # by the same call before
+    read = read_evaluations(RunFolder(winner)).get("test")  # by the same call before
     evaluation = (
         Evaluation.from_dict(read)
         if read

@@ -18,7 +18,8 @@ import torch
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import BusyError, InterruptedRunError, KilnetError, StorageError
-from kilnet.runs.evaluation import evaluate_classifier, load_run
+from kilnet.runs.evaluation import evaluate_classifier
+from kilnet.runs.run import Run
 from kilnet.storage import write_bytes
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
@@ -98,7 +99,9 @@ def _tell_step(record: StepRecord, channel: _Channel) -> None:
 
 def _judge(folder: Path, dataset: ImageDataset, own_models: frozenset[str]) -> None:
     """Write correct.npy: bool (num_validation,), whether the kept weights are right."""
-    evaluated = evaluate_classifier(load_run(folder, own_models), dataset, "validation")
+    run = Run(folder)
+    run.own_models = own_models
+    evaluated = evaluate_classifier(run.classifier, dataset, "validation")
     content = io.BytesIO()
     np.save(content, evaluated.logits.argmax(1) == evaluated.images.labels)
     write_bytes(folder / "correct.npy", content.getvalue())
