@@ -38,15 +38,15 @@ def train(
 
     Args:
         data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
-        (image, label) pairs.
+            (image, label) pairs.
         model: a name of `kilnet.models.MODELS`, or "package.module:builder".
         recipe: TOML file with any keys of `RunConfig`.
         settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
-        arguments win over them.
+            arguments win over them.
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
-    budget: such as "10m": how long this call may take, in place of `epochs`; of a resumed run, what is left of
-        it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
-    out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
+        budget: such as "10m": how long this call may take, in place of `epochs`; of a resumed run, what is left of
+            it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
+        out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
 
