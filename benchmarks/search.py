@@ -11,7 +11,7 @@ Three searches on the first training images of CIFAR-10:
 Each then trains its winner again with further seeds, and the winners are compared with that of the full grid, paired
 by seed and validation image. Prints the image passes of each search (without those further seeds) as a part of those
 of its whole grid, and the time; that of all 60 cells is extrapolated from the images a second that were measured.
-Killed and started again, it goes on.
+If it is killed, the same command resumes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import kilnet
 from kilnet import hardware
 from kilnet.terminal.progress import duration
 from kilnet.terminal.search_progress import SearchDisplay
-from kilnet.tuning.compare import estimate
+from kilnet.tuning.finalists import estimate
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import Summary
@@ -46,7 +46,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 
 
 def search(name: str, options: argparse.Namespace) -> Summary:
-    """Run one of the searches to its end, or go on with it."""
+    """Run one of the searches to its end, or resume it."""
     settings: dict[str, Any] = {"data.num_train": options.num_train, "optimizer.schedule": "linear"}
     if options.data_dir:
         settings["data.dir"] = options.data_dir

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from kilnet.metrics import wilson_interval
 from kilnet.recipes.reading import load_config
-from kilnet.tuning.compare import Estimate
-from kilnet.tuning.finalists import Final
+from kilnet.tuning.finalists import Estimate, Final
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.summary import Summary, TrialRow
 
@@ -15,7 +14,17 @@ def make_row(number, values, accuracy, num_validation=200):
     interval = None if failed else wilson_interval(round(accuracy * num_validation), num_validation)
     status, reason = ("failed", "the training loss became nan") if failed else ("finished", None)
     loss = None if failed else 1.2
-    return TrialRow(number, values, status, accuracy, interval, loss, 0 if failed else 4, 12.5, reason)
+    return TrialRow(
+        number=number,
+        values=values,
+        status=status,
+        accuracy=accuracy,
+        accuracy_interval=interval,
+        loss=loss,
+        num_epochs=0 if failed else 4,
+        seconds=12.5,
+        reason=reason,
+    )
 
 
 def make_summary(rows, tied, importance, folder=Path("searches/made-up")):
@@ -39,6 +48,18 @@ def make_summary(rows, tied, importance, folder=Path("searches/made-up")):
             accuracy = Estimate(row.accuracy, row.accuracy - 0.02, row.accuracy + 0.02, 3)
             behind = None if row.number == winner else Estimate(0.01, -0.005, 0.025, 3)
             finals.append(Final(row.number, accuracy, behind))
-    summary = Summary(folder, config, tuple(ranked), tuple(finals), True, winner, None, 1000, 0, 50.0, ())
+    summary = Summary(
+        folder=folder,
+        config=config,
+        trials=tuple(ranked),
+        finals=tuple(finals),
+        is_complete=True,
+        winner=winner,
+        winner_folder=None,
+        num_image_passes=1000,
+        num_finalist_image_passes=0,
+        seconds=50.0,
+        _trials=(),
+    )
     summary.__dict__["importance"] = importance  # where it is kept once it is worked out
     return summary

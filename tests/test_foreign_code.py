@@ -13,7 +13,8 @@ import pytest
 from kilnet import HyperSearch, hardware
 from kilnet.inference.weights import read_tensors, write_tensors
 from kilnet.recipes.reading import load_config
-from kilnet.tuning.crew import choose_crew
+from kilnet.tuning.allocation import allocate
+from kilnet.tuning.backends.jobs import SpeedJob
 
 THEIRS = "theirs.evil:build"
 NAME_IT = f"name it: --model {THEIRS}"
@@ -288,7 +289,15 @@ def test_workers_are_measured_with_a_network_that_is_named(tmp_path, monkeypatch
     monkeypatch.setattr(hardware, "available_threads", lambda: 2)
     settings = {"model.name": "mynets:tiny", "hardware.precision": "fp32", "hardware.layout": "contiguous"}
     config = load_config(settings=settings | {"hardware.device": "cpu"})
-    rates = re.findall(r"threads? ([\d,]+)", choose_crew(None, config, (1, 8, 8), 10, {"mynets:tiny"}).reason)
+    job = SpeedJob(
+        name="speed",
+        config=config,
+        image_shape=(1, 8, 8),
+        num_classes=10,
+        seconds=0.5,
+        own_models=frozenset({"mynets:tiny"}),
+    )
+    rates = re.findall(r"threads? ([\d,]+)", allocate(None, job, tmp_path / "logs").reason)
     assert len(rates) == 2
     assert "0" not in rates
 

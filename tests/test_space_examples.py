@@ -9,7 +9,6 @@ from kilnet.errors import ConfigError
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Space, read_space
 
-SPACES = Path(__file__).parents[1] / "recipes" / "spaces"
 CONDITIONS = """
 "optimizer.lr" = { low = 1e-4, high = 1e-2, log = true }
 "model.name" = ["ResNet", "ConfigNet"]
@@ -19,9 +18,9 @@ c1 = { low = 4, high = 8, when = { "model.name" = ["ConfigNet"] } }
 """
 EXAMPLES = {
     "the tutorial's grid": (),
-    "tutorial.toml": (SPACES / "tutorial.toml",),
-    "digits.toml": (SPACES / "digits.toml",),
-    "wide.toml": (SPACES / "wide.toml",),
+    "the tutorial by name": ("tutorial",),
+    "small": ("small",),
+    "wide": ("wide",),
     "a list and a logarithmic range": ("model.c1=16,32,64", "optimizer.lr=1e-4..1e-2:log"),
     "a range before a list": ("optimizer.lr=1e-4..1e-2:log", "model.c1=16,32,64"),
     "ranges of integers": ("model.l1=16..64", "model.c1=16..64:16", "model.c2=48,96"),

@@ -9,6 +9,7 @@ import sys
 import tomllib
 
 import numpy as np
+import optuna
 import pytest
 from rich.console import Console
 
@@ -19,8 +20,7 @@ from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
 from kilnet.terminal.search_tables import search_tables
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.compare import Estimate
-from kilnet.tuning.finalists import Final
+from kilnet.tuning.finalists import Estimate, Final
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import read_space
 from kilnet.tuning.summary import Summary, TrialRow
@@ -204,13 +204,13 @@ def test_words_are_the_same_search(search, monkeypatch):
         ({"space": {"model.c3": [1]}}, "unknown key model.c3"),
         ({"space": {"model.c1": []}}, "the list is empty"),
         ({"space": {"model.kernel_size": [3, 5]}}, "needs images of at least 17x17"),
-        ({"strategy": "clever"}, "--strategy"),
-        ({"trials": 3, "strategy": "grid"}, "--trials goes with --strategy random or tpe"),
+        ({"strategy": "clever"}, "`strategy='clever'`: input should be 'grid', 'random' or 'tpe'"),
+        ({"trials": 3, "strategy": "grid"}, "`trials=3`: a grid tries every combination"),
         ({"space": {"model.d1": {"low": 0.0, "high": 0.5}}, "strategy": "grid"}, "a range without a step"),
-        ({"trials": 0, "strategy": "random"}, "--trials"),
-        pytest.param({"workers": 0}, "--workers", marks=pytest.mark.timeout(60)),
-        ({"finalists": 0}, "--finalists"),
-        ({"seeds": -1}, "--seeds"),
+        ({"trials": 0, "strategy": "random"}, "`trials=0`: input should be greater than or equal to 1"),
+        pytest.param({"workers": 0}, "`workers=0`: at least 1 is needed", marks=pytest.mark.timeout(60)),
+        ({"finalists": 0}, "`finalists=0`: "),
+        ({"seeds": -1}, "`seeds=-1`: "),
         (
             {"space": None, "settings": {"model.name": "ResNet", "model.c2": None, "model.l1": None}},
             "no space for ResNet",
@@ -226,10 +226,24 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(tmp_path,
 
 def test_a_storage_that_does_not_answer_leaves_nothing_behind(tmp_path):
     for url in (f"sqlite:///{tmp_path}/no/folder.sqlite3", "nonsense://x"):
-        with pytest.raises(StorageError, match="check --storage"):
+        with pytest.raises(StorageError, match="check `storage`"):
             tune(tmp_path / "search", storage=url)
         assert not list(tmp_path.glob("search/trials/*"))
         assert not list(tmp_path.glob("**/*.tmp"))
+
+
+def test_optuna_gets_a_copy_only_where_it_is_asked_for(search, tmp_path):
+    assert not list(search.folder.glob("study*"))
+    copy = shutil.copytree(search.folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".lock"))
+    tune(copy, dashboard=True)
+    tune(copy, storage=f"sqlite:///{tmp_path / 'elsewhere.sqlite3'}")
+    for file in (copy / "study.sqlite3", tmp_path / "elsewhere.sqlite3"):
+        study = optuna.load_study(study_name="copy", storage=f"sqlite:///{file}")
+        rows = sorted(search.summary.trials, key=lambda row: row.number)
+        assert [trial.params for trial in study.trials] == [row.values for row in rows]
+    with pytest.raises(ConfigError, match="`storage` and `dashboard` both"):
+        tune(tmp_path / "both", dashboard=True, storage="sqlite:///x")
+    assert not (tmp_path / "both").exists()
 
 
 def test_images_in_memory(tmp_path):
@@ -324,9 +338,9 @@ def test_a_trial_is_promoted(search, tmp_path, monkeypatch):
     for name in ("weights.safetensors", "history.csv", "config.toml"):
         assert (run / name).read_bytes() == (source / name).read_bytes()
     for arguments, told in [
-        ((search.folder, best.number), "there already; name another folder with --out"),
-        ((search.folder, 99), "no trial 99 was begun"),
-        ((search.folder, -1), "no trial -1"),
+        ((search.folder, best.number), "is there already; choose another `out`"),
+        ((search.folder, 99), "trial 99 was not begun"),
+        ((search.folder, -1), "trial -1 was not begun"),
         ((tmp_path, 0), "no search here"),
     ]:
         with pytest.raises(RunFolderError, match=told):
@@ -339,7 +353,7 @@ def test_a_trial_whose_weights_are_gone_says_how_to_get_them_back(search, tmp_pa
     tight = tune(folder, disk_gb=0.0, seeds=1)
     row = tight.summary.trials[-1]
     with pytest.raises(
-        RunFolderError, match=r"weights of trial .* are gone .*; train again: kilnet train --recipe"
+        RunFolderError, match=r"trial \d+ has no weights: .*; `kilnet.train\(recipe='.*'\)` trains it again"
     ):
         kilnet.promote(folder, row.number, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -425,18 +439,33 @@ def summary_of(rows, finals, folder, space=TUTORIAL_GRID):
     winner = finals[0].number if finals else next((r.number for r in rows if r.accuracy is not None), None)
     run = folder / "finalists" / "0003-seed-1"
     return Summary(
-        folder, config, tuple(rows), tuple(finals), True, winner, run, 1_234_567_890, 98_765_432, 86_400.0, ()
+        folder=folder,
+        config=config,
+        trials=tuple(rows),
+        finals=tuple(finals),
+        is_complete=True,
+        winner=winner,
+        winner_folder=run,
+        num_image_passes=1_234_567_890,
+        num_finalist_image_passes=98_765_432,
+        seconds=86_400.0,
+        _trials=(),
     )
 
 
 def row_of(number, c1, c2, l1, status="stopped"):
-    if status == "waiting":
-        return TrialRow(
-            number, {"model.c1": c1, "model.c2": c2, "model.l1": l1}, status, None, None, None, 0, 0.0, None
-        )
-    reason = "the training loss became nan in epoch 3" if status == "failed" else None
-    values = {"model.c1": c1, "model.c2": c2, "model.l1": l1}
-    return TrialRow(number, values, status, 0.61234, (0.59871, 0.62597), 1.23456, 10, 360.0, reason)
+    has_begun = status != "waiting"
+    return TrialRow(
+        number=number,
+        values={"model.c1": c1, "model.c2": c2, "model.l1": l1},
+        status=status,
+        accuracy=0.61234 if has_begun else None,
+        accuracy_interval=(0.59871, 0.62597) if has_begun else None,
+        loss=1.23456 if has_begun else None,
+        num_epochs=10 if has_begun else 0,
+        seconds=360.0 if has_begun else 0.0,
+        reason="the training loss became nan in epoch 3" if status == "failed" else None,
+    )
 
 
 def test_nothing_is_cut_on_eighty_columns(tmp_path):

@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 
 from kilnet.training.records import EpochRecord
-from kilnet.tuning.compare import estimate
-from kilnet.tuning.finalists import choose_finalists, judge
+from kilnet.tuning.finalists import choose_finalists, compare_finalists, estimate
 from kilnet.tuning.trial import Trial
 
 
@@ -147,7 +146,7 @@ def test_ranked_by_the_mean_and_compared_with_the_best():
         7: {1: table(0.90), 2: table(0.88)},
         2: {1: table(0.90), 2: table(0.86)},
     }
-    finals = judge(correct)
+    finals = compare_finalists(correct)
     assert [final.number for final in finals] == [7, 2, 4]
     assert [final.accuracy.mean for final in finals] == pytest.approx([0.89, 0.88, 0.51])
     assert finals[0].behind is None
@@ -158,27 +157,27 @@ def test_ranked_by_the_mean_and_compared_with_the_best():
 
 def test_equals_are_tied_and_the_first_wins():
     correct = {number: {1: table(0.8), 2: table(0.8)} for number in (9, 3, 5)}
-    finals = judge(correct)
+    finals = compare_finalists(correct)
     assert [final.number for final in finals] == [3, 5, 9]
     assert all(final.is_tied for final in finals)
 
 
 def test_only_seeds_that_all_have():
     correct = {0: {1: table(0.8), 2: table(0.1), 3: table(0.8)}, 1: {1: table(0.7), 3: table(0.7)}}
-    finals = judge(correct)
+    finals = compare_finalists(correct)
     assert [(f.number, f.accuracy.num_seeds) for f in finals] == [(0, 2), (1, 2)]
     assert [f.accuracy.mean for f in finals] == pytest.approx([0.8, 0.7])
 
 
 def test_finalists_without_any_seed_are_left_out():
-    assert [final.number for final in judge({0: {}, 1: {1: table(0.7)}})] == [1]
-    assert judge({0: {}, 1: {}}) == []
-    assert judge({}) == []
+    assert [final.number for final in compare_finalists({0: {}, 1: {1: table(0.7)}})] == [1]
+    assert compare_finalists({0: {}, 1: {}}) == []
+    assert compare_finalists({}) == []
 
 
 def test_without_a_common_seed_the_one_with_the_most():
     correct = {0: {1: table(0.9)}, 1: {2: table(0.7), 3: table(0.7)}}
-    assert [(f.number, f.accuracy.num_seeds) for f in judge(correct)] == [(1, 2)]
+    assert [(f.number, f.accuracy.num_seeds) for f in compare_finalists(correct)] == [(1, 2)]
 
 
 def make_trial(number, *accuracies, num_epochs=9, failed=False):
@@ -186,7 +185,16 @@ def make_trial(number, *accuracies, num_epochs=9, failed=False):
         EpochRecord(epoch, 0.1, 1.0, 0.5, 1 / epoch, accuracy, 0, 0, True)
         for epoch, accuracy in enumerate(accuracies, 1)
     )
-    return Trial(number, {}, records, ("why",) if failed else (), failed, num_epochs, None, 0.0)
+    return Trial(
+        number=number,
+        values={},
+        history=records,
+        reasons=("why",) if failed else (),
+        failed=failed,
+        num_epochs=num_epochs,
+        patience=None,
+        min_delta=0.0,
+    )
 
 
 def test_those_that_came_further_are_finalists_first():

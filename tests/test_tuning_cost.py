@@ -7,9 +7,9 @@ import numpy as np
 
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.recipes.reading import load_config
-from kilnet.tuning.backends.processes import Job
-from kilnet.tuning.cost import longest_first
-from kilnet.tuning.shared_images import share_images
+from kilnet.tuning.backends.jobs import TrainingJob
+from kilnet.tuning.backends.shared_images import share_images
+from kilnet.tuning.search import longest_first
 
 
 def images_of(path, num_train):
@@ -24,7 +24,7 @@ def images_of(path, num_train):
 
 def job(images, **options):
     config = load_config(settings={f"model.{key}": value for key, value in options.items()})
-    return Job(str(options), config, Path("nowhere"), images, until=3)
+    return TrainingJob(name=str(options), config=config, folder=Path("nowhere"), images=images, until=3)
 
 
 def multiply_adds(c1, c2, l1):

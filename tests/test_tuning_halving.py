@@ -18,7 +18,16 @@ def record(epoch, accuracy, loss=None, is_best=True):
 
 def make_trial(number, records=(), num_epochs=9, patience=None, failed=False):
     reasons = ("it failed",) if failed else ()
-    return Trial(number, {"model.c1": number}, tuple(records), reasons, failed, num_epochs, patience, 0.0)
+    return Trial(
+        number=number,
+        values={"model.c1": number},
+        history=tuple(records),
+        reasons=reasons,
+        failed=failed,
+        num_epochs=num_epochs,
+        patience=patience,
+        min_delta=0.0,
+    )
 
 
 class World:

@@ -22,14 +22,14 @@ from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning import summary as summary_module
-from kilnet.tuning.backends.processes import Report
+from kilnet.tuning.backends.jobs import WorkerEvent
+from kilnet.tuning.backends.shared_images import map_images
 from kilnet.tuning.halving import cohort_epochs, rungs
-from kilnet.tuning.mirror import Mirror, sqlite_url
 from kilnet.tuning.search import MAX_CRASHES, Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder, free_up
-from kilnet.tuning.shared_images import map_images
-from kilnet.tuning.summary import summarise, write_report
+from kilnet.tuning.study import StudyCopy, sqlite_url
+from kilnet.tuning.summary import summarise, write_summary
 
 NUM_TRAIN, NUM_VALIDATION = 30, 50
 GRID = {"model.c1": [4, 8, 12], "model.c2": [4, 8, 12]}
@@ -102,7 +102,7 @@ class MadeUpWorkers:
         self.jobs.append(job)
         self.started.append(job.name)
 
-    def next_report(self, timeout_seconds):
+    def next_event(self, timeout_seconds):
         if self.chance.random() < 0.1:
             return None
         job = self.chance.choice(self.jobs)
@@ -116,17 +116,17 @@ class MadeUpWorkers:
                 self._train(job, folder, history)
                 kind = "crashed"
             self.jobs.remove(job)
-            return Report(job, kind, reason=f"{kind} on purpose")
+            return WorkerEvent(job=job, kind=kind, reason=f"{kind} on purpose")
         if len(history) < job.until and not stopped_early(history, job.config):
             self._train(job, folder, history)
-            return Report(job, "epoch", record=history[-1])
-        if job.judge:
+            return WorkerEvent(job=job, kind="epoch", record=history[-1])
+        if job.score_validation:
             content = io.BytesIO()
             best = [record for record in history if record.is_best][-1]
             np.save(content, np.arange(NUM_VALIDATION) < best.num_validation_correct)
             write_bytes(job.folder / "correct.npy", content.getvalue())
         self.jobs.remove(job)
-        return Report(job, "done")
+        return WorkerEvent(job=job, kind="done")
 
     def _train(self, job, folder, history):
         who = (sorted(job.config.model.options.items()), job.config.optimizer.lr, job.config.seed)
@@ -156,11 +156,6 @@ def stopped_early(history, config):
     return stopping.should_stop
 
 
-class NoMirror:
-    def update(self, trials, stopped):
-        pass
-
-
 def begin(path, config):
     folder = SearchFolder(path)
     path.mkdir(parents=True, exist_ok=True)
@@ -168,13 +163,11 @@ def begin(path, config):
     return folder
 
 
-def loop_of(path, config, workers=None, mirror=None, disk_budget_bytes=10**9):
+def loop_of(path, config, workers=None, study=None, disk_budget_bytes=10**9):
     folder = SearchFolder(path)
     if not folder.exists:
         begin(path, config)
-    return SearchLoop(
-        folder, lambda _: make_dataset(), workers or MadeUpWorkers(), mirror or NoMirror(), disk_budget_bytes
-    )
+    return SearchLoop(folder, lambda _: make_dataset(), workers or MadeUpWorkers(), disk_budget_bytes, study)
 
 
 def run(path, config, **options):
@@ -190,7 +183,7 @@ def found(path):
 
 
 def events_told(events):
-    return [event for event in events if isinstance(event, Report)]
+    return [event for event in events if isinstance(event, WorkerEvent)]
 
 
 # --- what is trained
@@ -504,10 +497,12 @@ def test_killed_again_and_again_with_workers_that_die(tmp_path, no_importance):
 
 def test_termination_is_an_interruption(tmp_path):
     workers = MadeUpWorkers()
-    with pytest.raises(InterruptedRunError, match="stopped; all is saved, the same command goes on"):
+    with pytest.raises(
+        InterruptedRunError, match="stopped; everything is saved, and the same command resumes"
+    ):
         for number, _ in enumerate(loop := loop_of(tmp_path, config_of(), workers=workers)):
             if number == 5:
-                workers.next_report = lambda timeout_seconds: os.kill(os.getpid(), 15)
+                workers.next_event = lambda timeout_seconds: os.kill(os.getpid(), 15)
     assert workers.closed
     assert loop.running == {}
     run(tmp_path, config_of())
@@ -590,21 +585,23 @@ def test_a_trial_that_comes_back_without_its_state_begins_again(tmp_path):
     assert found(tmp_path / "0") == found(tmp_path / "1")
 
 
-# --- the mirror
+# --- the copy in a study
 
 
 def load_study(path, name="study"):
     return optuna.load_study(study_name=name, storage=sqlite_url(path / "study.sqlite3"))
 
 
-def make_mirror(path, config, name="study"):
+def make_study(path, config, name="study"):
     path.mkdir(parents=True, exist_ok=True)
-    return Mirror(sqlite_url(path / "study.sqlite3"), path / name, config.parsed_space())
+    study = StudyCopy(path / name, config.parsed_space(), sqlite_url(path / "study.sqlite3"))
+    study.connect()
+    return study
 
 
-def assert_mirrored(path, loop):
+def assert_copied(path, loop, name="study"):
     """The study holds every trial as the folder does."""
-    study = load_study(path)
+    study = load_study(path, name)
     rows = {row.number: row for row in summarise(path).trials}
     states = {"finished": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
     assert [trial.number for trial in study.trials] == sorted(rows)
@@ -623,9 +620,9 @@ def test_the_study_holds_the_same_trials(tmp_path, strategy):
     space = GRID if strategy == "grid" else RANGE
     config = config_of(space, strategy, num_trials=9, epochs=3)
     workers = MadeUpWorkers(2, troubles={"trial 3": [(0, "failed")], "trial 5": [(0, "crashed")]})
-    loop = loop_of(tmp_path, config, workers, make_mirror(tmp_path, config))
+    loop = loop_of(tmp_path, config, workers, make_study(tmp_path, config))
     list(loop)
-    study = assert_mirrored(tmp_path, loop)
+    study = assert_copied(tmp_path, loop)
     assert {trial.state for trial in study.trials} == {
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -637,14 +634,14 @@ def test_the_study_holds_the_same_trials(tmp_path, strategy):
 
 def test_the_study_of_a_stepped_range(tmp_path):
     config = config_of({"model.d1": {"low": 0.1, "high": 0.3, "step": 0.1}}, epochs=2, num_seeds=0)
-    loop = loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config))
+    loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
     assert not [event for event in loop if isinstance(event, Notice)]
-    assert_mirrored(tmp_path, loop)
+    assert_copied(tmp_path, loop)
 
 
 def test_the_study_of_a_running_search(tmp_path):
     config = config_of(epochs=3)
-    loop = loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config))
+    loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
     for _ in itertools.islice(loop, 3):
         pass
     study = load_study(tmp_path)
@@ -656,10 +653,10 @@ def test_the_study_of_a_running_search(tmp_path):
 def test_a_search_that_was_left_goes_on_in_its_study(tmp_path):
     config = config_of(epochs=3)
     for num_events in (4, 9, 1000):
-        loop = loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config))
+        loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
         for _ in itertools.islice(loop, num_events):
             pass
-    assert_mirrored(tmp_path, loop)
+    assert_copied(tmp_path, loop)
 
 
 def test_a_trial_that_is_taken_back_is_taken_back_in_the_study_too(tmp_path):
@@ -667,9 +664,9 @@ def test_a_trial_that_is_taken_back_is_taken_back_in_the_study_too(tmp_path):
     best = found(tmp_path / "whole")["trials"][0]["number"]
     path, config = tmp_path / "torn", config_of()
     workers = MadeUpWorkers(troubles={f"trial {best}": [(4, "failed")]})
-    loop = loop_of(path, config, workers, make_mirror(path, config))
+    loop = loop_of(path, config, workers, make_study(path, config))
     list(loop)
-    assert_mirrored(path, loop)
+    assert_copied(path, loop)
 
 
 class Unplugged:
@@ -679,67 +676,104 @@ class Unplugged:
 
 def test_a_study_that_stops_answering_is_said_once_and_told_later(tmp_path):
     config = config_of(epochs=3)
-    mirror = make_mirror(tmp_path, config)
-    storage = mirror._storage
-    loop = loop_of(tmp_path, config, mirror=mirror)
+    copy = make_study(tmp_path, config)
+    storage = copy._storage
+    loop = loop_of(tmp_path, config, study=copy)
     notices = []
     for number, event in enumerate(loop):
         if isinstance(event, Notice):
             notices.append((number, event.line))
-        mirror._storage = Unplugged() if 3 <= number < 12 or 16 <= number < 20 else storage
+        copy._storage = Unplugged() if 3 <= number < 12 or 16 <= number < 20 else storage
     assert len(notices) == 2
     for _, line in notices:
         assert line.startswith("warning: sqlite://")
-        assert "nobody there; the search goes on without it" in line
+        assert "nobody there; the search continues" in line
         assert "\n" not in line
     assert summarise(tmp_path).is_complete
-    assert_mirrored(tmp_path, loop)
+    assert_copied(tmp_path, loop)
 
 
 def test_a_study_that_is_lost_is_filled_by_the_same_command(tmp_path):
     config = config_of(THREE, epochs=3, num_seeds=0)
-    list(loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config)))
+    list(loop_of(tmp_path, config, study=make_study(tmp_path, config)))
     (tmp_path / "study.sqlite3").unlink()
-    loop = loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config))
+    loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
     list(loop)
-    assert_mirrored(tmp_path, loop)
+    assert_copied(tmp_path, loop)
 
 
 def test_a_study_killed_before_the_last_word_is_told_by_the_same_command(tmp_path):
     config = config_of(THREE, epochs=3, num_seeds=0)
-    mirror = make_mirror(tmp_path, config)
-    told = mirror.update
+    copy = make_study(tmp_path, config)
+    told = copy.update
 
     def update(trials, stopped):
         if sum(trial.finished for trial in trials) == 1:
             raise Killed
         told(trials, stopped)
 
-    mirror.update = update
+    copy.update = update
     with pytest.raises(Killed):
-        run(tmp_path, config, mirror=mirror)
-    loop = loop_of(tmp_path, config, mirror=make_mirror(tmp_path, config))
+        run(tmp_path, config, study=copy)
+    loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
     list(loop)
-    assert_mirrored(tmp_path, loop)
+    assert_copied(tmp_path, loop)
+
+
+@pytest.mark.parametrize("damage", ["words", "cut", "zeroed", "empty", "journal"])
+def test_a_damaged_study_in_the_folder_is_written_again(tmp_path, damage):
+    config = config_of(THREE, epochs=2)
+    path, name = tmp_path / "search", "search"
+
+    def search():
+        loop = loop_of(path, config, study=StudyCopy(path, config.parsed_space()))
+        return loop, [event for event in loop if isinstance(event, Notice)]
+
+    search()
+    file = path / "study.sqlite3"
+    whole = file.read_bytes()
+    file.write_bytes(
+        {
+            "words": b"no study",
+            "cut": whole[: len(whole) // 2],
+            "zeroed": whole[:4096] + bytes(len(whole) - 4096),
+            "empty": b"",
+            "journal": whole,
+        }[damage]
+    )
+    if damage == "journal":
+        (path / "study.sqlite3-journal").write_bytes(b"of another file")
+    loop, notices = search()
+    assert notices == []
+    assert summarise(path).is_complete
+    assert_copied(path, loop, name)
+
+
+def test_a_study_that_cannot_be_written_never_stops_a_search(tmp_path):
+    config = config_of(THREE, epochs=2)
+    path = tmp_path / "search"
+    (path / "study.sqlite3").mkdir(parents=True)
+    loop = loop_of(path, config, study=StudyCopy(path, config.parsed_space()))
+    (notice,) = [event for event in loop if isinstance(event, Notice)]
+    assert notice.line.startswith(f"warning: sqlite:///{path}/study.sqlite3: ")
+    assert summarise(path).is_complete
 
 
 def test_two_searches_in_one_storage_do_not_mix(tmp_path):
     for name, space in (("first", THREE), ("second", GRID)):
         config = config_of(space, epochs=2)
-        mirror = Mirror(sqlite_url(tmp_path / "study.sqlite3"), Path(name), config.parsed_space())
-        run(tmp_path / name, config, mirror=mirror)
+        copy = StudyCopy(Path(name), config.parsed_space(), sqlite_url(tmp_path / "study.sqlite3"))
+        run(tmp_path / name, config, study=copy)
     assert len(load_study(tmp_path, "first").trials) == 3
     assert len(load_study(tmp_path, "second").trials) == 9
 
 
 def test_folders_of_one_name_do_not_share_a_study(tmp_path):
     space, url = config_of(THREE).parsed_space(), sqlite_url(tmp_path / "study.sqlite3")
-    Mirror(url, tmp_path / "here" / "name", space)
-    Mirror(url, tmp_path / "here" / "name", space)
-    with pytest.raises(
-        StorageError, match=r"its study name is of .*here/name; name another folder with --out"
-    ):
-        Mirror(url, tmp_path / "there" / "name", space)
+    StudyCopy(tmp_path / "here" / "name", space, url).connect()
+    StudyCopy(tmp_path / "here" / "name", space, url).connect()
+    with pytest.raises(StorageError, match=r"its study name belongs to .*here/name; choose another `out`"):
+        StudyCopy(tmp_path / "there" / "name", space, url).connect()
 
 
 def test_a_storage_that_does_not_answer_is_one_line_without_the_password(tmp_path):
@@ -749,13 +783,13 @@ def test_a_storage_that_does_not_answer_is_one_line_without_the_password(tmp_pat
         "nonsense",
         "mysql+pymysql://me:secret@nowhere/db",
     ):
-        with pytest.raises(StorageError, match="check --storage") as error:
-            Mirror(url, Path("study"), space)
+        with pytest.raises(StorageError, match="check `storage`") as error:
+            StudyCopy(Path("study"), space, url).connect()
         assert "\n" not in str(error.value)
         assert "secret" not in str(error.value)
 
 
-# --- the report
+# --- the summary
 
 
 def test_json_and_csv_tell_the_same(tmp_path):
@@ -799,7 +833,7 @@ def test_a_running_search_can_be_read_at_any_moment(tmp_path, no_importance):
         if trained:
             assert summary.winner is not None
             assert summary.winner_folder.is_dir()
-        write_report(summary)
+        write_summary(summary)
         json.loads((tmp_path / "search.json").read_text())
     assert summarise(tmp_path).is_complete
 

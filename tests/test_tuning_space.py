@@ -143,7 +143,7 @@ def test_tuples_are_lists():
     ("word", "told"),
     [
         ("model.c1=", "model.c1: the list is empty"),
-        ("model.c1=4,,8", "model.c1=4,,8: a value is missing"),
+        ("model.c1=4,,8", "`space='model.c1=4,,8'`: a value is missing"),
         ("model.c1=4,8,4", "model.c1: 4 is listed twice"),
         ("model.c1=[1],[2]", "model.c1: [1] is not a number"),
         ("model.c1=8..4", "model.c1: low 8 is not below high 4"),
@@ -155,14 +155,17 @@ def test_tuples_are_lists():
         ("model.c1=4..8:-2", "model.c1: step -2 is not above 0"),
         ("optimizer.lr=0..1:log", "optimizer.lr: a logarithmic range starts above 0"),
         ("optimizer.lr=-1.0..1:log", "optimizer.lr: a logarithmic range starts above 0"),
-        ("seed=1,2", "seed: a seed is no choice but luck; --seeds"),
-        ("data.split_seed=1,2", "data.split_seed: every trial has to be judged on the same images"),
-        ("data.source=a,b", "data.source: every trial"),
-        ("training.epochs=1,2", "training.epochs: trials are compared after the same epochs; use --epochs"),
-        ("training.initial_weights=random,parent", "training.initial_weights: use kilnet finetune"),
-        ("parent=a,b", "parent: use kilnet finetune"),
-        ("hardware.device=cpu,cuda", "hardware.device: use --device"),
-        ("hardware.threads=1,2", "hardware.threads: threads are divided among --workers"),
+        ("seed=1,2", "seed: the best seed is only the luckiest; `seeds`"),
+        ("data.split_seed=1,2", "data.split_seed: all trials must be validated on the same images"),
+        ("data.source=a,b", "data.source: all trials"),
+        ("training.epochs=1,2", "training.epochs: trials are compared after the same epochs; give `epochs`"),
+        (
+            "training.initial_weights=random,parent",
+            "training.initial_weights: every trial begins with random weights; fine-tune the winner",
+        ),
+        ("parent=a,b", "parent: every trial begins with random weights; fine-tune the winner"),
+        ("hardware.device=cpu,cuda", "hardware.device: all trials use the same device; give `device`"),
+        ("hardware.threads=1,2", "hardware.threads: threads are divided among the workers"),
         ("no-such-file.toml", "`space='no-such-file.toml'`: no such file"),
     ],
 )
@@ -177,7 +180,7 @@ def test_words_that_are_refused(word, told):
         ({"model.c1": []}, "model.c1: the list is empty"),
         ({"model.c1": {}}, "model.c1"),
         ({"model.c2": [1], "model.c1": {}}, "model.c1"),
-        ({"model.c1": 4}, "model.c1 = 4: give a list or a range; one value belongs to --set"),
+        ({"model.c1": 4}, "model.c1 = 4: give a list or a range; give one value with `settings`"),
         ({"model.c1": "4"}, "model.c1 = '4': give a list"),
         ({"model.c1": [4, None]}, "model.c1: None is not a number"),
         ({"model.c1": [4], "model": {"c1": [8]}}, "model.c1"),
@@ -190,16 +193,16 @@ def test_words_that_are_refused(word, told):
             {"model.c1": {"low": 4, "high": 8, "stpe": 2}},
             "model.c1: unknown stpe; a range has low, high, step, log",
         ),
-        ({"model.c1": {"values": [4], "log": True}}, "model.c1: log do not go with values"),
+        ({"model.c1": {"values": [4], "log": True}}, "model.c1: values do not go with log"),
         ({"model.c1": {"values": 4}}, "model.c1 = 4: give a list"),
         ({"model.c1": {"values": [4], "when": "sgd"}}, "model.c1: when = 'sgd': give a table"),
         (
             {"model.c1": {"values": [4], "when": {"model.c2": 1}}},
-            "model.c1: when names model.c2, which is no earlier",
+            "model.c1: when names model.c2, which is not an earlier",
         ),
         (
             {"model.c1": {"values": [4], "when": {"model.c2": 1}}, "model.c2": [1, 2]},
-            "model.c1: when names model.c2, which is no earlier key",
+            "model.c1: when names model.c2, which is not an earlier key",
         ),
         (
             {
@@ -220,7 +223,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     assert refusal(read_space, [str(file)]).startswith(f"{file}: not valid TOML: ")
     file.write_bytes(b"\xff\xfe")
     assert refusal(read_space, [str(file)]).startswith(f"{file}: cannot be read: ")
-    assert f"--space {tmp_path}: not a TOML file" in refusal(read_space, [str(tmp_path)])
+    assert refusal(read_space, [str(tmp_path)]).startswith(f"{tmp_path}: cannot be read: ")
 
 
 # --- cells

@@ -41,7 +41,16 @@ def ended(number, values, accuracy=0.5, num_epochs=1, trained=None, failed=False
         EpochRecord(epoch, 0.001, 1.0, 0.5, 1.0 / epoch, accuracy, round(100 * accuracy), 100, True)
         for epoch in range(1, (num_epochs if trained is None else trained) + 1)
     )
-    return Trial(number, values, history, ("it failed",) if failed else (), failed, num_epochs, None, 0.0)
+    return Trial(
+        number=number,
+        values=values,
+        history=history,
+        reasons=("it failed",) if failed else (),
+        failed=failed,
+        num_epochs=num_epochs,
+        patience=None,
+        min_delta=0.0,
+    )
 
 
 def search(config, objective=lambda values: 0.5):

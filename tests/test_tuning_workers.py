@@ -1,4 +1,4 @@
-"""Workers as processes: what they tell when training goes well, and when it does not."""
+"""Workers as processes: which events come when training goes well, and when it does not."""
 
 import os
 import signal
@@ -15,8 +15,9 @@ from kilnet.errors import DataError, WorkerError
 from kilnet.recipes.reading import load_config
 from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.backends.processes import Job, LocalWorkers
-from kilnet.tuning.shared_images import is_shared, map_images, share_images
+from kilnet.tuning.backends.jobs import TrainingJob
+from kilnet.tuning.backends.processes import LocalWorkers
+from kilnet.tuning.backends.shared_images import is_shared, map_images, share_images
 
 TINY = {
     "model.name": "ConfigNet",
@@ -99,36 +100,43 @@ def workers(images):
     workers.close()
 
 
-def job_of(folder, images, until=2, judge=False, epochs=2, **settings):
-    config = load_config(settings={**TINY, "training.epochs": epochs, **settings})
-    return Job(folder.name, config, folder, images, until, judge)
+def job_of(folder, images, until=2, score_validation=False, epochs=2, **settings):
+    return TrainingJob(
+        name=folder.name,
+        config=load_config(settings={**TINY, "training.epochs": epochs, **settings}),
+        folder=folder,
+        images=images,
+        until=until,
+        score_validation=score_validation,
+    )
 
 
 def own_network(folder, images, name):
     settings = {key: value for key, value in TINY.items() if not key.startswith("model.")}
     config = load_config(settings={**settings, "model.name": f"my_networks:{name}"})
-    return Job(name, config, folder, images, 2, own_models=frozenset([config.model.name]))
+    own_models = frozenset([config.model.name])
+    return TrainingJob(name=name, config=config, folder=folder, images=images, until=2, own_models=own_models)
 
 
-def reports_until_end(workers, seconds=120):
-    """All that the workers tell, until one job has ended."""
-    reports = []
+def events_until_end(workers, seconds=120):
+    """All events but steps, until one job has ended."""
+    events = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        report = workers.next_report(0.5)
-        if report is not None and report.kind != "step":
-            reports.append(report)
-            if report.kind != "epoch":
-                return reports
-    raise AssertionError(f"no end after {seconds} seconds, only {reports}")
+        event = workers.next_event(0.5)
+        if event is not None and event.kind != "step":
+            events.append(event)
+            if event.is_end:
+                return events
+    raise AssertionError(f"no end after {seconds} seconds, only {events}")
 
 
 def wait_for_epoch(workers):
     for _ in range(1000):
-        report = workers.next_report(0.5)
-        if report is not None and report.kind != "step":
-            assert report.kind == "epoch", report.reason
-            return report
+        event = workers.next_event(0.5)
+        if event is not None and event.kind != "step":
+            assert event.kind == "epoch", event.reason
+            return event
     raise AssertionError("no epoch")
 
 
@@ -154,12 +162,12 @@ def test_a_job_is_a_run_and_a_rung_is_part_of_it(workers, images, tmp_path):
     assert workers.num_idle == 1
     workers.start(job_of(folder, images, until=1))
     assert workers.num_idle == 0
-    first = reports_until_end(workers)
+    first = events_until_end(workers)
     assert workers.num_idle == 1
     workers.start(job_of(tmp_path / "other", images, until=1, seed=1))
-    reports_until_end(workers)
-    workers.start(job_of(folder, images, until=2, judge=True))
-    second = reports_until_end(workers)
+    events_until_end(workers)
+    workers.start(job_of(folder, images, until=2, score_validation=True))
+    second = events_until_end(workers)
     assert [(r.kind, r.record and r.record.epoch) for r in first + second] == [
         ("epoch", 1),
         ("done", None),
@@ -172,24 +180,24 @@ def test_a_job_is_a_run_and_a_rung_is_part_of_it(workers, images, tmp_path):
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
     validation = make_dataset().validation
     right = Run(folder).classifier.logits(validation.images).argmax(1) == validation.labels
-    judged = np.load(folder / "correct.npy")
-    assert judged.dtype == bool
-    assert np.array_equal(judged, right)
+    correct = np.load(folder / "correct.npy")
+    assert correct.dtype == bool
+    assert np.array_equal(correct, right)
     best = [record for record in RunFolder(folder).history() if record.is_best][-1]
-    assert judged.sum() == best.num_validation_correct
+    assert correct.sum() == best.num_validation_correct
 
     workers.start(job_of(folder, images, until=2))  # it is there already
-    assert [report.kind for report in reports_until_end(workers)] == ["done"]
+    assert [event.kind for event in events_until_end(workers)] == ["done"]
     assert (folder / "history.csv").read_bytes() == (whole.folder / "history.csv").read_bytes()
 
 
 def test_one_that_diverges_is_no_use_trying_again(workers, images, tmp_path):
     settings = {"optimizer.name": "sgd", "optimizer.lr": 1e30, "optimizer.schedule": "constant"}
     workers.start(job_of(tmp_path / "trial", images, **settings))
-    report = reports_until_end(workers)[-1]
-    assert report.kind == "failed"
-    assert "loss became" in report.reason
-    assert "optimizer.lr" in report.reason
+    event = events_until_end(workers)[-1]
+    assert event.kind == "failed"
+    assert "loss became" in event.reason
+    assert "optimizer.lr" in event.reason
 
 
 def test_one_whose_folder_cannot_be_written_blocks(workers, images, tmp_path):
@@ -197,9 +205,9 @@ def test_one_whose_folder_cannot_be_written_blocks(workers, images, tmp_path):
     workers.start(job_of(tmp_path / "trial", images, until=400, epochs=400))
     wait_for_epoch(workers)
     (tmp_path / "trial" / "state").rename(tmp_path / "gone")
-    report = reports_until_end(workers)[-1]
-    assert report.kind == "blocked"
-    assert "cannot write" in report.reason
+    event = events_until_end(workers)[-1]
+    assert event.kind == "blocked"
+    assert "cannot write" in event.reason
 
 
 @pytest.mark.parametrize(
@@ -214,24 +222,24 @@ def test_one_whose_folder_cannot_be_written_blocks(workers, images, tmp_path):
 )
 def test_networks_that_misbehave(workers, images, tmp_path, name, kinds, reason):
     workers.start(own_network(tmp_path / name, images, name))
-    reports = reports_until_end(workers)
-    assert [report.kind for report in reports] == kinds, reports[-1].reason
-    assert reports[-1].reason.startswith(reason)
-    assert "\n" not in reports[-1].reason
+    events = events_until_end(workers)
+    assert [event.kind for event in events] == kinds, events[-1].reason
+    assert events[-1].reason.startswith(reason)
+    assert "\n" not in events[-1].reason
     assert workers.num_idle == 1
 
 
 def test_one_that_is_killed_is_replaced_and_closing_saves_the_state(workers, images, tmp_path):
-    """Killed, closed, and used again: the run goes on where it was each time."""
+    """Killed, closed, and used again: the run resumes where it was each time."""
     job = job_of(
         tmp_path / "trial", images, until=4000, epochs=4000, **{"training.checkpoint_seconds": 3600.0}
     )
     workers.start(job)
     wait_for_epoch(workers)
     os.kill(workers._processes[0].process.pid, signal.SIGKILL)
-    reports = reports_until_end(workers)
-    assert (reports[-1].kind, workers.num_idle) == ("crashed", 1)
-    assert "was killed (signal 9)" in reports[-1].reason
+    events = events_until_end(workers)
+    assert (events[-1].kind, workers.num_idle) == ("crashed", 1)
+    assert "was killed (signal 9)" in events[-1].reason
     num_epochs = len(RunFolder(job.folder).history())
     assert num_epochs >= 1
     workers.start(job)
@@ -276,7 +284,7 @@ def test_workers_that_never_start_are_no_fault_of_the_job(images, tmp_path, monk
     told = "no worker can be started: the worker ended with exit code 3: no torch here"
     with pytest.raises(WorkerError, match=told) as error:
         for _ in range(200):
-            assert workers.next_report(0.5) is None
+            assert workers.next_event(0.5) is None
     assert "worker-1.log" in str(error.value)
     workers.close()
 
@@ -286,7 +294,7 @@ def test_two_workers_train_at_once_and_have_a_log_each(images, tmp_path):
     workers.start(job_of(tmp_path / "first", images))
     workers.start(job_of(tmp_path / "second", images))
     assert workers.num_idle == 0
-    ends = [reports_until_end(workers)[-1], reports_until_end(workers)[-1]]
-    assert {(report.job.name, report.kind) for report in ends} == {("first", "done"), ("second", "done")}
+    ends = [events_until_end(workers)[-1], events_until_end(workers)[-1]]
+    assert {(event.job.name, event.kind) for event in ends} == {("first", "done"), ("second", "done")}
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["worker-1.log", "worker-2.log"]
     workers.close()

@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import (
-    JsonOption,
-)
+from kilnet.cli.options import JsonOption
 from kilnet.cli.output import print_json
 
 SearchArgument = Annotated[Path, typer.Argument(metavar="SEARCH", help="A search folder.")]

@@ -40,7 +40,8 @@ def tune(
         typer.Option("--strategy", help="grid (default for lists), random, or tpe (default for ranges)."),
     ] = None,
     halving: Annotated[
-        bool, typer.Option("--halving/--no-halving", help="After each rung, only the best third goes on.")
+        bool,
+        typer.Option("--halving/--no-halving", help="After each rung, train only the best third further."),
     ] = True,
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, help="How many, for random and tpe; default 30.")
@@ -51,7 +52,7 @@ def tune(
     finalists: Annotated[
         int, typer.Option("--finalists", min=1, help="How many of the best are trained again.")
     ] = 3,
-    seeds: Annotated[int, typer.Option("--seeds", min=0, help="How often each finalist is.")] = 3,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="With how many seeds each.")] = 3,
     fine_tune: Annotated[
         bool, typer.Option("--finetune", help="Fine-tune the winner before the test.")
     ] = False,
@@ -65,8 +66,14 @@ def tune(
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option("--storage", help="URL of an Optuna storage; default: study.sqlite3 in the folder."),
+        typer.Option("--storage", help="URL of an Optuna storage that gets a copy of the trials."),
     ] = None,
+    dashboard: Annotated[
+        bool,
+        typer.Option(
+            "--dashboard", help="Copy the trials to study.sqlite3 in the folder, for optuna-dashboard."
+        ),
+    ] = False,
     disk_gb: Annotated[
         float, typer.Option("--disk-gb", min=0, help="For weights and states of trials, in 10^9 bytes.")
     ] = 10.0,
@@ -76,7 +83,7 @@ def tune(
     on_bad_image: BadImageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for the best configuration, or go on with a search; the winner is tested once, at the end."""
+    """Search for the best configuration; resumes after an interruption. The winner is tested once, at the end."""
     import kilnet
     from kilnet.recipes.reading import parse_settings
 
@@ -98,6 +105,7 @@ def tune(
         seed=seed,
         out=out,
         storage=storage,
+        dashboard=dashboard,
         disk_gb=disk_gb,
         device=device,
         progress=not as_json,

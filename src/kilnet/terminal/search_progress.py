@@ -2,6 +2,7 @@
 
 from time import monotonic
 from types import TracebackType
+from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from kilnet.terminal.progress import duration
 from kilnet.terminal.search_tables import trials_table
-from kilnet.tuning.backends.processes import Report
+from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.summary import Summary, summarise
@@ -56,7 +57,7 @@ class SearchDisplay:
                 self.console.print(Text(event.line), soft_wrap=True)
                 continue
             self._num_epochs += event.kind == "epoch"
-            if event.kind not in ("step", "epoch"):
+            if event.is_end:
                 if self._is_live:
                     self._summary = summarise(self._search.folder.path)
                 else:
@@ -78,24 +79,25 @@ class SearchDisplay:
 
     def _workers(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for name, (job, report) in self._search.running.items():
-            table.add_row(name, Text(self._values(name)), _state(report, job.until))
+        for name, (job, event) in self._search.running.items():
+            table.add_row(name, Text(self._values(name)), _state(event, job.until))
         return table
 
     def _values(self, name: str) -> str:
         number = int(name.split()[1].rstrip(","))
         return describe(self._search.trials[number].values)
 
-    def _line(self, report: Report) -> str:
-        history = self._search.folder.history(report.job.folder)
+    def _line(self, event: WorkerEvent) -> str:
+        job = cast("TrainingJob", event.job)  # a search starts no others
+        history = self._search.folder.history(job.folder)
         best = [record for record in history if record.is_best]
         outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "no epoch yet"
         after = (
             f"after epoch {len(history)}: {outcome}"
-            if report.kind == "done"
-            else f"{report.kind}: {report.reason}"
+            if event.kind == "done"
+            else f"{event.kind}: {event.reason}"
         )
-        return f"{report.job.name} ({self._values(report.job.name)}) {after}; {self._progress()}"
+        return f"{job.name} ({self._values(job.name)}) {after}; {self._progress()}"
 
     def _progress(self) -> str:
         left = self._search.num_epochs_left()
@@ -107,9 +109,9 @@ class SearchDisplay:
         return f"{left} epochs left, about {duration(seconds)}"
 
 
-def _state(report: Report | None, until: int) -> str:
-    if report is None:
+def _state(event: WorkerEvent | None, until: int) -> str:
+    if event is None:
         return "starting"
-    if report.record is not None:
-        return f"epoch {report.record.epoch} of {until} done, {report.record.validation_accuracy:.2%}"
-    return f"step {report.step:,} of {report.num_steps:,}"
+    if event.record is not None:
+        return f"epoch {event.record.epoch} of {until} done, {event.record.validation_accuracy:.2%}"
+    return f"step {event.step:,} of {event.num_steps:,}"

@@ -10,7 +10,7 @@ from kilnet.metrics import Evaluation
 from kilnet.runs.wording import accuracy_with_interval, percent
 from kilnet.terminal.progress import duration
 from kilnet.terminal.tables import empty_table
-from kilnet.tuning.compare import Estimate
+from kilnet.tuning.finalists import Estimate
 from kilnet.tuning.search_config import describe, shown
 from kilnet.tuning.summary import Summary, TrialRow
 

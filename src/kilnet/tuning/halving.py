@@ -1,4 +1,4 @@
-"""Successive halving: train all a little, then only the best go on."""
+"""Successive halving: train all a little, then only the best further."""
 
 import math
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from itertools import pairwise
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.trial import Trial
 
-# A third goes on, from a ninth of the epochs: Li et al., 2018, "Hyperband", section 2.6, where 3 and 4 do best. Two
-# decisions at most: after less than a ninth of the epochs small networks have not shown what they can do.
+# A third survives each rung: Li et al., 2018, "Hyperband", section 2.6, where 3 and 4 do best. Two decisions at most:
+# after less than a ninth of the epochs small networks have not shown what they can do.
 REDUCTION = 3
 MAX_DECISIONS = 2
 
@@ -25,16 +25,16 @@ def num_survivors(num_members: int, num_rungs: int) -> list[int]:
     return [math.ceil(num_members / REDUCTION**index) for index in range(num_rungs)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """Where a cohort is.
 
     Attributes:
         rung: the rung that its survivors are in, from 0.
         until: epochs at the end of that rung.
-        due: survivors that have to train up to there; empty when the cohort is through.
+        due: survivors that still have to train up to there; empty when the cohort is through.
         alive: numbers of the trials that are in this rung.
-        stopped: numbers of the trials that an earlier rung has sorted out.
+        stopped: numbers of the trials that an earlier rung has stopped.
         num_members: of the whole cohort.
     """
 
@@ -69,8 +69,8 @@ def standings(trials: Sequence[Trial], config: SearchConfig) -> list[Standing]:
 def standing(cohort: Sequence[Trial], marks: Sequence[int]) -> Standing:
     """Work out, from the trials' histories alone, which of a cohort's trials train next and how far.
 
-    A rung is decided when all of it are there, so that the outcome does not depend on who came first. Trials that
-    failed make room for the next best.
+    A rung is decided once all its trials are there, so that the outcome does not depend on who came first. A trial
+    that failed makes room for the next best.
 
     Args:
         cohort: the trials that are compared with each other.
@@ -86,5 +86,10 @@ def standing(cohort: Sequence[Trial], marks: Sequence[int]) -> Standing:
         if due or until == marks[-1]:
             break
     return Standing(
-        rung, until, due, frozenset(trial.number for trial in alive), frozenset(stopped), len(cohort)
+        rung=rung,
+        until=until,
+        due=due,
+        alive=frozenset(trial.number for trial in alive),
+        stopped=frozenset(stopped),
+        num_members=len(cohort),
     )

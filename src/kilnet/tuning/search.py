@@ -4,26 +4,30 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kilnet.config import DataConfig, RunConfig
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from kilnet import models
+from kilnet.config import DataConfig, ModelConfig, RunConfig
 from kilnet.data.dataset import ImageDataset
-from kilnet.errors import InterruptedRunError, StorageError, WorkerError
-from kilnet.tuning.backends.processes import Job, Report, Workers
-from kilnet.tuning.cost import longest_first
+from kilnet.errors import InterruptedRunError, KilnetError, StorageError, WorkerError
+from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent, Workers
+from kilnet.tuning.backends.shared_images import is_shared, map_images, share_images
 from kilnet.tuning.finalists import choose_finalists
 from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
-from kilnet.tuning.mirror import Mirror
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import Attempts, SearchFolder, free_up
-from kilnet.tuning.shared_images import is_shared, share_images
 from kilnet.tuning.strategy import propose
-from kilnet.tuning.summary import summarise, write_report
+from kilnet.tuning.study import StudyCopy
+from kilnet.tuning.summary import summarise, write_summary
 from kilnet.tuning.trial import Trial
 
-# A run whose worker dies so often without an epoch in between is given up.
+# A run is given up when its worker has died so often without an epoch in between.
 MAX_CRASHES = 5
 _POLL_SECONDS = 0.5
 
@@ -36,23 +40,23 @@ class Notice:
 
 
 class SearchLoop:
-    """Runs a search that was begun; iterate for reports and notices, each written down before it is yielded.
+    """Runs a search that was begun; iterate for events and notices, each on disk before it is yielded.
 
-    What comes next follows from the configuration and from what the folder holds alone, so that a search which was
-    killed at any moment goes on as if it had not been: no epoch that was finished is trained again.
+    What comes next follows from the configuration and from the folder alone, so that a search that was killed at any
+    time resumes as if it had not been: no epoch that was finished is trained again.
 
     Args:
         folder: of a search that was begun.
         load: gives the images for a configuration of the data.
-        workers: who trains; closed at the end.
-        mirror: told of every trial.
+        workers: train the runs; closed at the end.
         disk_budget_bytes: for weights and states of trials; beyond it those of the worst are deleted.
+        study: copy for Optuna's tools, if one is wanted.
         own_models: see `kilnet.models.complete`.
 
     Attributes:
         config: what is searched.
         trials: all proposed so far, in order.
-        running: by name of the job, what the workers do: the job, and the last that was heard of it.
+        running: by name of the job, what the workers do: the job, and its last event.
     """
 
     def __init__(
@@ -60,23 +64,23 @@ class SearchLoop:
         folder: SearchFolder,
         load: Callable[[DataConfig], ImageDataset],
         workers: Workers,
-        mirror: Mirror,
         disk_budget_bytes: int,
+        study: StudyCopy | None = None,
         own_models: frozenset[str] = frozenset(),
     ) -> None:
         self.folder = folder
         self.config: SearchConfig = folder.config()
         self.trials: list[Trial] = []
-        self.running: dict[str, tuple[Job, Report | None]] = {}
+        self.running: dict[str, tuple[TrainingJob, WorkerEvent | None]] = {}
         self._load = load
         self._workers = workers
-        self._mirror = mirror
-        self._mirror_answers = True
+        self._study = study
+        self._study_answers = True
         self._disk_budget_bytes = disk_budget_bytes
         self._own_models = own_models
         self._marks = rungs(self.config.run.training.epochs, self.config.halving)
 
-    def __iter__(self) -> Iterator[Report | Notice]:
+    def __iter__(self) -> Iterator[WorkerEvent | Notice]:
         with self.folder.locked(), _termination_as_interruption():
             self.trials = self.folder.trials(self.config)
             try:
@@ -84,12 +88,12 @@ class SearchLoop:
                 yield from self._run_finalists()
             except KeyboardInterrupt:
                 raise InterruptedRunError(
-                    f"{self.folder.path}: stopped; all is saved, the same command goes on"
+                    f"{self.folder.path}: stopped; everything is saved, and the same command resumes"
                 ) from None
             finally:
                 self._workers.close()
                 self.running.clear()
-                write_report(summarise(self.folder.path))
+                write_summary(summarise(self.folder.path))
             self.folder.remove_images()
 
     def standings(self) -> list[Standing]:
@@ -106,19 +110,19 @@ class SearchLoop:
             return left + min(config.num_finalists, config.num_trials) * config.num_seeds * epochs
         return sum(job.until - len(self.folder.history(job.folder)) for job in self._due_finalists())
 
-    def _run_trials(self) -> Iterator[Report | Notice]:
+    def _run_trials(self) -> Iterator[WorkerEvent | Notice]:
         while self._propose() or self._due_trials():
             yield from self._work(self._due_trials)
-        yield from self._update_mirror()
+        yield from self._update_study()
 
-    def _run_finalists(self) -> Iterator[Report | Notice]:
+    def _run_finalists(self) -> Iterator[WorkerEvent | Notice]:
         if all(trial.failed for trial in self.trials):
             reason = self.trials[0].reasons[-1]
             raise WorkerError(f"{self.folder.path}: every trial failed, the first with: {reason}")
         yield from self._work(self._due_finalists)
 
     def _propose(self) -> bool:
-        """Write the next cohort down, or what is missing of the newest; returns whether there was any."""
+        """Write the next cohort, or what is missing of the newest; returns whether there was any."""
         is_whole = len(self.trials) % self.config.cohort == 0
         if is_whole and any(standing.due for standing in self.standings()):
             return False
@@ -128,31 +132,40 @@ class SearchLoop:
         self.trials = self.folder.trials(self.config)
         return bool(proposed)
 
-    def _due_trials(self) -> list[Job]:
+    def _due_trials(self) -> list[TrainingJob]:
         return [
-            Job(
+            self._job(
                 f"trial {trial.number}",
                 self._run_of(trial),
                 self.folder.trial_folder(trial.number),
-                self._images(self._run_of(trial)),
                 standing.until,
-                own_models=self._own_models,
             )
             for standing in self.standings()
             for trial in standing.due
         ]
 
-    def _due_finalists(self) -> list[Job]:
-        jobs = []
+    def _due_finalists(self) -> list[TrainingJob]:
+        jobs: list[TrainingJob] = []
         for trial in choose_finalists(self.trials, self._marks, self.config.num_finalists):
             for seed in self.config.seeds:
                 folder = self.folder.finalist_folder(trial.number, seed)
                 if self.folder.correct(folder) is None and not self.folder.attempts(folder).failed:
                     config = self._run_of(trial, seed)
-                    name = f"finalist {trial.number}, seed {seed}"
-                    images, until = self._images(config), config.training.epochs
-                    jobs.append(Job(name, config, folder, images, until, True, self._own_models))
+                    job = self._job(
+                        f"finalist {trial.number}, seed {seed}", config, folder, config.training.epochs
+                    )
+                    jobs.append(replace(job, score_validation=True))
         return jobs
+
+    def _job(self, name: str, config: RunConfig, folder: Path, until: int) -> TrainingJob:
+        return TrainingJob(
+            name=name,
+            config=config,
+            folder=folder,
+            images=self._images(config),
+            until=until,
+            own_models=self._own_models,
+        )
 
     def _run_of(self, trial: Trial, seed: int | None = None) -> RunConfig:
         return self.config.run_of(trial.values, seed, self._own_models)
@@ -163,7 +176,7 @@ class SearchLoop:
             share_images(self._load(config.data), folder)
         return folder
 
-    def _work(self, due: Callable[[], list[Job]]) -> Iterator[Report | Notice]:
+    def _work(self, due: Callable[[], list[TrainingJob]]) -> Iterator[WorkerEvent | Notice]:
         """Keep the workers busy until nothing is due."""
         while True:
             for job in longest_first(due()) if self._workers.num_idle else ():
@@ -172,61 +185,87 @@ class SearchLoop:
                     self.running[job.name] = (job, None)
             if not self.running:
                 return
-            report = self._workers.next_report(_POLL_SECONDS)
-            if report is None:
+            event = self._workers.next_event(_POLL_SECONDS)
+            if event is None:
                 continue
-            if report.kind in ("step", "epoch"):
-                self.running[report.job.name] = (report.job, report)
+            job, _ = self.running[event.job.name]
+            if event.is_end:
+                del self.running[job.name]
+                self._note_end(job.folder, event)
             else:
-                del self.running[report.job.name]
-                self._note_end(report)
-            if report.kind != "step":
-                yield from self._update(report.job.folder)
-            yield report
-            if report.kind == "done":
+                self.running[job.name] = (job, event)
+            if event.kind != "step":
+                yield from self._update(job.folder)
+            yield event
+            if event.kind == "done":
                 self._free_up()
 
-    def _note_end(self, report: Report) -> None:
-        """Write down what went wrong, if anything."""
-        if report.kind == "blocked":
-            raise StorageError(report.reason)
-        if report.kind == "done":
+    def _note_end(self, folder: Path, event: WorkerEvent) -> None:
+        """Write what went wrong with a run, if anything."""
+        if event.kind == "blocked":
+            raise StorageError(event.reason)
+        if event.kind == "done":
             return
-        folder = report.job.folder
         old, num_epochs = self.folder.attempts(folder), len(self.folder.history(folder))
         nums_epochs = (*old.num_epochs, num_epochs)
-        failed = report.kind == "failed" or nums_epochs.count(num_epochs) >= MAX_CRASHES
-        self.folder.write_attempts(folder, Attempts((*old.reasons, report.reason), nums_epochs, failed))
+        failed = event.kind == "failed" or nums_epochs.count(num_epochs) >= MAX_CRASHES
+        self.folder.write_attempts(folder, Attempts((*old.reasons, event.reason), nums_epochs, failed))
 
     def _update(self, folder: Path) -> Iterator[Notice]:
-        """Read a run's trial anew, if it is one, and tell the mirror."""
+        """Read a trial again after an event of its run, and copy it into the study."""
         self.trials = [
             self.folder.trial(trial.number, self.config)
             if self.folder.trial_folder(trial.number) == folder
             else trial
             for trial in self.trials
         ]
-        yield from self._update_mirror()
+        yield from self._update_study()
 
-    def _update_mirror(self) -> Iterator[Notice]:
-        # Of whole cohorts alone: until then a trial may come back for one that fails.
+    def _update_study(self) -> Iterator[Notice]:
+        if self._study is None:
+            return
+        # Only of cohorts that are through: until then a trial may come back for one that fails.
         stopped = {n for standing in self.standings() if not standing.due for n in standing.stopped}
         try:
-            self._mirror.update(self.trials, stopped)
-            self._mirror_answers = True
+            self._study.update(self.trials, stopped)
+            self._study_answers = True
         except StorageError as error:
-            if self._mirror_answers:
-                yield Notice(f"warning: {error}; the search goes on without it and tells it later")
-            self._mirror_answers = False
+            if self._study_answers:
+                yield Notice(f"warning: {error}; the search continues, and copies its trials there later")
+            self._study_answers = False
 
     def _free_up(self) -> None:
         busy = {job.folder for job, _ in self.running.values()}
         for standing in self.standings():
-            if standing.due:  # the others of the rung may go on after it
+            if standing.due:  # the others of the rung may train on after it
                 busy |= {self.folder.trial_folder(number) for number in standing.alive}
         ranked = choose_finalists(self.trials, self._marks, len(self.trials))
         folders = [self.folder.trial_folder(trial.number) for trial in ranked]
         free_up([folder for folder in folders if folder not in busy], self._disk_budget_bytes)
+
+
+def longest_first(jobs: list[TrainingJob]) -> list[TrainingJob]:
+    """Sort jobs of equal numbers of epochs by the arithmetic of one, the most first; equals keep their order.
+
+    Workers that take the longest job that is left end within a third of the shortest possible time (Graham, 1969,
+    "Bounds on multiprocessing timing anomalies"): no worker is left with a large network at the end.
+    """
+    return sorted(
+        jobs, key=lambda job: -_operations(job.config.model.model_dump_json(), job.images, job.own_models)
+    )
+
+
+@cache
+def _operations(model_json: str, folder: Path, own_models: frozenset[str]) -> int:
+    images = map_images(folder)
+    try:
+        config = ModelConfig.model_validate_json(model_json)
+        model = models.build(config, images.image_shape, len(images.classes), own_models)
+    except KilnetError:
+        return 0  # a worker will say why
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, *images.image_shape))
+    return int(counter.get_total_flops()) * len(images.train)
 
 
 @contextmanager

@@ -1,19 +1,21 @@
 """The configuration of a search: what is varied, how, and what stays the same."""
 
 import tomllib
-from collections.abc import Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kilnet import models
 from kilnet.config import Count, RunConfig, change
 from kilnet.errors import ConfigError, KilnetError
+from kilnet.recipes.built_in import TUTORIAL_SPACE
 from kilnet.training.resolution import refuse_other_sizes
-from kilnet.tuning.space import Space, Values
+from kilnet.tuning.space import Space, Values, flatten, read_space
 
 StrategyName = Literal["grid", "random", "tpe"]
+NUM_TRIALS = 30  # of random and tpe, where the user does not say
 
 
 class SearchConfig(BaseModel):
@@ -21,11 +23,11 @@ class SearchConfig(BaseModel):
 
     Attributes:
         strategy: "grid" tries every combination, "random" draws them, "tpe" learns from the trials before.
-        halving: train in rungs, after each of which only the best third goes on.
+        halving: train in rungs, after each of which only the best third is trained further.
         num_trials: for random and tpe; the grid's number of cells.
         cohort: trials that are proposed together and compared with each other in the rungs.
         num_finalists: the best of the trials, which are trained again.
-        num_seeds: how often; 0 takes the best trial as it is.
+        num_seeds: with how many seeds; 0 takes the best trial as it is.
         space: dotted key to list or range; see `Space.parse`.
         run: what every trial has in common; its seed is the search's too.
     """
@@ -47,7 +49,7 @@ class SearchConfig(BaseModel):
 
     @property
     def seeds(self) -> range:
-        """The seeds of the finalists: the search's own has helped to choose them and is left out."""
+        """The seeds of the finalists, without the search's own, which has helped to choose them."""
         return range(self.run.seed + 1, self.run.seed + 1 + self.num_seeds)
 
     def changed(self, values: Values) -> RunConfig:
@@ -84,6 +86,57 @@ class SearchConfig(BaseModel):
         return self.model_validate(tomllib.loads(self.to_toml()))
 
 
+def search_config(
+    run: RunConfig,
+    space: Mapping[str, Any] | str | Sequence[str] | None,
+    *,
+    strategy: StrategyName | None,
+    halving: bool,
+    trials: int | None,
+    finalists: int,
+    seeds: int,
+) -> SearchConfig:
+    """Return the configuration of a search as a caller asks for it; see `kilnet.tune`.
+
+    Raises:
+        ConfigError: the space cannot be searched, or the choices do not go together.
+    """
+    if space is None and run.model.name.lower() != "confignet":
+        raise ConfigError(
+            f"there is no space for {run.model.name}; give a `space`, such as optimizer.lr=1e-4..1e-2:log"
+        )
+    space = TUTORIAL_SPACE if space is None else space
+    tree = dict(space) if isinstance(space, Mapping) else read_space(space)
+    parsed = Space.parse(tree)
+    is_endless = parsed.endless is not None
+    if strategy is None:
+        strategy = "tpe" if is_endless or trials is not None else "grid"
+    if strategy == "grid":
+        if trials is not None:
+            raise ConfigError(
+                f"`trials={trials}`: a grid tries every combination; choose `strategy='random'` or `strategy='tpe'`"
+            )
+        num_trials = len(parsed.cells())
+    else:
+        num_trials = NUM_TRIALS if trials is None else trials
+        num_trials = num_trials if is_endless else min(num_trials, len(parsed.cells()))
+    try:
+        return SearchConfig(
+            strategy=strategy,
+            halving=halving,
+            num_trials=num_trials,
+            cohort=num_trials,
+            num_finalists=finalists,
+            num_seeds=seeds,
+            space=dict(flatten(tree)),
+            run=run,
+        ).as_written()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, problem = str(first["loc"][0]).removeprefix("num_"), str(first["msg"])
+        raise ConfigError(f"`{name}={first['input']!r}`: {problem[0].lower()}{problem[1:]}") from None
+
+
 def check(
     config: SearchConfig,
     image_shape: tuple[int, int, int],
@@ -92,7 +145,7 @@ def check(
 ) -> None:
     """Refuse a search that holds a combination which cannot be trained.
 
-    Lists are tried out in full, ranges at their ends; of more than 512 combinations a part.
+    Every value of a list is tried, and both ends of a range; of more than 512 combinations only a part.
 
     Args:
         image_shape: (channels, height, width), for spaces that leave `data.image_size` alone.
@@ -119,7 +172,7 @@ def check(
 
 
 def describe(values: Values) -> str:
-    """Return values as people write them: `c1 48, c2 96`; the last part of each key is enough."""
+    """Return values as people write them, `c1 48, c2 96`, with the last part of each key."""
     return ", ".join(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in values.items())
 
 

@@ -1,10 +1,14 @@
-"""What a search keeps on disk; everything that is known of it can be read back from here."""
+"""The files of a search: everything that is known of it can be read from them."""
 
+import platform
+import shlex
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +16,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from kilnet import hardware
+from kilnet.config import differences
+from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
-from kilnet.storage import held, read_json, write_json, write_text
+from kilnet.storage import first_fitting, held, read_json, write_json, write_text
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.allocation import Allocation, settle
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values
 from kilnet.tuning.trial import Trial
 
 _CORRECT = "correct.npy"
+# The cohort may follow from the number of workers, which is free; space and run are compared key by key.
+_COMPARED_APART = {"cohort", "run", "space"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +53,11 @@ class SearchFolder:
 
     search.toml    the search; the folder is one as soon as this is there
     trials/0007/   a run, and trial.json: its values and what went wrong
-    finalists/0007-seed-1/  a run, and correct.npy: which validation images it has right
+    finalists/0007-seed-1/  a run, and correct.npy: which validation images it classifies correctly
     images/        what the workers share; removed at the end
     logs/          what workers wrote on standard error
-    study.sqlite3  for Optuna's tools; nothing is read from it
-    search.csv, search.json  the report
+    study.sqlite3  a copy for Optuna's tools, where one is asked for
+    search.csv, search.json  the summary
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +82,7 @@ class SearchFolder:
         return held(self.path, "running this search")
 
     def begin(self, config: SearchConfig, environment: dict[str, Any]) -> None:
-        """Write what the search is."""
+        """Write the configuration and what the search depends on besides."""
         write_json(self.environment_path, environment)
         write_text(self.config_path, config.to_toml())
 
@@ -91,7 +101,7 @@ class SearchFolder:
             raise RunFolderError(f"{self.config_path}: not a search that Kilnet wrote: {reason}") from None
 
     def environment(self) -> dict[str, Any]:
-        """Read the data's fingerprint and size, and the number of workers at the start."""
+        """Read versions, machine, and the size and fingerprint of the data."""
         return read_json(self.environment_path)
 
     def trial_folder(self, number: int) -> Path:
@@ -139,14 +149,14 @@ class SearchFolder:
             raise RunFolderError(f"{folder}/trial.json: damaged: {error!r}") from None
         attempts = self.attempts(folder)
         return Trial(
-            number,
-            values,
-            self.history(folder),
-            attempts.reasons,
-            attempts.failed,
-            training.epochs,
-            training.patience,
-            training.min_delta,
+            number=number,
+            values=values,
+            history=self.history(folder),
+            reasons=attempts.reasons,
+            failed=attempts.failed,
+            num_epochs=training.epochs,
+            patience=training.patience,
+            min_delta=training.min_delta,
         )
 
     def history(self, folder: Path) -> tuple[EpochRecord, ...]:
@@ -168,7 +178,7 @@ class SearchFolder:
         write_json(folder / "attempts.json", vars(attempts))
 
     def correct(self, folder: Path) -> npt.NDArray[np.bool_] | None:
-        """Return which validation images a finalist has right, bool (num_images,), or None before it is judged."""
+        """Return which validation images a finalist classifies correctly, bool (num_images,); None before its end."""
         try:
             return np.load(folder / _CORRECT)  # type: ignore[no-any-return]
         except FileNotFoundError:
@@ -180,10 +190,10 @@ class SearchFolder:
 
 
 def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
-    """Delete what runs need to go on from, then their weights, until all together fit; the first are kept longest.
+    """Delete what runs resume from, then their weights, until all together fit; the first are kept longest.
 
     Args:
-        folders: run folders, best first, of runs that nobody is training.
+        folders: run folders, best first, of runs that no worker is training.
         budget_bytes: for their weights and states together.
     """
     folders = list(folders)
@@ -196,3 +206,84 @@ def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
             return
         file.unlink(missing_ok=True)
         total -= size
+
+
+def open_search(
+    path: Path, asked: SearchConfig, workers: int | None, dataset: ImageDataset, own_models: frozenset[str]
+) -> tuple[SearchFolder, Allocation]:
+    """Return the folder of a search, begun here if there is none, and the workers that this machine gives it.
+
+    Args:
+        path: of the folder.
+        asked: the search as it was asked for; one that was begun keeps what was settled then.
+        workers: as for `allocate`.
+        dataset: what its trials train on.
+        own_models: see `kilnet.models.complete`.
+
+    Raises:
+        RunFolderError: the folder holds another search, or this one on other data.
+    """
+    folder = SearchFolder(path)
+    with folder.locked():
+        if folder.exists:
+            _refuse_another(folder, asked, dataset)
+        config = folder.config() if folder.exists else asked
+        config, allocation = settle(config, workers, dataset, own_models, folder.logs_path)
+        if not folder.exists:
+            folder.begin(config, _environment(dataset))
+    return folder, allocation
+
+
+def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
+    """Return one line per key in which two searches differ: `key: old -> new`.
+
+    Spaces are compared by what they mean; the order of their keys stays as the search was begun.
+    """
+    was, now = old.model_dump(exclude=_COMPARED_APART), new.model_dump(exclude=_COMPARED_APART)
+    lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
+    before, after = ({d.key: d for d in config.parsed_space().dimensions} for config in (old, new))
+    lines += [
+        f"space {key}: {old.space.get(key)} -> {new.space.get(key)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
+    return lines + differences(old.run, new.run)
+
+
+def free_search_folder(parent: Path, name: str, config: SearchConfig) -> Path:
+    """Return where this search belongs: the folder that holds it already, else the first free name."""
+
+    def fits(path: Path) -> bool:
+        folder = SearchFolder(path)
+        return not folder.exists or not differing(folder.config(), config)
+
+    return first_fitting(parent, name, fits)
+
+
+def _refuse_another(folder: SearchFolder, asked: SearchConfig, dataset: ImageDataset) -> None:
+    if lines := differing(folder.config(), asked):
+        raise RunFolderError(
+            f"{folder.path} holds another search ({'; '.join(lines)}); choose another `out`, or search as it was begun"
+        )
+    if folder.environment().get("data", {}).get("fingerprint") != dataset.fingerprint:
+        raise RunFolderError(
+            f"{folder.path}: the data is not what this search was begun with; choose another `out`"
+        )
+
+
+def _environment(dataset: ImageDataset) -> dict[str, object]:
+    return {
+        "kilnet": version("kilnet"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in ("torch", "numpy", "optuna")},
+        "machine": hardware.machine(),
+        "data": {
+            "name": dataset.name,
+            "classes": dataset.classes,
+            "image_shape": dataset.image_shape,
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+            "fingerprint": dataset.fingerprint,
+        },
+        "command": shlex.join(sys.argv),
+    }

@@ -24,20 +24,20 @@ from kilnet.recipes.reading import parse_value, read_toml
 Values = dict[str, Any]
 Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
-_SAME_IMAGES = "every trial has to be judged on the same images; use --set"
+_SAME_IMAGES = "all trials must be validated on the same images; give it with `settings`"
 _REFUSED = {
-    "seed": "a seed is no choice but luck; --seeds repeats the finalists with several",
+    "seed": "the best seed is only the luckiest; `seeds` says with how many the finalists are trained again",
     "data.source": _SAME_IMAGES,
     "data.dir": _SAME_IMAGES,
     "data.split_seed": _SAME_IMAGES,
     "data.validation_fraction": _SAME_IMAGES,
     "data.test_fraction": _SAME_IMAGES,
     "data.on_bad_image": _SAME_IMAGES,
-    "training.epochs": "trials are compared after the same epochs; use --epochs",
-    "training.initial_weights": "use kilnet finetune",
-    "parent": "use kilnet finetune",
-    "hardware.device": "use --device",
-    "hardware.threads": "threads are divided among --workers; use --set",
+    "training.epochs": "trials are compared after the same epochs; give `epochs`",
+    "training.initial_weights": "every trial begins with random weights; fine-tune the winner instead",
+    "parent": "every trial begins with random weights; fine-tune the winner instead",
+    "hardware.device": "all trials use the same device; give `device`",
+    "hardware.threads": "threads are divided among the workers; give it with `settings`",
 }
 _RANGE_KEYS = {"low", "high", "step", "log", "when"}
 
@@ -61,7 +61,7 @@ class Dimension:
         return all(values.get(key) in allowed for key, allowed in self.when.items())
 
     def listed(self) -> tuple[Any, ...] | None:
-        """Return all values in order, or None where there is no end of them."""
+        """Return all values in order, or None where there are infinitely many."""
         match self.distribution:
             case CategoricalDistribution(choices=choices):
                 return tuple(choices)
@@ -107,7 +107,7 @@ class Space:
                 raise ConfigError(f"the space: {key} is there twice")
             dimensions[key] = _dimension(key, leaf, dimensions)
         if not dimensions:
-            raise ConfigError("the space is empty; for example --space model.c1=48,96")
+            raise ConfigError("the space is empty; for example model.c1=48,96")
         return cls(tuple(dimensions.values()))
 
     @property
@@ -117,27 +117,27 @@ class Space:
 
     @property
     def endless(self) -> str | None:
-        """The first key with no end of values, or None where the space is a grid."""
+        """The first key with infinitely many values, or None where the space is a grid."""
         return next((d.key for d in self.dimensions if d.listed() is None), None)
 
     def cells(self) -> list[Values]:
         """Return every combination once, the last key changing fastest.
 
         Raises:
-            ConfigError: a range without a step has no end of values.
+            ConfigError: a range without a step has infinitely many values.
         """
         if self.endless is not None:
             raise ConfigError(
-                f"the space: {self.endless}: a range without a step has no end of values; "
-                "give a step or a list, or --strategy random or tpe"
+                f"the space: {self.endless}: a range without a step has infinitely many values; "
+                "give a step or a list; or choose `strategy='random'` or `strategy='tpe'`"
             )
         return list(self._combinations([dimension.listed() or () for dimension in self.dimensions]))
 
     def corners(self, limit: int = 512) -> list[Values]:
         """Return combinations of every listed value and the ends of ranges.
 
-        All of them, or, where there are more than `limit`, so many at random in which every value comes as often as
-        every other of its key.
+        All of them, or, where there are more than `limit`, that many at random, in which each value of a key comes
+        equally often.
         """
         columns = [dimension.extremes() for dimension in self.dimensions]
         corners = list(itertools.islice(self._combinations(columns), limit + 1))
@@ -179,8 +179,8 @@ class Space:
         yield from grow({}, 0)
 
 
-def read_space(words: Sequence[str]) -> dict[str, Any]:
-    """Read words that say what to vary: TOML files, names of spaces of Kilnet's, and `key=values`; later ones win.
+def read_space(words: str | Sequence[str]) -> dict[str, Any]:
+    """Read words that say what to vary: TOML files, names of Kilnet's own spaces, and `key=values`; later ones win.
 
     Values are `48,96`, a range `16..64`, with a step `16..64:16`, or on a logarithmic scale `1e-4..1e-2:log`.
 
@@ -191,7 +191,7 @@ def read_space(words: Sequence[str]) -> dict[str, Any]:
         ConfigError: a file cannot be read, or a word is neither.
     """
     tree: dict[str, Any] = {}
-    for word in words:
+    for word in _listed(words):
         key, equals, text = word.partition("=")
         if equals:
             tree[key.strip()] = _parse_values(key.strip(), text.strip())
@@ -201,6 +201,19 @@ def read_space(words: Sequence[str]) -> dict[str, Any]:
                 raise ConfigError(f"`space={word!r}`: no such file, and no key=value1,value2")
             tree |= dict(flatten(read_toml(path)))
     return tree
+
+
+def models_in(space: Mapping[str, Any] | str | Sequence[str]) -> list[str]:
+    """Return the networks that the caller wrote into a space, not those of a file it is read from."""
+    if not isinstance(space, Mapping):
+        space = read_space([word for word in _listed(space) if "=" in word])
+    names = dict(flatten(space)).get("model.name", ())
+    names = names.get("values", ()) if isinstance(names, Mapping) else names
+    return [name for name in names if isinstance(name, str)]
+
+
+def _listed(words: str | Sequence[str]) -> Sequence[str]:
+    return [words] if isinstance(words, str) else words
 
 
 def _suggest(trial: OptunaTrial, dimension: Dimension) -> Any:
@@ -229,7 +242,7 @@ def _parse_values(key: str, text: str) -> Any:
     except tomllib.TOMLDecodeError:
         words = [word.strip() for word in text.split(",")]
         if not all(words):
-            raise ConfigError(f"--space {key}={text}: a value is missing") from None
+            raise ConfigError(f"`space={f'{key}={text}'!r}`: a value is missing") from None
         return [parse_value(word) for word in words]
 
 
@@ -247,7 +260,7 @@ def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimensi
         when = _conditions(key, leaf.get("when", {}), earlier)
         if "values" in leaf:
             if unknown := leaf.keys() - {"values", "when"}:
-                raise ConfigError(f"the space: {key}: {', '.join(sorted(unknown))} do not go with values")
+                raise ConfigError(f"the space: {key}: values do not go with {', '.join(sorted(unknown))}")
             return Dimension(key, _choices(key, leaf["values"]), when)
         return Dimension(key, _range(key, leaf), when)
     return Dimension(key, _choices(key, leaf), {})
@@ -256,7 +269,7 @@ def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimensi
 def _choices(key: str, values: Any) -> CategoricalDistribution:
     if not isinstance(values, list | tuple):
         raise ConfigError(
-            f"the space: {key} = {values!r}: give a list or a range; one value belongs to --set"
+            f"the space: {key} = {values!r}: give a list or a range; give one value with `settings`"
         )
     if not values:
         raise ConfigError(f"the space: {key}: the list is empty")
@@ -306,7 +319,9 @@ def _conditions(key: str, when: Any, earlier: Mapping[str, Dimension]) -> dict[s
     conditions = {}
     for parent, allowed in flatten(when):
         if parent not in earlier:
-            raise ConfigError(f"the space: {key}: when names {parent}, which is no earlier key of the space")
+            raise ConfigError(
+                f"the space: {key}: when names {parent}, which is not an earlier key of the space"
+            )
         conditions[parent] = tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
         known = earlier[parent].listed()
         for value in conditions[parent]:

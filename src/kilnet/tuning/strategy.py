@@ -1,4 +1,4 @@
-"""Which trials to try next: every cell of a grid, random ones, or what TPE makes of the trials before."""
+"""Which trials come next: every cell of a grid, random ones, or what TPE makes of the trials before."""
 
 import itertools
 import warnings
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kilnet.seeding import derive
@@ -14,16 +15,14 @@ from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Space, Values
 from kilnet.tuning.trial import Trial
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-# A sampler that keeps proposing what was tried already is asked so often before the cells that are left are taken.
+# How often a sampler may repeat itself before the cells that are left are taken.
 _MAX_REPEATS = 50
 
 
 def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
     """Return the values of the next cohort, or of what is missing of the newest; empty when there are no more.
 
-    A function of the configuration and of the cohorts before alone: asked again after a crash, it proposes the same.
+    They follow from the configuration and the earlier cohorts alone: asked again after a crash, it proposes the same.
     No values are proposed twice.
 
     Args:
@@ -39,7 +38,7 @@ def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
     if config.strategy == "grid":
         return space.cells()[len(trials) : len(before) + num_wanted]
     seed = derive(config.run.seed, "propose", len(before)) % 2**32
-    study = optuna.create_study(sampler=_sampler(config, seed), direction="maximize")
+    study = create_study(sampler=_sampler(config, seed))
     for trial in before:
         study.add_trial(as_optuna(trial, space))
     seen = [trial.values for trial in before]
@@ -48,6 +47,16 @@ def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
         left = (cell for cell in space.cells() if cell not in seen and cell not in proposed)
         proposed += itertools.islice(left, num_wanted - len(proposed))
     return proposed[num_begun:]
+
+
+def create_study(
+    name: str | None = None, storage: BaseStorage | None = None, sampler: BaseSampler | None = None
+) -> optuna.Study:
+    """Return a study that maximises, new or with the trials that the storage has; Optuna only logs errors."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(
+        study_name=name, storage=storage, sampler=sampler, direction="maximize", load_if_exists=True
+    )
 
 
 def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> FrozenTrial:

@@ -1,4 +1,4 @@
-"""What a search has found so far, read from its folder alone: also while it runs."""
+"""What a search has found so far, read from its folder alone, even while it runs."""
 
 import csv
 import io
@@ -8,24 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from kilnet.metrics import wilson_interval
 from kilnet.storage import write_json, write_text
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.finalists import Correct, Final, choose_finalists, judge
+from kilnet.tuning.finalists import Correct, Final, choose_finalists, compare_finalists
 from kilnet.tuning.halving import rungs, standings
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Values
+from kilnet.tuning.strategy import create_study
 from kilnet.tuning.trial import Trial
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrialRow:
-    """One trial in the report.
+    """One trial of a summary.
 
     Attributes:
         number: of the trial.
@@ -33,8 +33,8 @@ class TrialRow:
         status: "waiting", "finished" (trained to its end), "stopped" (by a rung), or "failed".
         accuracy, accuracy_interval, loss: on validation, of the weights that were kept; None before the first epoch.
         num_epochs: it was trained for.
-        seconds: that took.
-        reason: why it failed, or was tried again; the latest.
+        seconds: of training.
+        reason: why it failed, or had to be tried again; the latest.
     """
 
     number: int
@@ -48,20 +48,20 @@ class TrialRow:
     reason: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A search, as its report shows it.
+    """What a search has found.
 
     Attributes:
         folder: of the search.
         config: what was searched.
         trials: best first.
         finals: the finalists trained again, best first; empty before that.
-        is_complete: whether all of it has been done.
+        is_complete: whether nothing is left to train.
         winner: number of the best configuration so far; None before the first epoch.
         winner_folder: the run that stands for it.
-        num_image_passes: images that went forward and backward, the finalists' apart.
-        num_finalist_image_passes: of these.
+        num_image_passes: images that went forward and backward, without those of the finalists.
+        num_finalist_image_passes: those of the finalists.
         seconds: of training, added up over the workers.
     """
 
@@ -128,42 +128,32 @@ def summarise(path: Path) -> Summary:
     num_train, num_validation = data.get("num_train", 0), data.get("num_validation", 0)
     rows = tuple(_row(folder, trial, stopped, num_validation) for trial in ranked)
     return Summary(
-        path,
-        config,
-        rows,
-        tuple(finals),
-        through and num_missing == 0,
-        winner,
-        _winner_folder(folder, config, winner),
-        sum(row.num_epochs * _num_train(config, row.values, num_train) for row in rows),
-        sum(
+        folder=path,
+        config=config,
+        trials=rows,
+        finals=tuple(finals),
+        is_complete=through and num_missing == 0,
+        winner=winner,
+        winner_folder=_winner_folder(folder, config, winner),
+        num_image_passes=sum(row.num_epochs * _num_train(config, row.values, num_train) for row in rows),
+        num_finalist_image_passes=sum(
             len(folder.history(folder.finalist_folder(trial.number, seed)))
             * _num_train(config, trial.values, num_train)
             for trial in trials
             for seed in config.seeds
         ),
-        sum(row.seconds for row in rows) + sum(map(_seconds, folder.finalist_folders())),
-        tuple(trials),
+        seconds=sum(row.seconds for row in rows) + sum(map(_seconds, folder.finalist_folders())),
+        _trials=tuple(trials),
     )
 
 
-def write_report(summary: Summary) -> None:
+def write_summary(summary: Summary) -> None:
     """Write search.json and search.csv into the search's folder."""
     write_json(summary.folder / "search.json", summary.to_dict())
     text = io.StringIO()
     keys = summary.config.parsed_space().keys
-    head = [
-        "trial",
-        "status",
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "loss",
-        *keys,
-        "epochs",
-        "seconds",
-        "reason",
-    ]
+    head = ["trial", "status", "accuracy", "accuracy_low", "accuracy_high", "loss"]
+    head += [*keys, "epochs", "seconds", "reason"]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     for row in summary.trials:
@@ -177,16 +167,17 @@ def write_report(summary: Summary) -> None:
 def _importance(trials: Sequence[Trial], config: SearchConfig) -> dict[str, float]:
     first = rungs(config.run.training.epochs, config.halving)[0]
     space = config.parsed_space()
-    study = optuna.create_study()
+    study = create_study()
     for trial in trials:
         best = trial.best(first)
         if best is not None and trial.reached(first):
-            told = create_trial(
-                params=trial.values,
-                distributions=dict(space.distributions(trial.values)),
-                value=best.validation_accuracy,
+            study.add_trial(
+                create_trial(
+                    params=trial.values,
+                    distributions=space.distributions(trial.values),
+                    value=best.validation_accuracy,
+                )
             )
-            study.add_trial(told)
     if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
         return {}
     keys = [d.key for d in space.dimensions if not d.when]
@@ -208,22 +199,22 @@ def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: 
     elif trial.number in stopped:
         status = "stopped"
     return TrialRow(
-        trial.number,
-        trial.values,
-        status,
-        best.validation_accuracy if best else None,
-        wilson_interval(best.num_validation_correct, num_validation) if best else None,
-        best.validation_loss if best else None,
-        len(trial.history),
-        _seconds(folder.trial_folder(trial.number)),
-        trial.reasons[-1] if trial.reasons else None,
+        number=trial.number,
+        values=trial.values,
+        status=status,
+        accuracy=best.validation_accuracy if best else None,
+        accuracy_interval=wilson_interval(best.num_validation_correct, num_validation) if best else None,
+        loss=best.validation_loss if best else None,
+        num_epochs=len(trial.history),
+        seconds=_seconds(folder.trial_folder(trial.number)),
+        reason=trial.reasons[-1] if trial.reasons else None,
     )
 
 
 def _finals(
     folder: SearchFolder, config: SearchConfig, finalists: Sequence[Trial]
 ) -> tuple[list[Final], int]:
-    """Return the verdict on what has been judged, and how many trainings are still missing."""
+    """Return the finalists as compared, empty while trainings are missing, and how many are."""
     correct: dict[int, dict[int, Correct]] = {}
     num_missing = 0
     for trial in finalists:
@@ -232,12 +223,12 @@ def _finals(
         correct[trial.number] = {}
         for seed in config.seeds:
             run = folder.finalist_folder(trial.number, seed)
-            right = folder.correct(run)
-            if right is not None:
-                correct[trial.number][seed] = right
+            found = folder.correct(run)
+            if found is not None:
+                correct[trial.number][seed] = found
             elif not folder.attempts(run).failed:
                 num_missing += 1
-    return (judge(correct) if num_missing == 0 else []), num_missing
+    return (compare_finalists(correct) if num_missing == 0 else []), num_missing
 
 
 def _winner_folder(folder: SearchFolder, config: SearchConfig, winner: int | None) -> Path | None:

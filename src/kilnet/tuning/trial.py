@@ -1,4 +1,4 @@
-"""One trial of a search: what it tries, how far it came, how good it is."""
+"""One trial of a search: what it tries, how far it has come, and how good it is."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from kilnet.training.records import EpochRecord
 from kilnet.tuning.space import Values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """What is known of a trial.
 
@@ -15,9 +15,9 @@ class Trial:
         number: from 0, in the order of proposal.
         values: of the searched keys.
         history: the epochs that it has been trained for.
-        reasons: why it was interrupted against its will, oldest first; empty for most.
-        failed: it has been given up.
-        num_epochs: how long it may become.
+        reasons: what went wrong, oldest first; empty for most.
+        failed: whether it has been given up.
+        num_epochs: to train at most.
         patience: epochs without a lower validation loss after which it ends; None for never.
         min_delta: how much lower counts.
     """
@@ -33,14 +33,14 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to train: all epochs are done, or patience is spent."""
+        """Whether there is nothing left to train: all epochs are done, or patience has run out."""
         stopping = EarlyStopping(self.patience, self.min_delta)
         for record in self.history:
             stopping.step(record.validation_loss)
         return len(self.history) >= self.num_epochs or stopping.should_stop
 
     def reached(self, epoch: int) -> bool:
-        """Whether it can be judged after `epoch` epochs."""
+        """Whether it can be compared after `epoch` epochs."""
         return len(self.history) >= epoch or self.finished
 
     def best(self, epoch: int | None = None) -> EpochRecord | None:

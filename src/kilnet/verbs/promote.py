@@ -24,15 +24,15 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
     source = folder.trial_folder(trial)
     run = RunFolder(source)
     if not run.exists:
-        raise RunFolderError(f"{search}: no trial {trial} was begun")
+        raise RunFolderError(f"{search}: trial {trial} was not begun")
     if not run.weights_path.exists():
         raise RunFolderError(
-            f"{search}: the weights of trial {trial} are gone (--disk-gb, or it never ended an epoch); "
-            f"train again: kilnet train --recipe {run.config_path}"
+            f"{search}: trial {trial} has no weights: they were deleted to save space, or it never ended an epoch; "
+            f"`kilnet.train(recipe={str(run.config_path)!r})` trains it again"
         )
     target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
     if target.exists():
-        raise RunFolderError(f"{target}: there already; name another folder with --out")
+        raise RunFolderError(f"{target} is there already; choose another `out`")
     copying = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(copying, ignore_errors=True)
     try:

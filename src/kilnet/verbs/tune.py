@@ -6,34 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import torch
-from pydantic import ValidationError
-
-from kilnet import hardware, models
-from kilnet.config import DataConfig, RunConfig
+from kilnet import models
+from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
-from kilnet.recipes.built_in import TUTORIAL_SPACE
 from kilnet.runs.evaluation_files import read_evaluations
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.backends.processes import LocalWorkers, Report
-from kilnet.tuning.crew import choose_crew
-from kilnet.tuning.halving import MAX_DECISIONS, REDUCTION
-from kilnet.tuning.mirror import STUDY_FILE, Mirror, sqlite_url
-from kilnet.tuning.opening import free_search_folder, open_search
+from kilnet.tuning.backends.jobs import WorkerEvent
+from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import Notice, SearchLoop
-from kilnet.tuning.search_config import SearchConfig, StrategyName, check
-from kilnet.tuning.space import Space, flatten, read_space
+from kilnet.tuning.search_config import SearchConfig, StrategyName, check, search_config
+from kilnet.tuning.search_folder import free_search_folder, open_search
+from kilnet.tuning.space import models_in
+from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
 from kilnet.verbs.evaluate import evaluate
 from kilnet.verbs.request import requested
-
-NUM_TRIALS = 30  # of random and tpe, where the user does not say
 
 
 class SearchOptions(TypedDict, total=False):
@@ -41,14 +34,15 @@ class SearchOptions(TypedDict, total=False):
 
     Attributes:
         strategy: "grid" (the default for spaces of lists), "random" or "tpe" (the default otherwise).
-        halving: train in rungs, after each of which the best third goes on; on by default.
+        halving: train in rungs, after each of which only the best third is trained further; on by default.
         trials: for random and tpe, 30 by default.
         finalists: how many of the best are trained again; 3 by default.
-        seeds: how often each; 3 by default, 0 takes the best trial as it is.
+        seeds: with how many seeds each; 3 by default, 0 takes the best trial as it is.
         workers: processes that train at the same time; by default as measured.
         model, recipe, settings, epochs, seed, device: what all trials have in common, as for `train`.
         out: search folder; by default a free name in `searches/`, or the search of this configuration there.
-        storage: URL of an Optuna storage for the trials; by default study.sqlite3 in the folder.
+        storage: URL of an Optuna storage that gets a copy of the trials.
+        dashboard: whether study.sqlite3 in the folder gets one, for optuna-dashboard.
         disk_gb: for weights and states of trials, in 10^9 bytes, 10 by default; beyond it those of the worst are
             deleted.
         progress: whether to show progress on standard error; on by default.
@@ -68,15 +62,16 @@ class SearchOptions(TypedDict, total=False):
     device: str | None
     out: str | Path | None
     storage: str | None
+    dashboard: bool
     disk_gb: float
     progress: bool
 
 
 class HyperSearch:
-    """A search for the best configuration, ready to run: `optimize`, or iterate for what happens; `tune` does it all.
+    """A search for the best configuration, ready to run: `optimize`, or iterate for events; `tune` does it all.
 
-    Making one checks the whole space and begins the search's folder, or goes on with the one that is there. Everything
-    is written down before it is yielded, so that iteration may end at any moment, and the same search goes on later.
+    Making one checks the whole space and begins the search's folder, or resumes the one that is there. Everything is
+    on disk before it is yielded, so that iteration may end at any time, and the same search resumes later.
 
     Args:
         data: as for `train`.
@@ -87,7 +82,7 @@ class HyperSearch:
     Attributes:
         folder: of the search.
         config: what is searched, complete.
-        crew: workers and their threads, with what was measured.
+        allocation: workers and their threads, with what was measured.
         dataset: what the trials train on.
         own_models: networks that the caller has named, see `kilnet.models.complete`.
 
@@ -103,50 +98,51 @@ class HyperSearch:
     ) -> None:
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
         base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
-        if base.budget.seconds:
-            raise ConfigError(
-                "a budget goes with train and finetune; a search is bounded by --epochs and --trials"
-            )
-        asked = _search_config(base, space, options)
+        self._named, self._progress = isinstance(data, str | Path), options.get("progress", True)
+        workers, storage = options.get("workers"), options.get("storage")
+        asked = search_config(
+            base,
+            space,
+            strategy=options.get("strategy"),
+            halving=options.get("halving", True),
+            trials=options.get("trials"),
+            finalists=options.get("finalists", 3),
+            seeds=options.get("seeds", 3),
+        )
+        _refuse_clashes(asked, options, self._named)
         named = options.get("model"), (options.get("settings") or {}).get("model.name")
-        self.own_models = models.own_models(*named, *_written_names(space))
-        num_workers = options.get("workers")
-        if num_workers is not None and num_workers < 1:
-            raise ConfigError(f"--workers {num_workers}: at least 1 is needed")
-        if not isinstance(data, str | Path) and any(key.startswith("data.") for key in asked.space):
-            raise ConfigError(
-                "the space: data.* needs the name of a data set or a folder, not images in memory"
-            )
-        with ProgressDisplay(enabled=options.get("progress", True)) as display:
+        self.own_models = models.own_models(*named, *models_in(space or ()))
+        with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
             display.warn(self.dataset.warnings)
-            shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
-            check(asked, shape, num_classes, self.own_models)
+            check(asked, self.dataset.image_shape, len(self.dataset.classes), self.own_models)
             path = Path(options.get("out") or free_search_folder(Path("searches"), self._name(asked), asked))
-            storage = options.get("storage")
-            mirror = (
-                Mirror(storage, path, asked.parsed_space()) if storage else None
-            )  # before anything is written
-            self._folder = open_search(path, asked, self.dataset, lambda new: self._decide(new, num_workers))
-            self.config = config = self._folder.config()
-            self.crew = choose_crew(num_workers, self._first(config), shape, num_classes, self.own_models)
+            study = None
+            if storage or options.get("dashboard"):
+                study = StudyCopy(path, asked.parsed_space(), storage)
+            if study and storage:
+                study.connect()  # before anything is written
+            folder, self.allocation = open_search(path, asked, workers, self.dataset, self.own_models)
+            self.config = folder.config()
+            halving = ", halving" if self.config.halving else ""
             display.say(
-                f"{path}: {config.strategy} search, {config.num_trials} trials{', halving' if config.halving else ''}; "
-                f"{self.crew}"
+                f"{path}: {self.config.strategy} search, {self.config.num_trials} trials{halving}; {self.allocation}"
             )
-        mirror = mirror or Mirror(sqlite_url(path / STUDY_FILE), path, config.parsed_space())
-        workers = LocalWorkers(self.crew.num_workers, self.crew.num_threads, self._folder.logs_path)
-        budget_bytes = round(options.get("disk_gb", 10.0) * 1e9)
-        self._named = isinstance(data, str | Path)
-        self._progress = options.get("progress", True)
-        self.loop = SearchLoop(self._folder, self._load, workers, mirror, budget_bytes, self.own_models)
+        self.loop = SearchLoop(
+            folder,
+            self._load,
+            LocalWorkers(self.allocation.num_workers, self.allocation.num_threads, folder.logs_path),
+            disk_budget_bytes=round(options.get("disk_gb", 10.0) * 1e9),
+            study=study,
+            own_models=self.own_models,
+        )
 
     @property
     def folder(self) -> Path:
         """The folder of the search."""
-        return self._folder.path
+        return self.loop.folder.path
 
-    def __iter__(self) -> Iterator[Report | Notice]:
+    def __iter__(self) -> Iterator[WorkerEvent | Notice]:
         return iter(self.loop)
 
     def optimize(self) -> Summary:
@@ -173,27 +169,6 @@ class HyperSearch:
         name = f"{self.dataset.name}-{config.run.model.name}"
         return re.sub(r"[^\w.-]+", "-", name).strip("-.")
 
-    def _first(self, config: SearchConfig) -> RunConfig:
-        """Return the trial that stands for all where something is measured."""
-        return config.run_of(config.parsed_space().corners()[0], own_models=self.own_models)
-
-    def _decide(self, config: SearchConfig, num_workers: int | None) -> SearchConfig:
-        """Settle precision, layout and threads for all trials at once, so that they can be compared and repeated."""
-        shape, num_classes = self.dataset.image_shape, len(self.dataset.classes)
-        first = self._first(config)
-        network = models.build(first.model, shape, num_classes, self.own_models)
-        images = torch.rand(first.training.batch_size, *shape)
-        decided = hardware.choose(first.hardware, network, first.model, images, num_classes).record()
-        decided = decided.model_copy(update={"threads": first.hardware.threads})
-        trial = first.model_copy(update={"hardware": decided})
-        crew = choose_crew(num_workers, trial, shape, num_classes, self.own_models)
-        decided = decided.model_copy(update={"threads": crew.num_threads})
-        cohort = config.cohort
-        if config.strategy == "tpe":
-            cohort = REDUCTION**MAX_DECISIONS if config.halving else crew.num_workers
-        run = config.run.model_copy(update={"hardware": decided})
-        return config.model_copy(update={"run": run, "cohort": cohort})
-
 
 @dataclass(frozen=True, eq=False)
 class Search:
@@ -219,10 +194,10 @@ def tune(
     finetune: bool = False,
     **options: Unpack[SearchOptions],
 ) -> Search:
-    """Search for the best configuration, or go on with a search that was interrupted; the same call again goes on.
+    """Search for the best configuration; after an interruption the same call resumes.
 
-    Trials are chosen on the validation split. The best are trained again with other seeds, the winner of those is
-    fine-tuned if wanted, and evaluated on the test split, once.
+    Trials are compared on the validation split. The best are trained again with other seeds; the winner of those is
+    fine-tuned if that is asked for, and evaluated on the test split, once.
 
     Args:
         data, space, options: as for `HyperSearch`.
@@ -250,50 +225,13 @@ def tune(
     return Search(search.folder, summary, winner, evaluation)
 
 
-def _search_config(
-    base: RunConfig, space: Mapping[str, Any] | str | Sequence[str] | None, options: SearchOptions
-) -> SearchConfig:
-    if space is None and base.model.name.lower() != "confignet":
-        raise ConfigError(
-            f"there is no space for {base.model.name}; for example --space optimizer.lr=1e-4..1e-2:log"
-        )
-    words = [TUTORIAL_SPACE] if space is None else [space] if isinstance(space, str) else space
-    tree = dict(words) if isinstance(words, Mapping) else read_space(words)
-    parsed = Space.parse(tree)
-    trials, strategy = options.get("trials"), options.get("strategy")
-    if strategy is None:
-        strategy = "grid" if parsed.endless is None and trials is None else "tpe"
-    if strategy == "grid":
-        if trials is not None:
-            raise ConfigError("--trials goes with --strategy random or tpe; a grid tries every combination")
-        num_trials = len(parsed.cells())
-    else:
-        num_trials = NUM_TRIALS if trials is None else trials
-        if parsed.endless is None:
-            num_trials = min(num_trials, len(parsed.cells()))
-    try:
-        return SearchConfig(
-            strategy=strategy,
-            halving=options.get("halving", True),
-            num_trials=num_trials,
-            cohort=num_trials,
-            num_finalists=options.get("finalists", 3),
-            num_seeds=options.get("seeds", 3),
-            space=dict(flatten(tree)),
-            run=base,
-        ).as_written()
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).removeprefix("num_")
-        raise ConfigError(
-            f"--{option} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
-        ) from None
-
-
-def _written_names(space: Mapping[str, Any] | Sequence[str] | None) -> list[str]:
-    """Return the networks that the caller wrote into a space, not those of a file it is read from."""
-    if not isinstance(space, Mapping):
-        space = read_space([word for word in space or () if "=" in word])
-    names = dict(flatten(space)).get("model.name", ())
-    names = names.get("values", ()) if isinstance(names, Mapping) else names
-    return [name for name in names if isinstance(name, str)]
+def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) -> None:
+    if asked.run.budget.seconds:
+        raise ConfigError("a budget is for training and fine-tuning; `epochs` and `trials` bound a search")
+    workers = options.get("workers")
+    if workers is not None and workers < 1:
+        raise ConfigError(f"`workers={workers}`: at least 1 is needed")
+    if options.get("storage") and options.get("dashboard"):
+        raise ConfigError("`storage` and `dashboard` both ask for a copy of the trials; give one of them")
+    if not named and any(key.startswith("data.") for key in asked.space):
+        raise ConfigError("the space: data.* needs the name of a data set or a folder, not images in memory")

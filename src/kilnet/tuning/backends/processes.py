@@ -1,4 +1,4 @@
-"""Where runs are trained: the seam between a search and the machines it uses, and processes on this machine."""
+"""Workers that are processes on this machine."""
 
 import json
 import os
@@ -9,75 +9,14 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
-from kilnet.config import RunConfig
 from kilnet.errors import WorkerError
 from kilnet.training.records import EpochRecord
+from kilnet.tuning.backends.jobs import Job, WorkerEvent, job_to_line
 
 _SECONDS_TO_SAVE = 20.0  # what an interrupted worker gets to write its state
 _MAX_FALSE_STARTS = 10  # in a row
-
-
-@dataclass(frozen=True)
-class Job:
-    """Train one run up to some epoch; if it is there already, nothing is trained.
-
-    Attributes:
-        name: for people, unique among the running jobs: "trial 7", "finalist 7, seed 2".
-        config: of the run, complete.
-        folder: of the run; one that was begun goes on.
-        images: what `share_images` wrote.
-        until: epochs after which the job is done.
-        judge: whether to write down which validation images the run has right at its end.
-        own_models: see `kilnet.models.complete`.
-    """
-
-    name: str
-    config: RunConfig
-    folder: Path
-    images: Path
-    until: int
-    judge: bool = False
-    own_models: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a worker tells of its job.
-
-    Attributes:
-        job: which.
-        kind: "step" now and then, "epoch" after each, "done", "failed" (it cannot succeed), "crashed" (it may the
-            next time), "blocked" (no job can succeed before somebody helps: a full disk).
-        record: for "epoch".
-        step, num_steps: for "step".
-        reason: for "failed", "crashed" and "blocked": one line.
-    """
-
-    job: Job
-    kind: str
-    record: EpochRecord | None = None
-    step: int = 0
-    num_steps: int = 0
-    reason: str = ""
-
-
-class Workers(Protocol):
-    """Trains several runs at the same time. All that a search asks of a machine, or of many."""
-
-    @property
-    def num_idle(self) -> int:
-        """How many more jobs can be taken now."""
-
-    def start(self, job: Job) -> None:
-        """Begin a job; there must be an idle worker."""
-
-    def next_report(self, timeout_seconds: float) -> Report | None:
-        """Wait for what a worker has to tell, at most so long."""
-
-    def close(self) -> None:
-        """Stop; jobs that are running save their state first."""
 
 
 @dataclass(eq=False)
@@ -91,8 +30,8 @@ class _Process:
 class LocalWorkers:
     """Processes on this machine, started when they are first needed.
 
-    They speak JSON, a line a message: jobs go in, reports come out. A process whose input ends, because the search
-    was killed, ends at once.
+    Jobs and events pass as JSON, one line each. A process whose input ends, because the search was killed, ends at
+    once.
 
     Args:
         num_workers: how many at most.
@@ -117,21 +56,13 @@ class LocalWorkers:
         """Begin a job on an idle process, or on a new one."""
         worker = next((process for process in self._processes if process.job is None), None) or self._spawn()
         worker.job = job
-        message = {
-            "config": job.config.model_dump(exclude_none=True),
-            "folder": str(job.folder),
-            "images": str(job.images),
-            "until": job.until,
-            "judge": job.judge,
-            "own_models": sorted(job.own_models),
-        }
         stream = cast("IO[str]", worker.process.stdin)
-        with suppress(OSError):  # it has died: its reader reports that
-            stream.write(json.dumps(message) + "\n")
+        with suppress(OSError):  # it has died, which `_listen` notices
+            stream.write(job_to_line(job) + "\n")
             stream.flush()
 
-    def next_report(self, timeout_seconds: float) -> Report | None:
-        """Wait for what a worker has to tell, at most so long.
+    def next_event(self, timeout_seconds: float) -> WorkerEvent | None:
+        """Wait for the next event, at most so long.
 
         Raises:
             WorkerError: no worker can be started.
@@ -143,29 +74,29 @@ class LocalWorkers:
         if worker not in self._processes:  # closed since
             return None
         if message is None:
-            return self._bury(worker)
+            return self._remove_dead(worker)
         if message["kind"] == "ready":
             worker.is_ready, self._num_false_starts = True, 0
             return None
-        job = worker.job
-        if job is None:
+        if worker.job is None:
             return None
-        if message["kind"] not in ("step", "epoch"):
-            worker.job = None
         if "record" in message:
             message["record"] = EpochRecord(**message["record"])
-        return Report(job, **message)
+        event = WorkerEvent(job=worker.job, **message)
+        if event.is_end:
+            worker.job = None
+        return event
 
-    def _bury(self, worker: _Process) -> Report | None:
+    def _remove_dead(self, worker: _Process) -> WorkerEvent | None:
         self._processes.remove(worker)
         if worker.job is None:
             return None
         if worker.is_ready:
-            return Report(worker.job, "crashed", reason=_cause_of_death(worker))
+            return WorkerEvent(job=worker.job, kind="crashed", reason=_cause_of_end(worker))
         # It never came to its job, which therefore is not to blame.
         self._num_false_starts += 1
         if self._num_false_starts >= _MAX_FALSE_STARTS:
-            raise WorkerError(f"no worker can be started: {_cause_of_death(worker)}; its log is {worker.log}")
+            raise WorkerError(f"no worker can be started: {_cause_of_end(worker)}; its log is {worker.log}")
         self.start(worker.job)
         return None
 
@@ -194,7 +125,7 @@ class LocalWorkers:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=os.environ | python_path() | environment,
+                env=os.environ | _python_path() | environment,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
             )
@@ -211,12 +142,12 @@ class LocalWorkers:
         self._messages.put((worker, None))
 
 
-def python_path() -> dict[str, str]:
+def _python_path() -> dict[str, str]:
     """Return the environment in which `python -P` imports what this process would, in the same order."""
     return {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
 
 
-def _cause_of_death(worker: _Process) -> str:
+def _cause_of_end(worker: _Process) -> str:
     code = worker.process.returncode
     if code == -9:
         return "the worker was killed (signal 9), by the system if memory ran out"

@@ -1,4 +1,4 @@
-"""A process that trains one job after another: `python -m kilnet.tuning.backends.worker`; see `workers.py`."""
+"""A process that does one job after another: `python -m kilnet.tuning.backends.worker`."""
 
 import io
 import json
@@ -15,17 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from kilnet.config import RunConfig
+from kilnet import hardware, models
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import BusyError, InterruptedRunError, KilnetError, StorageError
+from kilnet.hardware import Settings
 from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.run import Run
 from kilnet.storage import write_bytes
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import EpochRecord
 from kilnet.training.session import TrainingSession
-from kilnet.tuning.shared_images import map_images
+from kilnet.tuning.backends.jobs import Job, SpeedJob, TrainingJob, job_from_line
+from kilnet.tuning.backends.shared_images import map_images
 
 _SECONDS_BETWEEN_STEPS = 1.0
+_MAX_TIMED_IMAGES = 128  # in a batch of a `SpeedJob`
 
 
 class _Channel:
@@ -44,15 +47,15 @@ class _Channel:
 
 
 def main() -> None:
-    """Train what comes in on standard input until that ends."""
+    """Do the jobs that come in on standard input, until that ends."""
     channel = _Channel()
-    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    jobs: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     channel.send("ready")
     while True:
-        job = jobs.get()
+        line = jobs.get()
         try:
-            _train(job, channel)
+            result = _do(job_from_line(line), channel)
         except InterruptedRunError:
             sys.exit(130)
         except StorageError as error:
@@ -66,50 +69,61 @@ def main() -> None:
                 sys.exit(f"out of memory: {_first_line(error)}")  # what is left of it may be in pieces
             channel.send("crashed", reason=f"{type(error).__name__}: {_first_line(error)}")
         else:
-            channel.send("done")
+            channel.send("done", **result)
 
 
-def _listen(jobs: "queue.Queue[dict[str, Any]]") -> None:
+def _listen(jobs: "queue.Queue[str]") -> None:
     for line in sys.stdin:
-        jobs.put(json.loads(line))
-    os._exit(1)  # the search is gone; what was saved is whole at any moment
+        jobs.put(line)
+    os._exit(1)  # the search is gone; what was saved is whole at any time
 
 
-def _train(job: dict[str, Any], channel: _Channel) -> None:
-    dataset, folder = _images(job["images"]), Path(job["folder"])
-    config, own_models = RunConfig.model_validate(job["config"]), frozenset(job["own_models"])
-    session = TrainingSession(dataset, config, folder, own_models=own_models)
-    if not session.finished and len(session.history) < job["until"]:
-        told = monotonic()
+def _do(job: Job, channel: _Channel) -> dict[str, float]:
+    """Do a job; returns what its last event says besides."""
+    if isinstance(job, SpeedJob):
+        return {"images_per_second": _images_per_second(job)}
+    _train(job, channel)
+    return {}
+
+
+def _train(job: TrainingJob, channel: _Channel) -> None:
+    dataset = _images(job.images)
+    session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
+    if not session.finished and len(session.history) < job.until:
+        sent = monotonic()
         for record in session:
             if isinstance(record, EpochRecord):
                 channel.send("epoch", record=asdict(record))
-                if record.epoch >= job["until"]:
+                if record.epoch >= job.until:
                     break
-            elif monotonic() - told >= _SECONDS_BETWEEN_STEPS:
-                told = monotonic()
-                _tell_step(record, channel)
-    if job["judge"]:
-        _judge(folder, dataset, own_models)
+            elif monotonic() - sent >= _SECONDS_BETWEEN_STEPS:
+                sent = monotonic()
+                channel.send("step", step=record.step, num_steps=record.num_steps)
+    if job.score_validation:
+        _score_validation(job, dataset)
 
 
-def _tell_step(record: StepRecord, channel: _Channel) -> None:
-    channel.send("step", step=record.step, num_steps=record.num_steps)
-
-
-def _judge(folder: Path, dataset: ImageDataset, own_models: frozenset[str]) -> None:
-    """Write correct.npy: bool (num_validation,), whether the kept weights are right."""
-    run = Run(folder)
-    run.own_models = own_models
+def _score_validation(job: TrainingJob, dataset: ImageDataset) -> None:
+    """Write correct.npy: bool (num_validation,), whether the kept weights classify each image correctly."""
+    run = Run(job.folder)
+    run.own_models = job.own_models
     evaluated = evaluate_classifier(run.classifier, dataset, "validation")
     content = io.BytesIO()
     np.save(content, evaluated.logits.argmax(1) == evaluated.images.labels)
-    write_bytes(folder / "correct.npy", content.getvalue())
+    write_bytes(job.folder / "correct.npy", content.getvalue())
+
+
+def _images_per_second(job: SpeedJob) -> float:
+    model = models.build(job.config.model, job.image_shape, job.num_classes, job.own_models)
+    images = torch.rand(min(job.config.training.batch_size, _MAX_TIMED_IMAGES), *job.image_shape)
+    own = job.config.hardware
+    settings = Settings(device="cpu", precision=own.precision, layout=own.layout, threads=own.threads)
+    return hardware.measure_speed(settings, model, images, job.num_classes, job.seconds)
 
 
 @lru_cache(maxsize=2)
-def _images(folder: str) -> ImageDataset:
-    return map_images(Path(folder))
+def _images(folder: Path) -> ImageDataset:
+    return map_images(folder)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -49,10 +49,10 @@ def map_images(folder: Path) -> ImageDataset:
         for name in _SPLITS
     }
     return ImageDataset(
-        content["name"],
-        tuple(content["classes"]),
-        splits["train"],
-        splits["validation"],
+        name=content["name"],
+        classes=tuple(content["classes"]),
+        train=splits["train"],
+        validation=splits["validation"],
         _test=None,
         warnings=tuple(content["warnings"]),
     )

@@ -1,0 +1,133 @@
+"""A copy of the search in an Optuna storage, for optuna-dashboard and Optuna's own analyses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState
+
+from kilnet.errors import StorageError
+from kilnet.tuning.space import Space
+from kilnet.tuning.strategy import as_optuna, create_study
+from kilnet.tuning.trial import Trial
+
+STUDY_FILE = "study.sqlite3"
+_OWNER = "kilnet_folder"
+
+
+class StudyCopy:
+    """Writes trials into an Optuna study; only the search's own process does, and nothing is read back.
+
+    The run folders hold the truth, so that a storage which is lost or does not answer costs nothing: the next
+    `update` brings it up to date.
+
+    Args:
+        folder: of the search; the study, made if it is not there, has its name.
+        space: the search's.
+        url: of any Optuna storage; by default study.sqlite3 in the folder, which is written again if it is damaged.
+    """
+
+    def __init__(self, folder: Path, space: Space, url: str | None = None) -> None:
+        self._folder = folder.resolve()
+        self._space = space
+        self._is_own_file = url is None
+        self._url = url or sqlite_url(self._folder / STUDY_FILE)
+        self._storage: BaseStorage | None = None
+        self._study_id = 0
+
+    def connect(self) -> None:
+        """Open the study, as `update` does where it is not open.
+
+        Raises:
+            StorageError: the storage does not answer, its drivers are not installed, or the study is another search's.
+        """
+        try:
+            owner = self._open()
+        except Exception as error:  # whatever driver is behind the URL
+            advice = "" if self._is_own_file else "; check `storage`"
+            raise StorageError(f"{self._shown}: {_first_line(error)}{advice}") from None
+        if owner != str(self._folder) and not self._is_own_file:
+            self._storage = None
+            raise StorageError(
+                f"{self._shown}: its study {self._folder.name} belongs to {owner}; choose another `out`"
+            )
+
+    def update(self, trials: Sequence[Trial], stopped: set[int]) -> None:
+        """Bring the study up to date.
+
+        Args:
+            trials: all trials, in order.
+            stopped: numbers of those that a rung has stopped.
+
+        Raises:
+            StorageError: the storage does not answer.
+        """
+        if self._storage is None:
+            self.connect()
+        storage = cast("BaseStorage", self._storage)
+        try:
+            kept = storage.get_all_trials(self._study_id, deepcopy=False)
+            for trial in trials:
+                state = _state(trial, stopped)
+                if trial.number >= len(kept):
+                    # Step by step: Optuna does not change a trial that has ended.
+                    opened = as_optuna(trial, self._space, TrialState.RUNNING)
+                    storage.create_new_trial(self._study_id, opened)
+                    kept = storage.get_all_trials(self._study_id, deepcopy=False)
+                self._bring_up_to_date(storage, kept[trial.number], as_optuna(trial, self._space, state))
+        except Exception as error:
+            raise StorageError(f"{self._shown}: {_first_line(error)}") from None
+
+    def _open(self) -> str:
+        """Open the study, and return the folder that it belongs to."""
+        try:
+            return self._open_storage()
+        except Exception:
+            if not self._is_own_file:
+                raise
+        for file in self._folder.glob(f"{STUDY_FILE}*"):  # with its journal, which is of this file alone
+            file.unlink()
+        return self._open_storage()
+
+    def _open_storage(self) -> str:
+        storage = get_storage(self._url)
+        study = create_study(self._folder.name, storage)
+        if _OWNER not in study.user_attrs:
+            study.set_user_attr(_OWNER, str(self._folder))
+        study_id = storage.get_study_id_from_name(study.study_name)
+        storage.get_all_trials(study_id)  # it can be read to its end
+        self._storage, self._study_id = storage, study_id
+        return str(study.user_attrs[_OWNER])
+
+    @staticmethod
+    def _bring_up_to_date(storage: BaseStorage, kept: FrozenTrial, wanted: FrozenTrial) -> None:
+        if kept.state.is_finished():
+            return
+        for epoch, value in wanted.intermediate_values.items():
+            if epoch not in kept.intermediate_values:
+                storage.set_trial_intermediate_value(kept._trial_id, epoch, value)
+        if wanted.state.is_finished():
+            storage.set_trial_state_values(kept._trial_id, wanted.state, wanted.values)
+
+    @property
+    def _shown(self) -> str:
+        scheme, _, rest = self._url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"  # without a password
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the storage URL of an SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def _state(trial: Trial, stopped: set[int]) -> TrialState:
+    if trial.failed:
+        return TrialState.FAIL
+    if trial.finished:
+        return TrialState.COMPLETE
+    return TrialState.PRUNED if trial.number in stopped else TrialState.RUNNING
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
