@@ -17,6 +17,7 @@ from PIL import Image
 
 from kilnet import cli
 from kilnet.data import sources
+from kilnet.recipes.reading import load_config
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 SAVEFIG = Figure.savefig  # for the one test that looks at real ones
@@ -298,6 +299,32 @@ def test_data_shows_what_is_there(kilnet, tmp_path):
     assert "cat" in out
 
 
+def test_recipes_are_listed_and_printed(kilnet, refusal, tmp_path):
+    code, out, err = kilnet("recipes")
+    assert (code, err) == (0, "")
+    assert "recipe  fast-94 " in out
+    assert "space   wide " in out
+    listed = one_object(kilnet("recipes", "--json")[1])["recipes"]
+    assert len(listed) == len(out.splitlines())
+    code, out, _ = kilnet("recipes", "fast-digits")
+    (tmp_path / "mine.toml").write_text(out)
+    assert load_config(tmp_path / "mine.toml") == load_config("fast-digits")
+    assert one_object(kilnet("recipes", "fast-digits", "--json")[1])["text"] == out
+    code, err = refusal("recipes", "fats")
+    assert (code, "did you mean fast?" in err) == (2, True)
+
+
+def test_settings_are_listed_and_searched(kilnet, refusal):
+    code, out, err = kilnet("settings")
+    assert (code, err) == (0, "")
+    assert "optimizer.lr = 0.001  (number above 0)\n    the highest" in out
+    assert "model.widths of FastNet = [64, 256, 256]" in out
+    found = one_object(kilnet("settings", "FLIP", "--json")[1])["settings"]
+    assert {"augment.vertical_flip", "augment.horizontal_flip"} <= {setting["key"] for setting in found}
+    code, err = refusal("settings", "xyzzy")
+    assert (code, "`kilnet settings` lists all" in err) == (2, True)
+
+
 def test_doctor(kilnet, monkeypatch, tmp_path):
     code, out, err = kilnet("doctor")
     assert (code, err) == (0, "")
@@ -355,6 +382,15 @@ def test_interruption_exits_with_130(kilnet, monkeypatch, tmp_path):
 # In processes of their own: the installed command, without pytest around it.
 
 COMMAND = [sys.executable, "-m", "kilnet"]
+
+
+@pytest.mark.parametrize("word", ["recipes", "settings"])
+def test_lists_do_not_import_torch(word):
+    code = f"import sys, atexit\nsys.argv = ['kilnet', '{word}']\n"
+    code += "atexit.register(lambda: print('imported:', 'torch' in sys.modules))\n"
+    code += "from kilnet.cli import main\nmain()\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("imported: False\n")
 
 
 def test_help_is_quick_and_does_not_import_torch():

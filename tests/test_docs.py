@@ -21,7 +21,7 @@ from kilnet.recipes.reading import load_config, parse_settings
 ROOT = Path(__file__).parents[1]
 PROGRAM = typer.main.get_command(app)
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-MADE = ("architecture", "cli", "recipes")  # from code, each by docs/make_NAME.py
+MADE = ("architecture", "cli", "recipes", "settings")  # from code, each by docs/make_NAME.py
 WRITTEN = [path for path in DOCUMENTS if path.stem not in {"architecture", "cli", "settings"}]
 
 

@@ -11,6 +11,8 @@ from kilnet.models import ConfigNet as ConfigNet
 from kilnet.models import ConvNet as ConvNet
 from kilnet.models import FastNet as FastNet
 from kilnet.models import ResNet as ResNet
+from kilnet.recipes.built_in import Recipe as Recipe
+from kilnet.recipes.built_in import list_recipes as list_recipes
 from kilnet.runs.run import Run as Run
 from kilnet.training.early_stopping import EarlyStopping as EarlyStopping
 from kilnet.verbs.compare import RunComparison as RunComparison
@@ -26,6 +28,8 @@ from kilnet.verbs.predict import predict as predict
 from kilnet.verbs.promote import promote as promote
 from kilnet.verbs.report import report as report
 from kilnet.verbs.serve import serve as serve
+from kilnet.verbs.settings import Setting as Setting
+from kilnet.verbs.settings import list_settings as list_settings
 from kilnet.verbs.show import show as show
 from kilnet.verbs.train import train as train
 from kilnet.verbs.tune import HyperSearch as HyperSearch

@@ -35,14 +35,14 @@ class DataConfig(_Part):
 
     Attributes:
         source: "cifar10", "digits" or a folder of pictures.
-        dir: where a copy of CIFAR-10 lies (or `KILNET_DATA` names it); unset, it is fetched.
-        image_size: side of the square images in pixels; unset, fitted to the data.
-        normalisation: "fitted" to mean and deviation of the training images, or "half": from -1 to 1.
-        num_train: use only the first so many training images, after the split; unset, all.
-        validation_fraction: part of train kept for validation where the data has no validation split.
-        test_fraction: part of all images kept for the test where the data has no test split.
-        split_seed: seed of these two splits; apart from `seed`, so that repeats share their test images.
-        on_bad_image: what a file that is no usable image does: "fail" or "skip".
+        dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
+        image_size: side of the square images in pixels; unset, it is fitted to the pictures.
+        normalisation: "fitted" to the mean and deviation of the training images, or "half": from -1 to 1.
+        num_train: train on this many images only, the first after the split; unset, on all.
+        validation_fraction: part of the training images kept for validation, if the data has no validation split.
+        test_fraction: part of all images kept for the test, if the data has no test split.
+        split_seed: seed of these two splits. It is not `seed`, so that repeats share their test images.
+        on_bad_image: what to do when a file is no usable image: "fail" or "skip" it.
     """
 
     source: str = "cifar10"
@@ -57,7 +57,11 @@ class DataConfig(_Part):
 
 
 class ModelConfig(BaseModel):
-    """The network's name in the table of `kilnet.models` (or `package.module:builder`) and its options."""
+    """The network and its own options.
+
+    Attributes:
+        name: "ConvNet", "ConfigNet", "ResNet", "FastNet", or package.module:builder of your own.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -73,17 +77,18 @@ class AugmentConfig(_Part):
     """Random changes of the training images; 0 switches one off.
 
     Attributes:
-        rotation: uniform in ± this many degrees.
-        translation: uniform in ± this fraction of the side, for x and y apart.
-        shift_px: whole pixels, uniform in ± this many, for x and y apart: moved without blurring.
-        zoom: scale uniform in 1 ± this.
-        horizontal_flip, vertical_flip: probability.
-        alternate_flips: horizontal flips are drawn once, and turned round in every second epoch, so that two epochs
-            show each image both ways.
-        fill: what comes in from outside the image: its mirror image or black.
-        brightness, contrast, saturation: factor uniform in 1 ± this, not below 0.
-        hue: shift uniform in ± this fraction of the colour circle.
-        cutout: side of a black square, as a fraction of the image side, at a uniform centre.
+        rotation: angle, uniform in ± this many degrees.
+        translation: shift, uniform in ± this fraction of the side, drawn for x and y separately.
+        shift_px: shift by whole pixels, uniform in ± this many, for x and y separately; nothing is blurred.
+        zoom: scale, uniform in 1 ± this.
+        horizontal_flip: probability of a mirror image, left and right exchanged.
+        vertical_flip: probability of a mirror image, top and bottom exchanged.
+        alternate_flips: draw horizontal flips once and reverse them in every second epoch, so that two epochs show
+            each image both ways.
+        fill: what fills the space that opens at the border: the image's mirror image or black.
+        brightness, contrast, saturation: factor, uniform in 1 ± this, not below 0.
+        hue: shift, uniform in ± this fraction of the colour circle.
+        cutout: side of a black square at a random place, as a fraction of the image's side.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -114,12 +119,14 @@ class OptimizerConfig(_Part):
         name: "adam", "adamw", "sgd" (with Nesterov momentum where momentum is above 0), or "muon": orthogonalised
             momentum for filters of convolutions that batch norm follows, and sgd for all other weights.
         lr: the highest learning rate of the schedule.
+        momentum: of sgd, and of the weights that muon leaves to sgd.
+        weight_decay: L2 penalty on the weights; adamw decouples it from the gradient.
         schedule: factor on lr over the run: "constant", "cosine" and "linear" to zero, "onecycle" up and down.
-        warmup_epochs: lr rises linearly from 0 over so many epochs first; may be a fraction.
-        clip_norm: gradients are scaled down to this total L2 norm; 0 leaves them.
-        filter_momentum: of muon's filters; `momentum` is that of the rest.
-        linear_factor: lr of muon's other weights, in units of `lr`, which is that of the filters.
-        bias_factor: likewise of biases, batch norm's included.
+        warmup_epochs: epochs over which lr first rises linearly from 0; may be a fraction.
+        clip_norm: highest L2 norm of all gradients together; larger ones are scaled down. 0 leaves them.
+        filter_momentum: momentum of muon's filters; `momentum` is for all other weights.
+        linear_factor: with muon, the rate of weights that are no filters, as a multiple of `lr`.
+        bias_factor: with muon, the rate of biases, those of batch norm included, as a multiple of `lr`.
     """
 
     name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
@@ -150,27 +157,29 @@ class OptimizerConfig(_Part):
 
 
 class TrainingConfig(_Part):
-    """How long, in which portions, and when to stop.
+    """How long to train, in which batches, and when to stop.
 
     Attributes:
-        batch_size: images a step.
-        min_steps: an epoch has at least so many steps, and a run of fewer than six epochs as many as six of these: of
-            few images fewer go into a step than batch_size says. Muon's `linear_factor` and `bias_factor`, which are
-            for batch_size, are lowered in proportion. 0 leaves batches as they are.
-        patience: stop after so many epochs without a better validation loss; unset, never. With a budget, which leaves
-            out some validations, it counts those that there are.
+        epochs: how often to go through the training images.
+        batch_size: images per step.
+        min_steps: smallest number of steps per epoch; a run of fewer than six epochs has as many steps as six of
+            these. With few images, batches become smaller than `batch_size`, and muon's `linear_factor` and
+            `bias_factor` are lowered in proportion. 0 leaves batches as they are.
+        label_smoothing: part of each label that is shared out among all classes.
+        patience: stop after this many epochs without a better validation loss; unset, never. A budget leaves out
+            some validations; then it counts those that there are.
         min_delta: how much lower a validation loss must be to count as better.
-        keep: which weights are kept: "best", those with the lowest validation loss, or "last", for a rate that falls to
-            zero and few images to validate, whose noise would choose an earlier epoch.
-        initial_weights: "random", or "parent": the weights that the run that `parent` names has kept.
-        batch_norm_images: before each validation, batch norm's statistics are measured anew on so many training
-            images, as they are in use: not augmented, dropout off; 0 keeps the running averages of training.
-        averaging_epochs: weights are averaged over about so many last epochs, may be a fraction, and the average is
-            validated and kept; 0 keeps the weights themselves.
-        low_resolution: pairs of numbers from 0 to 1, such as [[0.5, 0.5], [0.7, 0.75]]: until half of the run is done
-            images are trained on at half their side, then until 0.7 at three quarters, then as they are. With a budget
-            these are parts of the time, else of the epochs.
-        checkpoint_seconds: how often the state is saved in the middle of an epoch.
+        keep: which weights to keep: "best", those with the lowest validation loss, or "last". Last suits a rate that
+            falls to zero and few validation images, whose noise would choose an earlier epoch.
+        initial_weights: "random", or "parent": the weights kept by the run that `parent` names.
+        batch_norm_images: before each validation, measure batch norm's statistics again on this many training images,
+            as they are in use: not augmented, dropout off. 0 keeps the running averages of training.
+        averaging_epochs: average the weights over about this many last epochs (may be a fraction), and validate and
+            keep the average. 0 keeps the weights themselves.
+        low_resolution: pairs of numbers from 0 to 1. With [[0.5, 0.5], [0.7, 0.75]] images have half their side until
+            half of the run is done, three quarters of it until 0.7, and then their own. With a budget these are parts
+            of the time, otherwise of the epochs.
+        checkpoint_seconds: how often to save the state in the middle of an epoch.
     """
 
     epochs: Count = 10
@@ -202,12 +211,12 @@ class TrainingConfig(_Part):
 
 
 class BudgetConfig(_Part):
-    """How much time a run may take, and what is chosen so that it fills it.
+    """How much time a run may take, and what is chosen to fill it.
 
     Attributes:
-        seconds: of wall time, from start to end of the command, or of all commands that worked on the run together;
+        seconds: wall time from start to end of the command, or of all commands that worked on the run together;
             unset, the run takes as long as its epochs.
-        planned: dotted keys that are decided at the start from the images and the speed measured then; a run's
+        planned: dotted keys that are decided at the start, from the images and the speed measured then. A run's
             configuration holds what was decided.
     """
 
@@ -216,12 +225,12 @@ class BudgetConfig(_Part):
 
 
 class ViewsConfig(_Part):
-    """What a trained network looks at; kept with the weights. Validation during training looks at the image alone.
+    """Which views of an image a trained network averages; validation during training looks at the image alone.
 
     Attributes:
-        mirror: also at the mirror image.
-        shift_px: also at both moved by so many pixels up and left, and down and right.
-        margin: only where the first look leaves less than this between the two highest probabilities; 1 is always.
+        mirror: also look at the mirror image.
+        shift_px: also look at both moved by this many pixels, up and left, and down and right.
+        margin: look again only if the two highest probabilities differ by less than this; 1 is always.
     """
 
     mirror: bool = False
@@ -230,13 +239,13 @@ class ViewsConfig(_Part):
 
 
 class HardwareConfig(_Part):
-    """What the run computes on; "auto" is measured, then recorded, so that a repeat uses the same.
+    """What the run computes on. "auto" is measured and then recorded, so that a repeat uses the same.
 
     Attributes:
         device: "auto", or a torch device: "cpu", "cuda", "cuda:1", "mps".
-        precision: "fp32", or "bf16" autocast.
-        layout: memory order of images and filters.
-        threads: CPU threads; 0 takes the cores this process may use.
+        precision: "fp32", "bf16" (autocast), or "auto": the faster.
+        layout: memory order of images and filters, or "auto": the faster.
+        threads: CPU threads; 0 takes all cores that this process may use.
     """
 
     device: str = "auto"
@@ -249,7 +258,7 @@ class RunConfig(_Part):
     """Everything that decides what a run computes.
 
     Attributes:
-        seed: of weights, order, augmentation and dropout.
+        seed: seed of weights, order of the images, augmentation and dropout.
         parent: folder of the run that this one was made from.
     """
 
@@ -285,7 +294,7 @@ class RunConfig(_Part):
 
 
 def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunConfig:
-    """Return the configuration with other values for some dotted keys, checked anew.
+    """Return the configuration with other values for some dotted keys, checked again.
 
     Args:
         where: what the settings come from, for the message.
@@ -317,9 +326,9 @@ def configured(tree: dict[str, Any], settings: Mapping[str, Any], where: str) ->
 
 
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
-    """Return a line a key in which two configurations differ: `key: old -> new`.
+    """Return one line per key in which two configurations differ: `key: old -> new`.
 
-    What "auto" stands for, what both left to the same plan, and where the data lies, is no difference.
+    What "auto" was measured to be, what both leave to the same plan, and where the data lies, are no differences.
     """
     before, after = old.flat(), new.flat()
     ignored = {"data.dir", "training.checkpoint_seconds"}

@@ -18,7 +18,8 @@ _OPTIONS_OF_SETTINGS = {
     "data.image_size": "image_size",
     "data.on_bad_image": "on_bad_image",
 }
-_COMMANDS = {"inspect_data": "data"}  # all others are called as in Python
+# All other commands are called as in Python.
+_COMMANDS = {"inspect_data": "data", "list_recipes": "recipes", "list_settings": "settings"}
 _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
 _SPAN = re.compile(rf"`((?:{_QUOTED}|[^`'\"])*)`")
 _ARGUMENT = re.compile(r"([a-z][\w.]*)(?:=(.*))?", re.DOTALL)

@@ -22,8 +22,10 @@ from kilnet.cli import (
     inspect,
     predict,
     promote,
+    recipes,
     report,
     serve,
+    settings,
     train,
     tune,
 )
@@ -50,6 +52,8 @@ _VERBS: tuple[Callable[..., None], ...] = (
     export.export,
     serve.serve,
     data.data,
+    recipes.recipes,
+    settings.settings,
     doctor.doctor,
 )
 for _verb in _VERBS:

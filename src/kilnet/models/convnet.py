@@ -17,7 +17,8 @@ class ConfigNet(nn.Module):
     reaches the logits. It is cut off in front of the first convolution instead of being carried to the last.
 
     Args:
-        c1, c2: channels of the first and of the second pair of convolutions.
+        c1: channels of the first pair of convolutions.
+        c2: channels of the second pair.
         l1: width of the hidden linear layer.
         d1: dropout probability after the first pair.
         kernel_size: side of all filters in pixels.

@@ -35,7 +35,7 @@ def list_recipes() -> tuple[Recipe, ...]:
     """Return the recipes and spaces that come with Kilnet: recipes first, then by name."""
     found = []
     for kind, folder in _FOLDERS.items():
-        for path in sorted(folder.glob("*.toml")):
+        for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem):
             text = path.read_text(encoding="utf-8")
             about = text.partition("\n")[0].removeprefix("# ")
             found.append(Recipe(name=path.stem, kind=kind, about=about, text=text))
@@ -49,7 +49,7 @@ def find(name: str | Path, kind: Kind = "recipe") -> Path:
         ConfigError: it is the path of no file, and no name that Kilnet knows.
     """
     path = Path(name)
-    built_in = {file.stem: file for file in sorted(_FOLDERS[kind].glob("*.toml"))}
+    built_in = {file.stem: file for file in sorted(_FOLDERS[kind].glob("*.toml"), key=lambda path: path.stem)}
     if path.is_file():
         return path
     if str(name) in built_in:

@@ -1,0 +1,36 @@
+"""kilnet recipes."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import JsonOption
+from kilnet.cli.output import print_json
+
+
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One to print; default: a list of all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the recipes and spaces that come with Kilnet, or print one."""
+    from kilnet.errors import InputError, nearest
+    from kilnet.recipes.built_in import list_recipes
+
+    found = list_recipes()
+    if name is not None:
+        chosen = [recipe for recipe in found if recipe.name == name]
+        if not chosen:
+            raise InputError(f"no recipe or space {name}{nearest(name, [recipe.name for recipe in found])}")
+        found = tuple(chosen)
+    if as_json:
+        print_json(
+            asdict(found[0]) if name is not None else {"recipes": [asdict(recipe) for recipe in found]}
+        )
+    elif name is not None:
+        typer.echo(found[0].text, nl=False)
+    else:
+        for recipe in found:
+            typer.echo(f"{recipe.kind:6}  {recipe.name:15}  {recipe.about}")

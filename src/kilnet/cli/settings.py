@@ -1,0 +1,32 @@
+"""kilnet settings."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import JsonOption
+from kilnet.cli.output import print_json
+
+
+def settings(
+    word: Annotated[
+        str, typer.Argument(metavar="WORD", help="Only settings with this word in their key or meaning.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List all settings: key, default, what is allowed, and what it means."""
+    from kilnet.errors import InputError
+    from kilnet.verbs.settings import list_settings
+
+    found = list_settings(word)
+    if not found:
+        raise InputError(f"no setting has {word!r} in its key or meaning; `kilnet.list_settings()` lists all")
+    if as_json:
+        print_json({"settings": [asdict(setting) for setting in found]})
+        return
+    for setting in found:
+        default = "unset" if setting.default is None else json.dumps(setting.default)
+        network = f" of {setting.network}" if setting.network else ""
+        typer.echo(f"{setting.key}{network} = {default}  ({setting.values})\n    {setting.meaning}")
