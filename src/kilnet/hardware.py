@@ -85,14 +85,8 @@ class Settings:
 
     def record(self) -> HardwareConfig:
         """Return the settings as configuration, so that a repeat measures nothing and computes the same."""
-        return HardwareConfig.model_validate(
-            {
-                "device": self.device,
-                "precision": self.precision,
-                "layout": self.layout,
-                "threads": self.threads,
-            }
-        )
+        names = ("device", "precision", "layout", "threads")
+        return HardwareConfig.model_validate({name: getattr(self, name) for name in names})
 
 
 @cache
@@ -225,10 +219,7 @@ def machine(device: str = "cpu") -> str:
 def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:
     """Measure a square matrix product: billions of floating point operations a second, the best of many."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (
-        torch.ones(side, side, dtype=dtype, device=device),
-        torch.ones(side, side, dtype=dtype, device=device),
-    )
+    a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
     times: list[float] = []
     while len(times) < 6 or (sum(times) < 0.1 and len(times) < 100):
         start = time.perf_counter()
@@ -276,12 +267,10 @@ def _speeds(
 
 
 def _name(settings: Settings) -> str:
-    threads = (
-        f" on {settings.threads} thread{'s' if settings.threads > 1 else ''}"
-        if settings.device == "cpu"
-        else ""
-    )
-    return f"{settings.precision} {settings.layout}{threads}"
+    name = f"{settings.precision} {settings.layout}"
+    if settings.device != "cpu":
+        return name
+    return f"{name} on {settings.threads} thread{'s' if settings.threads > 1 else ''}"
 
 
 def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:
