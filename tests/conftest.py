@@ -52,6 +52,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return cache
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_threads() -> Iterator[None]:
+    """Runs set how many threads torch has in this process, on which the last bits of numbers depend."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def no_figures() -> Iterator[None]:
     """Figures are composed and not rendered, which takes longer than the tests' runs: their PNGs are empty."""
@@ -124,10 +134,9 @@ def bound_by_permissions() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on a folder of small coloured pictures, `pictures` beside it; copy it before writing."""
     import numpy as np
-    import torch
     from PIL import Image
 
     import kilnet
@@ -140,7 +149,6 @@ def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pixels = random.integers(0, 170, (20, 24, 3), np.uint8)
             pixels[:, :, 2 - channel] += 80
             Image.fromarray(pixels).save(folder / "pictures" / name / f"{number}.png")
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KILNET_CACHE", str(folder / "cache"))
         settings = {"model.c1": 6, "model.c2": 8, "model.l1": 16}
@@ -153,8 +161,7 @@ def colour_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             settings={**settings, **{f"hardware.{key}": value for key, value in hardware.items()}},
             progress=False,
         )
-    yield folder / "run"
-    torch.set_num_threads(threads)
+    return folder / "run"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import sys
 import filelock
 import numpy as np
 import pytest
-import torch
 import typer
 from matplotlib.figure import Figure
 from PIL import Image
@@ -57,14 +56,12 @@ def refusal(kilnet):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["kilnet", *DIGITS, "--json", "--out", str(folder)])
         with pytest.raises(SystemExit) as done:
             cli.main()
     assert done.value.code == 0
-    yield folder
-    torch.set_num_threads(threads)
+    return folder
 
 
 @pytest.fixture

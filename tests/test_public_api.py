@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import kilnet
@@ -46,15 +45,13 @@ def stripes(num_images, size=16, seed=0):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    threads = torch.get_num_threads()
-    yield kilnet.train(
+    return kilnet.train(
         stripes(200),
         epochs=3,
         out=tmp_path_factory.mktemp("runs") / "stripes",
         settings={**TINY, "training.batch_size": 16},
         progress=False,
     )
-    torch.set_num_threads(threads)
 
 
 class Written(str):

@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -43,9 +42,7 @@ def data():
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    threads = torch.get_num_threads()
-    yield kilnet.train(data, epochs=1, out=out, settings=TINY, progress=False).folder
-    torch.set_num_threads(threads)
+    return kilnet.train(data, epochs=1, out=out, settings=TINY, progress=False).folder
 
 
 @pytest.fixture

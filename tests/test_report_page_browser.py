@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 import kilnet
@@ -67,12 +66,10 @@ def data():
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
-    threads = torch.get_num_threads()
     folder = tmp_path_factory.mktemp("runs") / f"run {NAMES[0].replace('/', '')}"
     kilnet.train(data, epochs=2, out=folder, settings=TINY, progress=False)
     kilnet.evaluate(folder, data=data, progress=False)
     kilnet.report(folder, data=data, progress=False)
-    torch.set_num_threads(threads)
     return folder
 
 
