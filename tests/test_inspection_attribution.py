@@ -156,11 +156,14 @@ def test_mistakes_are_refused():
         grad_cam(classifier, image, "dgo")
     with pytest.raises(InputError, match="numbered 0 to 2"):
         integrated_gradients(classifier, image, 3)
-    with pytest.raises(InputError, match="no layer 'conv5' with a map of the image; did you mean conv"):
+    with pytest.raises(
+        InputError,
+        match="`layer='conv5'`: no such layer whose output is a map of the image; did you mean conv",
+    ):
         grad_cam(classifier, image, layer="conv5")
-    with pytest.raises(InputError, match="no layer 'fc1'"):
+    with pytest.raises(InputError, match="`layer='fc1'`: no such layer"):
         grad_cam(classifier, image, layer="fc1")
-    with pytest.raises(InputError, match="steps is 0"):
+    with pytest.raises(InputError, match="`steps=0`: at least 1"):
         integrated_gradients(classifier, image, steps=0)
     with pytest.raises(DataError):
         grad_cam(classifier, image[None])

@@ -93,13 +93,13 @@ def test_filters_that_are_all_alike():
 @pytest.mark.parametrize(
     ("layer", "options", "message"),
     [
-        ("conv9", {}, "no convolution 'conv9'; did you mean conv"),
-        ("fc1", {}, "no convolution 'fc1'"),
-        (0, {}, r"numbered 1 \(conv1\) to 4 \(conv4\)"),
-        ("5", {}, "no convolution 5"),
-        ("conv1", {"channel": 3}, "see channels 0 to 2"),
-        ("conv1", {"channel": -1}, "no channel -1"),
-        ("conv1", {"channel": 1, "all_kernels": True}, "not both"),
+        ("conv9", {}, "`layer='conv9'`: no such convolution; did you mean conv"),
+        ("fc1", {}, "`layer='fc1'`: no such convolution"),
+        (0, {}, r"numbered from 1 \(conv1\) to 4 \(conv4\)"),
+        ("5", {}, "`layer=5`: convolutions are numbered"),
+        ("conv1", {"channel": 3}, "have channels 0 to 2"),
+        ("conv1", {"channel": -1}, "`channel=-1`: the filters"),
+        ("conv1", {"channel": 1, "all_kernels": True}, "exclude each other"),
     ],
 )
 def test_wrong_layers_and_channels_are_refused(layer, options, message):
@@ -230,7 +230,7 @@ def test_looking_leaves_the_network_as_it_was(classifier):
 def test_a_network_without_convolution():
     classifier = without_convolution()
     for look in (filters, lambda network: feature_maps(network, pictures(network)[0])):
-        with pytest.raises(ModelError, match=r"mine:net runs no torch.nn.Conv2d"):
+        with pytest.raises(ModelError, match=r"mine:net has no torch.nn.Conv2d"):
             look(classifier)
     rows = layer_table(classifier)
     assert [(row.name, row.num_multiply_adds) for row in rows] == [("linear", 48), ("", 0)]

@@ -130,10 +130,13 @@ def test_one_layer_and_how_it_is_drawn(run, command):
     ("words", "part"),
     [
         (["--layer", "conv8"], "did you mean conv"),
-        (["--layer", "9"], "numbered 1 (conv1) to 4 (conv4)"),
-        (["--layer", "conv1", "--channel", "7"], "no channel 7"),
-        (["--channel", "1", "--all-kernels"], "not both"),
-        (["--image", "nowhere.png"], "nowhere.png: no such file, nor an image of the validation split"),
+        (["--layer", "9"], "numbered from 1 (conv1) to 4 (conv4)"),
+        (["--layer", "conv1", "--channel", "7"], "--channel 7: the filters of conv1 have channels"),
+        (["--channel", "1", "--all-kernels"], "exclude each other"),
+        (
+            ["--image", "nowhere.png"],
+            "--image nowhere.png: neither a file nor an image of the validation split",
+        ),
         (["--count", "0"], "count is 0"),
         (["--columns", "-2"], "columns is -2"),
         (["--split", "all"], "--split all: choose one of train"),
@@ -166,7 +169,7 @@ def test_a_number_is_a_place_in_the_split_whatever_the_images_are_called(run):
     figure = kilnet.plots.attribution(run, 3)
     assert figure.get_suptitle().startswith(f"{names[3]}, labelled")
     for place in (len(names), -1):
-        with pytest.raises(InputError, match=f"no image {place}: .* images 0 to {len(names) - 1}"):
+        with pytest.raises(InputError, match=f"`image={place}`: .* images 0 to {len(names) - 1}"):
             kilnet.plots.attribution(run, place)
 
 

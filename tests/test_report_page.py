@@ -19,7 +19,7 @@ from kilnet.page.album import make_album, num_images_that_fit
 from kilnet.page.document import Section, render
 from kilnet.page.search_page import search_sections
 from kilnet.page.selection import Predictions, select
-from kilnet.page.svg import Scale, tag, ticks
+from kilnet.page.svg import Axis, Scale, tag, ticks
 from made_up_search import make_row, make_summary
 from pages import TINY
 
@@ -265,6 +265,11 @@ def test_text_stays_text_and_data_cannot_leave_its_script():
 )
 def test_ticks_are_round(low, high, expected):
     assert ticks(low, high, 5) == pytest.approx(expected)
+
+
+def test_epochs_have_whole_ticks():
+    assert Axis("epoch", 1, 3).ticks() == [1, 1.5, 2, 2.5, 3]
+    assert Axis("epoch", 1, 3, is_whole=True).ticks() == [1, 2, 3]
 
 
 def test_charts_place_values_in_proportion_and_escape_names():

@@ -56,7 +56,7 @@ def test_images_in_memory_are_counted_too(capsys):
 
 
 def test_what_has_no_tables_is_refused():
-    with pytest.raises(InputError, match="no tables of a dict"):
+    with pytest.raises(InputError, match="`result` is a dict"):
         kilnet.show({})
 
 

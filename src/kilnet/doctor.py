@@ -1,4 +1,4 @@
-"""What this machine is, what was measured on it, and what is wrong with it."""
+"""Facts about this machine, measurements of its speed, and problems."""
 
 import importlib.util
 import os
@@ -19,11 +19,11 @@ _LOW_DISK_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A machine's state.
+    """The state of a machine.
 
     Attributes:
-        facts: by name, for the user to read.
-        problems: a line each: what is wrong and what to do.
+        facts: by name, as text for the user.
+        problems: one line each, with advice.
     """
 
     facts: dict[str, str]
@@ -31,7 +31,7 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at the environment, and measure matrix products for a second or two."""
+    """Examine the environment, and time matrix products for a second or two."""
     device = hardware.resolve_device("auto")
     fp32 = hardware.matmul_gflops("fp32", device, 512)
     slow_bf16 = hardware.matmul_gflops("bf16", device, 128) * 10 < fp32  # at 512 it could take minutes
@@ -52,7 +52,7 @@ def examine() -> Diagnosis:
         "cache folder": str(cache),
         "KILNET_DATA": os.environ.get("KILNET_DATA") or "not set",
     }
-    return Diagnosis(facts, tuple(_problems(cache)))
+    return Diagnosis(facts=facts, problems=tuple(_problems(cache)))
 
 
 def _problems(cache: Path) -> list[str]:
@@ -74,10 +74,10 @@ def _problems(cache: Path) -> list[str]:
     if importlib.util.find_spec("torchvision"):
         try:
             importlib.import_module("torchvision")
-        except Exception as error:  # a mismatched build may raise anything
+        except Exception as error:  # a build that does not match can raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             problems.append(
-                f"torchvision does not fit this torch ({reason}); Kilnet does without: uninstall it"
+                f"torchvision does not fit this torch ({reason}); Kilnet does not need it: uninstall it"
             )
     if torch.version.cuda and not torch.cuda.is_available():
         problems.append("this torch is built for CUDA, but no GPU answers; check the driver with nvidia-smi")

@@ -7,7 +7,7 @@ from kilnet.cli.output import print_json
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Show the environment, what is measured on it, and what is wrong with it."""
+    """Show facts about this machine, measure its speed, and list problems."""
     from dataclasses import asdict
 
     from kilnet.doctor import examine

@@ -1,4 +1,4 @@
-"""Figures of a run and its evaluation; drawn without a display."""
+"""Figures of a run and its evaluation."""
 
 import io
 import math
@@ -25,7 +25,7 @@ Normalise = Literal["counts", "recall", "precision"]
 MAX_CLASSES_WITH_NUMBERS = 20
 DOTS_PER_INCH = 150
 _MAX_NAMES = 100
-_TRAIN, _VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito 2008: told apart by colour-blind readers
+_TRAIN, _VALIDATION = "#0072b2", "#d55e00"  # Okabe and Ito 2008: safe for colour-blind readers
 _GREY = "#666666"
 _MAPS: dict[Normalise, tuple[str, str]] = {
     "counts": ("Confusion matrix", "images"),
@@ -35,18 +35,18 @@ _MAPS: dict[Normalise, tuple[str, str]] = {
 
 
 class Figure(PlainFigure):
-    """A matplotlib figure that a notebook shows by itself, without pyplot."""
+    """A matplotlib figure that a notebook displays without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return png(self, dots_per_inch=100)
 
 
 def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw loss and accuracy of training and validation by epoch; the epoch whose weights are kept is marked.
+    """Draw the loss and accuracy of training and validation by epoch, and mark the epoch whose weights are kept.
 
     Args:
         history: rows with `epoch`, `train_loss`, `validation_loss` (nats), `train_accuracy` and
-            `validation_accuracy` (fractions) and `is_best`; the last best one is kept.
+            `validation_accuracy` (fractions) and `is_best`; the last best epoch is the one that is kept.
 
     Raises:
         InputError: `history` is empty.
@@ -73,7 +73,7 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.set_title(quantity.capitalize())
         _tidy(axes, grid="both")
-    panels[0].set_ylabel("cross-entropy (nats an image)")
+    panels[0].set_ylabel("cross-entropy (nats per image)")
     panels[1].set_ylabel("accuracy (%)")
     panels[0].legend(frameon=False)
     return figure
@@ -82,11 +82,11 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 def confusion_matrix(evaluation: Evaluation, normalise: Normalise = "counts") -> Figure:
     """Draw the confusion matrix: rows are the truth, columns the prediction.
 
-    Up to 20 classes the cells carry their numbers; percentages below 0.5 are left to the colour. The colour
-    scale is a square root, so that rare mistakes show beside the diagonal; an undefined ratio is grey.
+    With up to 20 classes, cells show their numbers, except percentages below 0.5. Colours follow the square root, so
+    that rare mistakes are visible beside the diagonal; an undefined ratio is grey.
 
     Args:
-        evaluation: what is drawn.
+        evaluation: the evaluation.
         normalise: "counts", "recall" (each row sums to 100%) or "precision" (each column does).
     """
     num_classes = len(evaluation.classes)
@@ -119,10 +119,10 @@ def confusion_matrix(evaluation: Evaluation, normalise: Normalise = "counts") ->
 
 
 def per_class(evaluation: Evaluation) -> Figure:
-    """Draw recall and precision of each class as bars with their 95% Wilson intervals.
+    """Draw the recall and precision of each class as bars with 95% Wilson intervals.
 
-    The dashed lines are the macro averages. A class without images has no recall, one that was never
-    predicted no precision: their bars are missing.
+    Dashed lines are the macro averages. A class without images has no recall, and a class that was never predicted has
+    no precision; their bars are missing.
     """
     num_classes = len(evaluation.classes)
     row_inches = 0.3 if num_classes <= MAX_CLASSES_WITH_NUMBERS else 0.15
@@ -147,7 +147,7 @@ def per_class(evaluation: Evaluation) -> Figure:
 
 
 def save(figure: PlainFigure, path: Path, dots_per_inch: int = DOTS_PER_INCH) -> None:
-    """Write `figure` as PNG; the same figure gives the same bytes.
+    """Write a figure as PNG; the same figure gives the same bytes.
 
     Raises:
         StorageError: the file cannot be written.
@@ -156,17 +156,17 @@ def save(figure: PlainFigure, path: Path, dots_per_inch: int = DOTS_PER_INCH) ->
 
 
 def png(figure: PlainFigure, dots_per_inch: int) -> bytes:
-    """Return `figure` as the bytes of a PNG."""
+    """Return a figure as the bytes of a PNG."""
     content = io.BytesIO()
     with warnings.catch_warnings():
-        # A class name in a script the font lacks is drawn as boxes; nobody here can do more about it.
+        # The font lacks the script of a class name: boxes are drawn, and there is nothing to be done.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(content, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return content.getvalue()
 
 
 def _cells(evaluation: Evaluation, normalise: Normalise) -> npt.NDArray[np.float64]:
-    """Return counts, or percentages with NaN where a row or column is empty."""
+    """Return counts, or percentages, which are NaN in an empty row or column."""
     counts = evaluation.confusion.astype(np.float64)
     if normalise == "counts":
         return counts
@@ -214,7 +214,7 @@ def _name_ticks(axis: Axis, classes: Sequence[str], rotation: float = 0) -> None
     step = math.ceil(len(classes) / _MAX_NAMES)
     names = [shorten(name, 20) for name in classes[::step]]
     size = 9 if len(classes) <= MAX_CLASSES_WITH_NUMBERS else 6
-    # parse_math off: a dollar sign in a class name is a dollar sign.
+    # without parse_math, a dollar sign in a class name is a dollar sign
     axis.set_ticks(range(0, len(classes), step), names, fontsize=size, rotation=rotation, parse_math=False)
 
 

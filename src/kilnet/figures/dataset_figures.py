@@ -1,4 +1,4 @@
-"""Figures of a data set: its images, and what augmentation makes of them."""
+"""Figures of a data set: its images before and after augmentation."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _MAX_CLASSES = 20
 
 
 def images_by_class(split: Split, classes: Sequence[str], count: int, seed: int, title: str) -> Figure:
-    """Draw images at random, a row a class with its name and its number of images below; the first 20 classes."""
+    """Draw random images, one row per class (at most 20), with its name and number of images below."""
     shown = classes[:_MAX_CLASSES]
     channels, height, width = split.images.shape[1:]
     tiles = np.full((len(shown) * count, height, width, 3), 255, np.uint8)
@@ -36,24 +36,25 @@ def images_by_class(split: Split, classes: Sequence[str], count: int, seed: int,
         captions[label * count] = [(caption, "black")]
     which = f", the first {len(shown)} of {len(classes)} classes" if len(shown) < len(classes) else ""
     colour = "grey" if channels == 1 else "colour"
-    subtitle = f"{len(split):,} images of {width}×{height} pixels in {colour}{which}; a row a class"
-    return mosaic([Band(title, subtitle, tiles, count, scale, captions)])
+    subtitle = f"{len(split):,} images of {width}×{height} pixels in {colour}{which}; one row per class"
+    band = Band(title=title, subtitle=subtitle, tiles=tiles, columns=count, scale=scale, captions=captions)
+    return mosaic([band])
 
 
 def augmentation(
     split: Split, indices: npt.NDArray[np.int64], config: AugmentConfig, seed: int, num_epochs: int
 ) -> Figure:
-    """Draw images, and beside each what training with this seed makes of it in its first epochs.
+    """Draw images, and next to each how training with this seed changes it in the first epochs.
 
     Args:
         split: the training split.
-        indices: places of the images, a row each.
-        config: which changes.
+        indices: places of the images in the split; one row per image.
+        config: the changes.
         seed: of the run.
-        num_epochs: columns beside the images as they are.
+        num_epochs: number of epochs, one column each.
 
     Raises:
-        InputError: no change is switched on.
+        InputError: the settings change nothing.
     """
     images = torch.from_numpy(np.require(split.images[indices], requirements=["C", "W"]))
     columns = [images]
@@ -64,6 +65,7 @@ def augmentation(
         columns.append(changes(images, torch.from_numpy(indices)).round().byte())
     rows = torch.stack(columns, dim=1).flatten(0, 1).numpy()
     tiles = np.stack([as_colour(image) for image in rows])
-    subtitle = "first column: as stored; then as training sees it, an epoch a column"
+    subtitle = "first column: as stored; then as training sees it, one column per epoch"
     scale = fitting_scale(tiles.shape[2], _IMAGE_PX)
-    return mosaic([Band("Augmentation", subtitle, tiles, num_epochs + 1, scale)])
+    band = Band(title="Augmentation", subtitle=subtitle, tiles=tiles, columns=num_epochs + 1, scale=scale)
+    return mosaic([band])

@@ -1,4 +1,4 @@
-"""Figures of what is inside a network: filters, feature maps, attributions, predictions."""
+"""Figures of the inside of a network: filters, feature maps, attributions, predictions."""
 
 from collections.abc import Sequence
 
@@ -28,11 +28,11 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
-    """Draw filters, each weight a block of one colour; saved pixels are 255 times the pictures' values, rounded.
+    """Draw filters; each weight is a block of one colour, 255 times its value in `grid.pictures`, rounded.
 
     Args:
         grid: the filters.
-        columns: pictures in a row; by default a row is one filter where all kernels are shown, else as it looks best.
+        columns: pictures per row; by default one filter per row if all kernels are shown, else what looks best.
     """
     tiles = as_bytes(grid.pictures)
     side = tiles.shape[2]
@@ -43,15 +43,15 @@ def filters(grid: FilterGrid, columns: int | None = None) -> Figure:
     num_filters = len(set(grid.filters))
     title = f"{shorten(grid.layer, 40)}: {num_filters} filters, {tiles.shape[1]}×{side}, {shown}"
     what = "in each colour, dark is" if colour else "black is"
-    subtitle = f"{what} {grid.low:.3g}, bright {grid.high:.3g}; filter 0 at the top left, row by row"
+    subtitle = f"{what} {grid.low:.3g}, bright {grid.high:.3g}; filter 0 is at the top left, row by row"
     scale = fitting_scale(side, min(_FILTER_PX, _MAX_SHEET_PX // columns))
-    return mosaic([Band(title, subtitle, tiles, columns, scale)])
+    return mosaic([Band(title=title, subtitle=subtitle, tiles=tiles, columns=columns, scale=scale)])
 
 
 def feature_maps(maps: Sequence[FeatureMap], columns: int | None = None) -> Figure:
-    """Draw what each convolution gives the network to go on with, behind its activation; each layer on its own scale.
+    """Draw the output of each convolution after its activation, each layer on its own scale.
 
-    Of several layers the first 32 channels are drawn, of a single one all.
+    If there are several layers, the first 32 channels of each are drawn; of a single layer, all.
     """
     return mosaic([_map_band(found, columns, len(maps) > 1) for found in maps])
 
@@ -64,8 +64,8 @@ def attribution(
     Args:
         image: uint8 (channels, height, width).
         name: of the image.
-        explanations: a row of the figure each.
-        truth: the image's label, if it has one.
+        explanations: one row each.
+        truth: the label of the image, if it has one.
     """
     picture = as_colour(image)
     figure = Figure(figsize=(9.6, 3.3 * len(explanations) + 0.5), layout="constrained")
@@ -86,7 +86,7 @@ def attribution(
 def contact_sheet(
     samples: Sequence[Sample], title: str, columns: int | None = None, note: str | None = None
 ) -> Figure:
-    """Draw images in their own colours, with truth, prediction and confidence below each; `note` explains that."""
+    """Draw images with label, prediction and confidence below each; `note` explains these lines."""
     if not samples:
         return _empty(title)
     side = samples[0].image.shape[2]
@@ -97,11 +97,13 @@ def contact_sheet(
     num_right = sum(sample.truth == sample.predicted for sample in samples)
     note = note or f"{num_right} right; below each: its label, then the prediction with its confidence"
     subtitle = f"{len(samples)} images, {note}"
-    return mosaic([Band(title, subtitle, tiles, columns or min(6, len(tiles)), scale, captions)])
+    columns = columns or min(6, len(tiles))
+    band = Band(title=title, subtitle=subtitle, tiles=tiles, columns=columns, scale=scale, captions=captions)
+    return mosaic([band])
 
 
 def confused_pairs(pairs: Sequence[ConfusedPair], title: str) -> Figure:
-    """Draw a row of images for each confusion, the most confident first, with the confidence below each."""
+    """Draw one row of images per confusion, the most confident first, with the confidence below each."""
     if not pairs:
         return _empty(title)
     bands = []
@@ -110,27 +112,36 @@ def confused_pairs(pairs: Sequence[ConfusedPair], title: str) -> Figure:
         scale = fitting_scale(side, _IMAGE_PX)
         bands.append(
             Band(
-                f"{shorten(pair.truth, 24)} taken for {shorten(pair.predicted, 24)}",
-                f"{pair.num_images} of {pair.num_of_class} images of the class; below each: the confidence",
-                np.stack([as_colour(sample.image) for sample in pair.samples]),
-                len(pair.samples),
-                scale,
-                [[(f"{sample.confidence:.0%}", _WRONG)] for sample in pair.samples],
+                title=f"{shorten(pair.truth, 24)} taken for {shorten(pair.predicted, 24)}",
+                subtitle=f"{pair.num_images} of {pair.num_of_class} images of the class; below each: its confidence",
+                tiles=np.stack([as_colour(sample.image) for sample in pair.samples]),
+                columns=len(pair.samples),
+                scale=scale,
+                captions=[[(f"{sample.confidence:.0%}", _WRONG)] for sample in pair.samples],
             )
         )
     return mosaic(bands)
 
 
 def suspected_labels(suspects: Sequence[SuspectedLabel], title: str) -> Figure:
-    """Draw images whose labels are suspected, with the label and what the network says instead."""
+    """Draw images whose labels are suspected, with the label and the suggestion of the network."""
     samples = [
-        Sample(found.image, found.name, found.label, found.suggested, found.confidence) for found in suspects
+        Sample(
+            image=found.image,
+            name=found.name,
+            truth=found.label,
+            predicted=found.suggested,
+            confidence=found.confidence,
+        )
+        for found in suspects
     ]
-    return contact_sheet(samples, title, note="below each: its label, then what the network says")
+    return contact_sheet(
+        samples, title, note="below each: its label, then the class that the network suggests"
+    )
 
 
 def as_bytes(values: npt.NDArray[np.float32]) -> Pixels:
-    """Return values from 0 to 1, (n, height, width) or (n, height, width, 3), as uint8 RGB: 255 times them, rounded."""
+    """Return values from 0 to 1, (n, height, width) or (n, height, width, 3), as uint8 RGB: times 255, rounded."""
     pixels = np.rint(255 * values).astype(np.uint8)
     return np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 3 else pixels
 
@@ -147,13 +158,13 @@ def _map_band(found: FeatureMap, columns: int | None, shortened: bool) -> Band:
     scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
     tiles = (colormaps["viridis"](scaled[: _MAX_MAPS if shortened else None])[..., :3] * 255).round()
     shown = f", the first {_MAX_MAPS}" if shortened and num_channels > _MAX_MAPS else ""
-    behind = f" behind {found.activation}" if found.activation else ""
+    after = f" after {found.activation}" if found.activation else ""
     return Band(
-        f"{shorten(found.layer, 40)}{behind}: {num_channels} channels of {height}×{width}{shown}",
-        f"dark: {low:.3g}; bright: {high:.3g}; channel 0 at the top left, row by row",
-        tiles.astype(np.uint8),
-        columns or min(_MAX_COLUMNS, len(tiles)),
-        fitting_scale(max(height, width), _MAP_PX),
+        title=f"{shorten(found.layer, 40)}{after}: {num_channels} channels of {height}×{width}{shown}",
+        subtitle=f"dark: {low:.3g}; bright: {high:.3g}; channel 0 is at the top left, row by row",
+        tiles=tiles.astype(np.uint8),
+        columns=columns or min(_MAX_COLUMNS, len(tiles)),
+        scale=fitting_scale(max(height, width), _MAP_PX),
     )
 
 
@@ -168,12 +179,12 @@ def _draw_grad_cam(figure: Figure, axes: Axes, picture: Pixels, explained: Expla
     drawn = axes.imshow(
         explained.grad_cam, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest"
     )
-    figure.colorbar(drawn, ax=axes, shrink=0.8, label="part of the largest value")
+    figure.colorbar(drawn, ax=axes, shrink=0.8, label="fraction of the largest value")
 
 
 def _draw_gradients(figure: Figure, axes: Axes, picture: Pixels, explained: Explanation) -> None:
     values = explained.integrated_gradients
-    # One pixel far above all others would leave the rest white.
+    # without the quantile, one extreme pixel would leave all others white
     largest = float(np.quantile(np.abs(values), 0.99)) or float(np.abs(values).max()) or 1.0
     axes.set_title("Integrated gradients", fontsize=10)
     axes.imshow(_faded(picture), interpolation="nearest")
@@ -181,11 +192,11 @@ def _draw_gradients(figure: Figure, axes: Axes, picture: Pixels, explained: Expl
     strength = np.clip(np.abs(values) / largest, 0, 1)
     axes.imshow(values, cmap="RdBu_r", norm=scale, alpha=strength, interpolation="nearest")
     bar = ScalarMappable(scale, "RdBu_r")
-    figure.colorbar(bar, ax=axes, shrink=0.8, extend="both", label="logits a pixel, against black")
+    figure.colorbar(bar, ax=axes, shrink=0.8, extend="both", label="logits per pixel, compared with black")
 
 
 def _faded(picture: Pixels) -> Pixels:
-    """Return the picture in grey and paler, as a ground for colours."""
+    """Return the picture in pale grey, as a background for colours."""
     grey = picture.mean(2, keepdims=True)
     return np.repeat(np.rint(127 + 0.5 * grey), 3, axis=2).astype(np.uint8)
 

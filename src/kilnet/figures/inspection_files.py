@@ -1,4 +1,4 @@
-"""What is inside a network as files: each picture with the numbers behind it beside it."""
+"""The inside of a network as files: each picture comes with a table of its numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ from kilnet.storage import write_csv
 
 
 class InspectionFiles:
-    """Writes into one folder; `written` lists the files, in order.
+    """Writes pictures and tables into one folder; `written` lists the files in order.
 
-    Raises (all methods):
-        StorageError: a file cannot be written.
+    Raises:
+        StorageError: a file cannot be written (all methods).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,13 +29,13 @@ class InspectionFiles:
         self.written: list[Path] = []
 
     def layers(self, rows: Sequence[LayerRow]) -> None:
-        """layers.csv: a line a layer; shapes as 48x30x30."""
+        """Write layers.csv with one line per layer; shapes look like 48x30x30."""
         columns = LayerRow.__dataclass_fields__
         lines = [[_cell(getattr(row, name)) for name in columns] for row in rows]
         self._table("layers", columns, lines)
 
     def filters(self, grid: FilterGrid, columns: int | None) -> None:
-        """filters-LAYER: a line a weight."""
+        """Write filters-LAYER with one line per weight."""
         weights = grid.weights if grid.channels[0] is None else grid.weights[..., None]
         lines = (
             (grid.filters[n], channel if grid.channels[0] is None else grid.channels[n], row, column, weight)
@@ -46,7 +46,7 @@ class InspectionFiles:
         self._table(name, ("filter", "channel", "row", "column", "weight"), lines)
 
     def feature_maps(self, found: FeatureMap, number: int, columns: int | None) -> None:
-        """feature-maps-NUMBER-LAYER: a line a row of a channel, before and after the activation."""
+        """Write feature-maps-NUMBER-LAYER with one line per row of a channel, before and after the activation."""
         name = f"feature-maps-{number}-{found.layer}"
         width = found.output.shape[2]
         lines = (
@@ -58,7 +58,7 @@ class InspectionFiles:
         self._table(name, ("values", "channel", "row", *(f"column {i}" for i in range(width))), lines)
 
     def attribution(self, figure: Figure, explanations: Sequence[Explanation]) -> None:
-        """attribution: a line a pixel and class."""
+        """Write attribution with one line per pixel and class."""
         lines = (
             (
                 found.target,
@@ -75,13 +75,13 @@ class InspectionFiles:
         )
 
     def samples(self, name: str, title: str, samples: Sequence[Sample], columns: int | None) -> None:
-        """NAME: a line an image."""
+        """Write NAME with one line per image."""
         self._picture(name, figures.contact_sheet(samples, title, columns))
         lines = ((found.name, found.truth, found.predicted, found.confidence) for found in samples)
         self._table(name, ("name", "truth", "predicted", "confidence"), lines)
 
     def confused(self, name: str, title: str, pairs: Sequence[ConfusedPair]) -> None:
-        """NAME: a line an image, with how many there are of its kind."""
+        """Write NAME with one line per image and the number of images of its kind."""
         self._picture(name, figures.confused_pairs(pairs, title))
         lines = (
             (pair.truth, pair.predicted, pair.num_images, pair.num_of_class, found.name, found.confidence)
@@ -92,13 +92,13 @@ class InspectionFiles:
         self._table(name, header, lines)
 
     def label_errors(self, name: str, title: str, suspects: Sequence[SuspectedLabel], count: int) -> None:
-        """NAME: a line a suspected label, all of them; the picture shows the first `count`."""
+        """Write NAME with one line per suspected label; the picture shows the first `count`."""
         self._picture(name, figures.suspected_labels(suspects[:count], title))
         columns = [column for column in SuspectedLabel.__dataclass_fields__ if column != "image"]
         self._table(name, columns, ([getattr(found, column) for column in columns] for found in suspects))
 
     def duplicates(self, kinds: Mapping[str, Sequence[Sequence[str]]]) -> None:
-        """duplicates.csv: a line a picture, equal ones with the same number."""
+        """Write duplicates.csv with one line per picture; equal pictures share a number."""
         groups = [(kind, group) for kind, found in kinds.items() for group in found]
         lines = ((kind, number, name) for number, (kind, group) in enumerate(groups, 1) for name in group)
         self._table("duplicates", ("kind", "group", "name"), lines)

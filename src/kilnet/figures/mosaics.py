@@ -1,4 +1,4 @@
-"""Many small pictures in one figure, each pixel a whole block of screen pixels, so that nothing is smoothed away."""
+"""Many small pictures in one figure; each pixel is a block of screen pixels, so that nothing is smoothed."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kilnet.figures.charts import DOTS_PER_INCH, Figure
 
-_MARGIN = 24  # all in pixels at 150 dots an inch
+_MARGIN = 24  # all in pixels at 150 dots per inch
 _GAP = 6
 _TITLE = 58
 _LINE = 24  # of a caption
@@ -20,14 +20,14 @@ _CAPTION_CHARACTER = 9.8  # pixels
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Pictures of one size, row after row.
+    """Pictures of one size in rows.
 
     Attributes:
         title, subtitle: above the pictures.
         tiles: uint8 (num_tiles, height, width, 3).
-        columns: pictures in a row.
-        scale: side of a pixel's block on the screen.
-        captions: lines below each tile, as (text, colour), for each tile equally many; () for none.
+        columns: pictures per row.
+        scale: screen pixels along the side of a pixel.
+        captions: lines below each tile as (text, colour), the same number for each tile; () for none.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Band:
 
 
 def mosaic(bands: Sequence[Band]) -> Figure:
-    """Draw bands below each other; saved at 150 dots an inch, every pixel of a tile is a block of `scale` pixels."""
+    """Draw bands below each other; at 150 dots per inch, each pixel of a tile is a block of `scale` by `scale`."""
     sheets = [_sheet(band) for band in bands]
     width = max([_MIN_WIDTH, *(sheet.shape[1] + 2 * _MARGIN for sheet in sheets)])
     height = sum(_TITLE + sheet.shape[0] + _MARGIN for sheet in sheets)
@@ -84,7 +84,7 @@ def mosaic(bands: Sequence[Band]) -> Figure:
 
 
 def fitting_scale(side: int, wanted: int) -> int:
-    """Return the whole number of screen pixels a pixel that makes a tile of `side` about `wanted` wide."""
+    """Return the number of screen pixels per pixel that makes a tile of `side` about `wanted` wide."""
     return max(1, round(wanted / side))
 
 
@@ -94,12 +94,12 @@ def characters_below(band_side: int, scale: int) -> int:
 
 
 def columns_for(num_tiles: int, most: int) -> int:
-    """Return the number of columns of a sheet that is wider than high, at most `most`."""
+    """Return a number of columns, at most `most`, that makes a sheet wider than high."""
     return max(1, min(most, math.ceil(math.sqrt(1.6 * num_tiles))))
 
 
 def _sheet(band: Band) -> npt.NDArray[np.uint8]:
-    """Return white paper with the tiles on it; captions come later."""
+    """Return the tiles on white; captions come later."""
     num_rows = max(1, -(-len(band.tiles) // band.columns))
     right, _ = _corner(band, band.columns - 1)
     _, lowest = _corner(band, (num_rows - 1) * band.columns)

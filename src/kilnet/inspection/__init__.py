@@ -1,1 +1,1 @@
-"""Looking inside a trained network: functions from a run to arrays."""
+"""Looking inside a trained network: functions that take a run and return arrays."""

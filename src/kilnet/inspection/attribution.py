@@ -1,4 +1,4 @@
-"""Which parts of an image speak for a class: Grad-CAM and integrated gradients."""
+"""Which parts of an image support a class: Grad-CAM and integrated gradients."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +21,12 @@ DEFAULT_STEPS = 50
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Which parts of an image speak for one class.
+    """Which parts of an image support one class.
 
     Attributes:
         target: the class.
-        probability: what the network gives it, computed in fp32.
-        grad_cam: float32 (height, width), 0 to 1; None where the network has no convolution.
+        probability: its probability by the network, computed in fp32.
+        grad_cam: float32 (height, width), 0 to 1; None if the network has no convolution.
         integrated_gradients: float32 (height, width), in logits.
     """
 
@@ -39,7 +39,18 @@ class Explanation:
 def explain(
     classifier: Classifier, image: npt.NDArray[np.uint8], target: Target = None, steps: int = DEFAULT_STEPS
 ) -> Explanation:
-    """Attribute one class's logit to the parts of an image in both ways; see `grad_cam` and `integrated_gradients`."""
+    """Explain the logit of one class by both methods.
+
+    Args:
+        classifier: the network; it is unchanged afterwards.
+        image: uint8 (channels, height, width).
+        target: class by name or index; by default the predicted one.
+        steps: of the integrated gradients.
+
+    Raises:
+        InputError: there is no such class, or `steps` is below 1.
+        DataError: the image does not fit.
+    """
     with untouched(classifier.model) as model, torch.no_grad():
         probabilities = model(network_input(classifier, one_image(image)))[0].softmax(0)
     label = int(probabilities.argmax()) if target is None else class_index(classifier, target)
@@ -48,10 +59,10 @@ def explain(
     except ModelError:  # no convolution
         heat = None
     return Explanation(
-        classifier.classes[label],
-        float(probabilities[label]),
-        heat,
-        integrated_gradients(classifier, image, label, steps),
+        target=classifier.classes[label],
+        probability=float(probabilities[label]),
+        grad_cam=heat,
+        integrated_gradients=integrated_gradients(classifier, image, label, steps),
     )
 
 
@@ -61,7 +72,7 @@ def grad_cam(
     target: Target = None,
     layer: str | int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return where in an image the network finds what speaks for a class; see `grad_cams`.
+    """Return where in an image the network finds support for a class; see `grad_cams`.
 
     Args:
         classifier: the network.
@@ -98,15 +109,15 @@ def grad_cams(
         images: uint8 (num_images, channels, height, width).
         targets: int64 (num_images,), class indices; by default the predicted ones.
         layer: name of a layer with output (num_images, channels, height, width), or number of a convolution. By
-            default the last layer that works at the resolution of the last convolution: it has the activation, and
-            in a residual network the shortcut, behind it.
+            default the last layer at the resolution of the last convolution, after the activation and, in a residual
+            network, after the shortcut.
 
     Returns:
-        float32 (num_images, height, width), 0 to 1: the largest value of a map is 1, unless nothing in the image
-        speaks for the class, which gives 0 everywhere.
+        float32 (num_images, height, width), 0 to 1. The largest value of a map is 1, or 0 if nothing in the image
+        supports the class.
 
     Raises:
-        InputError: there is no such layer, or it has no map of the image.
+        InputError: there is no such layer, or its output is not a map of the image.
         DataError: the images do not fit.
         ModelError: the network has no convolution.
     """
@@ -131,28 +142,28 @@ def integrated_gradients(
     target: Target = None,
     steps: int = DEFAULT_STEPS,
 ) -> npt.NDArray[np.float32]:
-    """Return how much each pixel adds to a class's logit, compared with a black image.
+    """Return how much each pixel adds to the logit of a class, compared with a black image.
 
-    Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", equation 3, by the midpoint rule;
-    their baseline too is the black image, so that black pixels themselves get nothing. In normalised space, summed
-    over the colours. All values together come near the logit of the image less the logit of black (completeness).
-    Computed in fp32; the network is unchanged afterwards.
+    Source: Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks", equation 3, by the midpoint rule.
+    The baseline is the black image, as in the paper, so black pixels get 0. The gradients are those of the normalised
+    image, summed over the colours. The sum of all values is close to the logit of the image minus the logit of black
+    (completeness). Computed in fp32; the network is unchanged afterwards.
 
     Args:
         classifier: the network.
         image: uint8 (channels, height, width).
         target: class by name or index; by default the predicted one.
-        steps: points on the way from black to the image.
+        steps: number of points between black and the image.
 
     Returns:
-        float32 (height, width), in logits; positive speaks for the class.
+        float32 (height, width), in logits; positive values support the class.
 
     Raises:
         InputError: there is no such class, or `steps` is below 1.
         DataError: the image does not fit.
     """
     if steps < 1:
-        raise InputError(f"steps is {steps}; at least 1 is needed")
+        raise InputError(f"`steps={steps}`: at least 1 is needed")
     end = network_input(classifier, one_image(image))
     start = network_input(classifier, np.zeros_like(one_image(image)))
     label = None if target is None else class_index(classifier, target)
@@ -171,10 +182,10 @@ def integrated_gradients(
 
 
 def class_index(classifier: Classifier, target: str | int) -> int:
-    """Return the index of a class given by name or index.
+    """Return the index of a class that is given by name or index.
 
     Raises:
-        InputError: there is no such class; the nearest is named.
+        InputError: there is no such class; the message names the nearest.
     """
     if isinstance(target, str):
         if target not in classifier.classes:
@@ -195,7 +206,9 @@ def _map_layer(classifier: Classifier, layer: str | int | None) -> nn.Module:
     if layer is not None:
         names = [call.name for call in maps if call.name]
         if layer not in names:
-            raise InputError(f"no layer {layer!r} with a map of the image{nearest(layer, names)}")
+            raise InputError(
+                f"`layer={layer!r}`: no such layer whose output is a map of the image{nearest(layer, names)}"
+            )
         return next(call.layer for call in maps if call.name == layer)
     shapes = {call.name: call.output_shape for call in maps}
     resolution = (shapes[last] or ())[2:]
@@ -214,7 +227,7 @@ def _with_gradients(
 
     def keep(_: nn.Module, __: Any, output: Tensor) -> Tensor:
         kept.append(output)
-        return output.clone()  # what follows may work in place
+        return output.clone()  # later layers may change it in place
 
     handle = layer.register_forward_hook(keep)
     try:
@@ -225,5 +238,5 @@ def _with_gradients(
     finally:
         handle.remove()
     if not gradients.isfinite().all():
-        raise ModelError(f"{classifier.model_config.name}: its gradients are NaN or infinite; train it anew")
+        raise ModelError(f"{classifier.model_config.name}: its gradients are NaN or infinite; train it again")
     return kept[-1].detach(), gradients

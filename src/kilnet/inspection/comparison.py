@@ -1,4 +1,4 @@
-"""Two networks on the same images: is one better, or is it chance?"""
+"""Two networks compared on the same images: is one better, or is it chance?"""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from kilnet.runs.evaluation import EvaluatedSplit
 
 @dataclass(frozen=True)
 class PairedOutcome:
-    """How often two networks were right on the same images.
+    """On how many of the same images two networks were right.
 
     Attributes:
-        num_both, num_first, num_second, num_neither: images that both, only the first, only the second, or neither got
-            right.
+        num_both, num_first, num_second, num_neither: number of images that both, only the first, only the second, or
+            neither got right.
     """
 
     num_both: int
@@ -32,18 +32,18 @@ class PairedOutcome:
 
     @property
     def difference(self) -> float:
-        """Accuracy of the second less that of the first."""
+        """Accuracy of the second minus that of the first."""
         return (self.num_second - self.num_first) / self.num_images
 
     @property
     def p_value(self) -> float:
-        """Probability of so uneven a count, or a more uneven one, if both networks were equally good.
+        """Probability of a difference at least this large if both networks were equally good.
 
-        McNemar 1947, exact and two-sided: of the images that only one of the two got right, each is the first's or the
-        second's with probability 1/2.
+        Source: McNemar 1947, exact and two-sided. It assumes that each image which only one network got right is
+        equally likely to be the first's or the second's.
         """
         num_only_one, fewer = self.num_first + self.num_second, min(self.num_first, self.num_second)
-        # The largest probability of the tail, and the others as parts of it: factors only, so that nothing overflows.
+        # The largest probability of the tail, and the others as fractions of it, so that nothing overflows.
         largest = math.exp(
             math.lgamma(num_only_one + 1)
             - math.lgamma(fewer + 1)
@@ -61,8 +61,8 @@ class PairedOutcome:
         """95% interval of `difference`.
 
         Source: Newcombe 1998, "Improved Confidence Intervals for the Difference between Binomial Proportions Based on
-        Paired Data", method 10: the two Wilson intervals, combined with the correlation of the two outcomes. It stays
-        within [-1, 1] and holds for few images.
+        Paired Data", method 10: the two Wilson intervals, combined by the correlation of the two outcomes. It stays
+        within [-1, 1] and is valid for few images.
         """
         both, neither = self.num_both, self.num_neither
         right_second, right_first = both + self.num_second, both + self.num_first
@@ -82,7 +82,7 @@ class PairedOutcome:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the difference is more than chance would often give: the exact test's p-value is below 5%."""
+        """Whether the difference is unlikely to be chance: the p-value of the exact test is below 5%."""
         return self.p_value < 1 - CONFIDENCE_LEVEL
 
 
@@ -93,7 +93,7 @@ class Disagreement:
     Attributes:
         image: uint8 (channels, height, width).
         name: its name in the data set.
-        truth, first, second: the class, and what the two networks say.
+        truth, first, second: the class, and the predictions of the two networks.
     """
 
     image: npt.NDArray[np.uint8]
@@ -104,7 +104,7 @@ class Disagreement:
 
 
 def paired_outcome(first: EvaluatedSplit, second: EvaluatedSplit) -> PairedOutcome:
-    """Count on how many images both, one or neither of two networks is right.
+    """Count the images that both, one or neither of two networks got right.
 
     Raises:
         InputError: they were not evaluated on the same images.
@@ -114,10 +114,10 @@ def paired_outcome(first: EvaluatedSplit, second: EvaluatedSplit) -> PairedOutco
     truth = _names(first, "truth")
     right_first, right_second = _names(first, "predicted") == truth, _names(second, "predicted") == truth
     return PairedOutcome(
-        int((right_first & right_second).sum()),
-        int((right_first & ~right_second).sum()),
-        int((~right_first & right_second).sum()),
-        int((~right_first & ~right_second).sum()),
+        num_both=int((right_first & right_second).sum()),
+        num_first=int((right_first & ~right_second).sum()),
+        num_second=int((~right_first & right_second).sum()),
+        num_neither=int((~right_first & ~right_second).sum()),
     )
 
 
@@ -132,7 +132,11 @@ def disagreements(first: EvaluatedSplit, second: EvaluatedSplit) -> tuple[Disagr
     images = first.images
     return tuple(
         Disagreement(
-            images.images[i], images.names[i], str(truth[i]), str(says_first[i]), str(says_second[i])
+            image=images.images[i],
+            name=images.names[i],
+            truth=str(truth[i]),
+            first=str(says_first[i]),
+            second=str(says_second[i]),
         )
         for i in apart
     )

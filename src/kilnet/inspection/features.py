@@ -1,4 +1,4 @@
-"""What each convolution makes of an image, in the network's own course."""
+"""What each convolution of a network computes from an image."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from torch.overrides import TorchFunctionMode
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import convolutions, network_input, one_image, untouched
 
-# By the names of torch's functions, in lower case and without underscores.
+# Names of torch's functions, in lower case and without underscores.
 _NORMALISATIONS = frozenset({"batchnorm", "groupnorm", "instancenorm", "layernorm", "localresponsenorm"})
 _ACTIVATIONS = frozenset(name.lower() for name in nn.modules.activation.__all__)
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """What one convolution makes of one image.
+    """What one convolution computes from one image.
 
     Attributes:
-        layer: its name; a convolution that the network runs twice has two feature maps.
-        output: float32 (channels, height, width), what the convolution returns, as a forward hook sees it.
-        activated: the same after the activation that follows, through a normalisation where one stands between: what
-            the network goes on with. Equal to `output` where no activation follows.
-        activation: the activation's name, in lower case; "" where none follows.
+        layer: name of the convolution; one that the network runs twice has two feature maps.
+        output: float32 (channels, height, width), the output of the convolution, as a forward hook sees it.
+        activated: the same after the activation that follows, including a normalisation in between. Equal to `output`
+            if no activation follows.
+        activation: name of the activation, in lower case; "" if none follows.
     """
 
     layer: str
@@ -37,7 +37,7 @@ class FeatureMap:
 
 
 def feature_maps(classifier: Classifier, image: npt.NDArray[np.uint8]) -> tuple[FeatureMap, ...]:
-    """Send one image through the network once, and return what each convolution made of it, in the order they ran.
+    """Run the network on one image, and return what each convolution computed, in the order in which they ran.
 
     Args:
         classifier: the network; it runs in fp32 and is unchanged afterwards.
@@ -67,10 +67,10 @@ def feature_maps(classifier: Classifier, image: npt.NDArray[np.uint8]) -> tuple[
 
 
 class _Watch(TorchFunctionMode):
-    """Follows the outputs of convolutions to the activation that they go through.
+    """Follows the output of each convolution to its activation.
 
-    Networks call their activations as functions or as layers, and often in place: watching torch's own functions sees
-    all of them.
+    Networks call activations as functions or as layers, often in place; watching torch's own functions catches all of
+    them.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class _Watch(TorchFunctionMode):
         self._followed: list[tuple[Tensor, int]] = []  # with the place in `found`
 
     def follow(self, name: str, output: Tensor) -> None:
-        """Keep the output of a convolution as it is now; what follows may work in place."""
+        """Keep a copy of the output of a convolution; later layers may change it in place."""
         self._followed.append((output, len(self.found)))
         self.found.append((name, output.clone(), None, ""))
 

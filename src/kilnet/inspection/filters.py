@@ -1,4 +1,4 @@
-"""The filters of a convolution, as small pictures."""
+"""The filters of a convolution as small pictures."""
 
 from dataclasses import dataclass
 
@@ -15,13 +15,13 @@ class FilterGrid:
     """Filters of one convolution.
 
     Attributes:
-        layer: its name.
-        pictures: float32 (num_pictures, height, width), grey, or (num_pictures, height, width, 3), colour; 0 to 1,
-            where 0 is `low` and 1 is `high`.
-        weights: float32, the same shape, as they are in the network.
-        low, high: smallest and largest weight of the whole layer, so that its pictures can be compared.
+        layer: name of the convolution.
+        pictures: float32 (num_pictures, height, width), grey, or (num_pictures, height, width, 3), colour; from 0
+            (the weight `low`) to 1 (the weight `high`).
+        weights: float32, the same shape, the weights of the network.
+        low, high: smallest and largest weight of the whole layer, so that pictures can be compared.
         filters: the output channel of each picture, from 0.
-        channels: the input channel of each picture, from 0; None for colour, which shows all three.
+        channels: the input channel of each picture, from 0; None for a picture in colour, which shows all three.
     """
 
     layer: str
@@ -34,7 +34,7 @@ class FilterGrid:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """A name for each picture: "5", or "5:2" for input channel 2 of filter 5."""
+        """The name of each picture: "5", or "5:2" for input channel 2 of filter 5."""
         pairs = zip(self.filters, self.channels, strict=True)
         return tuple(str(number) if channel is None else f"{number}:{channel}" for number, channel in pairs)
 
@@ -45,12 +45,12 @@ def filters(
     channel: int | None = None,
     all_kernels: bool = False,
 ) -> FilterGrid:
-    """Return the filters of a convolution; in colour where it sees three channels.
+    """Return the filters of a convolution, in colour if it has three input channels.
 
     Args:
         classifier: the network.
         layer: name or number, from 1 in the order in which the network runs its convolutions; by default the first.
-        channel: the input channel to show of every filter, from 0; by default all three as colour, or else the first.
+        channel: the input channel that is shown, from 0; by default all three in colour, or else the first.
         all_kernels: show every input channel of every filter, each as a grey picture.
 
     Raises:
@@ -60,13 +60,11 @@ def filters(
     name, found = convolution(classifier, layer)
     weights: npt.NDArray[np.float32] = found.weight.detach().float().cpu().numpy().copy()
     low, high = float(weights.min()), float(weights.max())
-    num_filters, num_channels = weights.shape[
-        :2
-    ]  # of a grouped convolution: the channels that one filter sees
+    num_filters, num_channels = weights.shape[:2]  # in a grouped convolution, the channels of one group
     if channel is not None and all_kernels:
-        raise InputError("one channel, or all kernels: not both")
+        raise InputError("`channel` and `all_kernels` exclude each other; give one of them")
     if channel is not None and not 0 <= channel < num_channels:
-        raise InputError(f"no channel {channel}: the filters of {name} see channels 0 to {num_channels - 1}")
+        raise InputError(f"`channel={channel}`: the filters of {name} have channels 0 to {num_channels - 1}")
     shown: range | tuple[int | None, ...]
     if all_kernels:
         shown = range(num_channels)
@@ -79,11 +77,11 @@ def filters(
         chosen = weights[:, channel or 0]
     pictures = (chosen - low) / (high - low) if high > low else np.full_like(chosen, 0.5)
     return FilterGrid(
-        name,
-        np.ascontiguousarray(pictures),
-        np.ascontiguousarray(chosen),
-        low,
-        high,
-        tuple(number for number in range(num_filters) for _ in shown),
-        tuple(shown) * num_filters,
+        layer=name,
+        pictures=np.ascontiguousarray(pictures),
+        weights=np.ascontiguousarray(chosen),
+        low=low,
+        high=high,
+        filters=tuple(number for number in range(num_filters) for _ in shown),
+        channels=tuple(shown) * num_filters,
     )

@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, from predictions of images that the network was not trained on."""
+"""Labels that are probably wrong, by the predictions of a network that was not trained on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 _TEMPERATURES = np.geomspace(0.25, 8, 51)
-_SMALLEST = 1e-12  # of a probability, so that none is judged impossible
+_SMALLEST = 1e-12  # probability: no class is impossible
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class LabelErrors:
 
     Attributes:
         suspicion: float64 (num_images,), 0 to 1.
-        suggested: int64 (num_images,), the most probable class but the label.
+        suggested: int64 (num_images,), the most probable class other than the label.
     """
 
     suspicion: Probabilities
@@ -36,12 +36,12 @@ class LabelErrors:
 
     @property
     def suspects(self) -> Labels:
-        """int64 (num_suspects,), the images with a suspicion above one half, the most suspicious first."""
+        """int64 (num_suspects,), the images with a suspicion above 0.5, the most suspicious first."""
         return self.ranking[: int((self.suspicion > 0.5).sum())]
 
     @property
     def num_wrong(self) -> float:
-        """Estimated number of wrong labels; more than the suspects, since many wrong ones do not stand out."""
+        """Estimated number of wrong labels; often more than the suspects, as many wrong labels do not stand out."""
         return float(self.suspicion.sum())
 
 
@@ -51,11 +51,11 @@ class SuspectedLabel:
 
     Attributes:
         image: uint8 (channels, height, width).
-        split, name: where it is.
-        label: the class it is labelled with.
-        suggested: the class that the network would give instead.
+        split, name: where to find it.
+        label: its label.
+        suggested: the class that the network suggests instead.
         suspicion: 0 to 1; see `label_errors`.
-        confidence: what the network gives the suggested class.
+        confidence: the probability of the suggested class.
     """
 
     image: npt.NDArray[np.uint8]
@@ -84,13 +84,13 @@ def suspected_labels(
     found = label_errors(probabilities, images.labels)
     return tuple(
         SuspectedLabel(
-            images.images[i],
-            split,
-            images.names[i],
-            classes[images.labels[i]],
-            classes[found.suggested[i]],
-            float(found.suspicion[i]),
-            float(probabilities[i, found.suggested[i]]),
+            image=images.images[i],
+            split=split,
+            name=images.names[i],
+            label=classes[images.labels[i]],
+            suggested=classes[found.suggested[i]],
+            suspicion=float(found.suspicion[i]),
+            confidence=float(probabilities[i, found.suggested[i]]),
         )
         for i in found.suspects
     )
@@ -99,18 +99,17 @@ def suspected_labels(
 def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     """Return how suspicious each label is.
 
-    Supposes that a part of the labels has been replaced by one of the other classes at random, and that the
-    network's logits, divided by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section
-    4.2), give the true class. Part and temperature are those under which the labels are the most likely; the
-    suspicion of a label is by Bayes' rule the probability that it is wrong. It follows that the probability of the
-    label alone ranks the images. The confident learning of Northcutt et al. 2021 ranks as well by "self-confidence"
-    and far worse by "normalised margin", and suspects most mistakes of a weak network (benchmarks/label_errors.py).
-    What the network gets confidently wrong for reasons of its own is suspected too: the weaker it is, the more of
-    the suspects are only its mistakes.
+    The model: a fraction of the labels has been replaced by another class at random, and the network's logits, divided
+    by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), predict the true class.
+    The fraction and the temperature are those that make the labels most likely. The suspicion of a label is, by Bayes'
+    rule, the probability that it is wrong, so the probability of the label alone ranks the images. Confident learning
+    (Northcutt et al. 2021) ranks equally well by "self-confidence", far worse by "normalised margin", and suspects most
+    mistakes of a weak network (benchmarks/label_errors.py). Confident mistakes of the network are suspected too: the
+    weaker it is, the more of the suspects are only its mistakes.
 
     Args:
         probabilities: floating point (num_images, num_classes), of images that the network was not trained on.
-        labels: int64 (num_images,), as given.
+        labels: int64 (num_images,).
 
     Raises:
         InputError: the shapes do not fit.
@@ -126,15 +125,15 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
 
 
 def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
-    """Return the labels' log-likelihood at the likeliest part of wrong ones, and each label's probability of that."""
+    """Return the log-likelihood of the labels at the likeliest fraction of wrong ones, and each label's suspicion."""
     right = np.maximum(softmax(logits)[np.arange(len(labels)), labels], _SMALLEST)
-    wrong = (1 - right) / (
-        logits.shape[1] - 1
-    )  # the true class is another, and this one was drawn in its place
+    wrong = (1 - right) / (logits.shape[1] - 1)  # another class is true, and this label was drawn instead
     gain = wrong - right
     low, high = 0.0, 1.0
-    for _ in range(40):  # the likelihood is concave in the part: halve where its slope changes sign
-        part = (low + high) / 2
-        low, high = (part, high) if (gain / (right + part * gain)).sum() > 0 else (low, part)
+    for _ in range(
+        40
+    ):  # the log-likelihood is concave in this fraction: halve the interval where its slope changes sign
+        middle = (low + high) / 2
+        low, high = (middle, high) if (gain / (right + middle * gain)).sum() > 0 else (low, middle)
     likelihood = right + low * gain
     return float(np.log(likelihood).sum()), low * wrong / likelihood

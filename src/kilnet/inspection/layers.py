@@ -1,4 +1,4 @@
-"""What each layer of a network is, and what it costs."""
+"""The layers of a network, and what each of them costs."""
 
 import time
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ class LayerRow:
     """One layer.
 
     Attributes:
-        name: dotted; "" for what the network computes between its layers, such as activations called as functions.
+        name: dotted; "" for what the network computes between its layers, such as activations that are functions.
         kind: the layer's class.
-        input_shape, output_shape: of one image; () where it is no tensor.
-        num_parameters: of the layer itself; a parameter that two layers share is counted at the first.
+        input_shape, output_shape: for one image; () if it is not a tensor.
+        num_parameters: of the layer itself; a parameter that two layers share counts for the first.
         num_multiply_adds: for one image, in convolutions and matrix products.
-        milliseconds: median time of a forward pass of 64 images, computed as the run computes.
+        milliseconds: median time for 64 images in a forward pass, with the settings of the run.
     """
 
     name: str
@@ -44,11 +44,11 @@ class LayerRow:
 
 @torch.no_grad()
 def layer_table(classifier: Classifier) -> tuple[LayerRow, ...]:
-    """Return a row a layer in the order in which the network runs them; the last row is what is between the layers.
+    """Return one row per layer in the order in which the network runs them; the last row is what is between the layers.
 
-    A layer is a module without parts, or with parameters of its own; what it is called for more than once is added
-    up. The rows together are the whole network: its parameters that are used, its multiply-adds (half of what
-    `torch.utils.flop_counter` counts, which calls a multiplication and an addition two) and its time.
+    A layer is a module without submodules, or with parameters of its own; if it runs more than once, its costs add up.
+    The rows add up to the whole network: the parameters that it uses, its multiply-adds (half the count of
+    `torch.utils.flop_counter`, which counts a multiplication and an addition as two) and its time.
     """
     model = classifier.model
     layers = {
@@ -56,7 +56,7 @@ def layer_table(classifier: Classifier) -> tuple[LayerRow, ...]:
         for name, module in model.named_modules()
         if name and (not list(module.children()) or list(module.parameters(recurse=False)))
     }
-    layers[model] = ""  # has what no other row has
+    layers[model] = ""  # the row for everything between the layers
     with untouched(model):
         shapes = _shapes(classifier, layers)
         multiply_adds = _multiply_adds(classifier, layers)
@@ -67,12 +67,13 @@ def layer_table(classifier: Classifier) -> tuple[LayerRow, ...]:
         counted |= parameters
         rows.append(
             LayerRow(
-                layers[layer],
-                type(layer).__name__,
-                *shapes[layer],
-                sum(parameter.numel() for parameter in parameters),
-                multiply_adds[layer],
-                milliseconds[layer],
+                name=layers[layer],
+                kind=type(layer).__name__,
+                input_shape=shapes[layer][0],
+                output_shape=shapes[layer][1],
+                num_parameters=sum(parameter.numel() for parameter in parameters),
+                num_multiply_adds=multiply_adds[layer],
+                milliseconds=milliseconds[layer],
             )
         )
     return tuple(rows)
@@ -99,7 +100,7 @@ def _shape(value: object) -> tuple[int, ...]:
 
 
 def _multiply_adds(classifier: Classifier, layers: Layers) -> dict[nn.Module, int]:
-    """Return each layer's own, without what the layers within it do."""
+    """Return each layer's own multiply-adds, without those of the layers inside it."""
     counter = FlopCounterMode(display=False)
     with counter:
         classifier.model(_images(classifier, 1))
@@ -117,7 +118,7 @@ def _multiply_adds(classifier: Classifier, layers: Layers) -> dict[nn.Module, in
 
 
 def _enclosing(name: str, layers: Layers) -> nn.Module | None:
-    """Return the nearest layer around a layer: for "" none, for most the network itself."""
+    """Return the layer around a layer, for most the network itself; None for the network, whose name is ""."""
     if not name:
         return None
     by_name = {name: layer for layer, name in layers.items()}
@@ -128,11 +129,11 @@ def _enclosing(name: str, layers: Layers) -> nn.Module | None:
 
 
 def _times(classifier: Classifier, layers: Layers) -> dict[nn.Module, float]:
-    """Return each layer's own median milliseconds, without what the layers within it take."""
+    """Return each layer's own median milliseconds, without those of the layers inside it."""
     settings = classifier.settings
     images = settings.place_images(_images(classifier, _BATCH_SIZE))
     seconds: dict[nn.Module, float] = {}
-    running: list[list[float]] = []  # start, and seconds of the layers within
+    running: list[list[float]] = []  # start, and seconds of the layers inside
 
     def begin(*_: object) -> None:
         synchronise(settings.device)

@@ -1,4 +1,4 @@
-"""One forward pass, watched: which layers ran, in which order, and on what."""
+"""One observed forward pass: which layers ran, in which order, with which shapes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class Call:
     Attributes:
         name: dotted, as in `model.named_modules()`; a layer that runs twice has two calls.
         layer: the module.
-        output_shape: with the number of images first; None where the output is no tensor.
+        output_shape: the number of images first; None if the output is not a tensor.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Call:
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[nn.Module]:
-    """Give the network in evaluation mode; afterwards each layer is in its own mode again."""
+    """Put the network into evaluation mode; afterwards each layer is in its own mode again."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -48,7 +48,7 @@ def network_input(classifier: Classifier, images: npt.NDArray[np.uint8]) -> Tens
         images: uint8 (num_images, channels, height, width) of the network's `image_shape`.
 
     Raises:
-        DataError: dtype or shape do not fit.
+        DataError: the dtype or the shape does not fit.
     """
     return classifier.preprocessing(classifier.as_pixels(images).to(classifier.settings.device))
 
@@ -57,7 +57,7 @@ def one_image(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return (channels, height, width) as a batch of one.
 
     Raises:
-        DataError: it is not one image.
+        DataError: it is not a single image.
     """
     if image.ndim != 3:
         raise DataError(f"an image has the shape (channels, height, width), not {image.shape}")
@@ -66,7 +66,7 @@ def one_image(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 @torch.no_grad()
 def calls(classifier: Classifier) -> list[Call]:
-    """Return the calls of all layers, in the order in which they end; a black image is sent through the network."""
+    """Run the network on a black image, and return the calls of all layers in the order in which they end."""
     found: list[Call] = []
 
     def note(name: str, layer: nn.Module, output: object) -> None:
@@ -86,24 +86,24 @@ def calls(classifier: Classifier) -> list[Call]:
 
 
 def convolutions(classifier: Classifier) -> list[tuple[str, nn.Conv2d]]:
-    """Return names and layers of all 2-d convolutions, each once, in the order in which the network runs them.
+    """Return the names and layers of all 2-d convolutions, each once, in the order in which the network runs them.
 
     Raises:
-        ModelError: the network has none.
+        ModelError: the network has no convolution.
     """
     found = {call.name: call.layer for call in calls(classifier) if isinstance(call.layer, nn.Conv2d)}
     if not found:
         raise ModelError(
-            f"{classifier.model_config.name} runs no torch.nn.Conv2d: it has no filters, feature maps or heat maps"
+            f"{classifier.model_config.name} has no torch.nn.Conv2d, so it has no filters, feature maps or heat maps"
         )
     return list(found.items())
 
 
 def convolution(classifier: Classifier, layer: str | int | None) -> tuple[str, nn.Conv2d]:
-    """Return one convolution by its name or by its number, from 1 in the order of `convolutions`; None is the first.
+    """Return a convolution by its name or by its number, from 1 in the order of `convolutions`; None means the first.
 
     Raises:
-        InputError: there is no such convolution; the nearest is named.
+        InputError: there is no such convolution; the message names the nearest.
         ModelError: the network has no convolution.
     """
     known = convolutions(classifier)
@@ -115,10 +115,12 @@ def convolution(classifier: Classifier, layer: str | int | None) -> tuple[str, n
     try:
         number = int(layer)
     except ValueError:
-        raise InputError(f"no convolution {layer!r}{nearest(str(layer), list(by_name))}") from None
+        raise InputError(
+            f"`layer={layer!r}`: no such convolution{nearest(str(layer), list(by_name))}"
+        ) from None
     if not 1 <= number <= len(known):
         last = len(known)
         raise InputError(
-            f"no convolution {number}; they are numbered 1 ({known[0][0]}) to {last} ({known[-1][0]})"
+            f"`layer={number}`: convolutions are numbered from 1 ({known[0][0]}) to {last} ({known[-1][0]})"
         )
     return known[number - 1]

@@ -1,4 +1,4 @@
-"""The picture that is asked for: a file, or an image of a split."""
+"""Finding a picture: a file, or an image of a split."""
 
 from pathlib import Path
 
@@ -18,16 +18,16 @@ def find_picture(
 
     Args:
         classifier: the network.
-        dataset: where the split is from; a file does not need it.
-        split: its name.
-        wanted: a place in the split, from 0; or the name of an image of the split; or else a file; or else, unless the
-            images are named by numbers, a place as text.
+        dataset: the data that has the split.
+        split: name of the split.
+        wanted: a number counts the images of the split, from 0. A text is the name of an image of the split, or else a
+            file, or else (unless the images are named by numbers) such a number.
 
     Returns:
         uint8 (channels, height, width); the name; the class name, or None for a file.
 
     Raises:
-        InputError: there is no such image or file, or the file is no usable picture.
+        InputError: there is no such image or file, or the file is not a usable picture.
     """
     images, name = dataset.split(split), str(wanted)
     if isinstance(wanted, int):
@@ -43,9 +43,9 @@ def find_picture(
         place = int(name)
     else:
         raise InputError(
-            f"{wanted}: no such file, nor an image of the {split} split, where names are such as "
+            f"`image={name!r}`: neither a file nor an image of the {split} split, where names are like "
             f"{', '.join(images.names[:3])}"
         )
     if not 0 <= place < len(images):
-        raise InputError(f"no image {wanted}: the {split} split has images 0 to {len(images) - 1}")
+        raise InputError(f"`image={wanted}`: the {split} split has images 0 to {len(images) - 1}")
     return images.images[place], images.names[place], dataset.classes[images.labels[place]]

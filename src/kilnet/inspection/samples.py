@@ -1,4 +1,4 @@
-"""Images with what the network said of them: some at random, the worst mistakes, those of one confusion."""
+"""Images with their predictions: a random sample, the worst mistakes, the images of one confusion."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class Sample:
     """One image with truth and prediction.
 
     Attributes:
-        image: uint8 (channels, height, width), as stored: no normalisation to be undone.
+        image: uint8 (channels, height, width), as stored, not normalised.
         name: its name in the data set.
         truth, predicted: class names.
         confidence: probability of the predicted class.
@@ -35,8 +35,9 @@ class ConfusedPair:
 
     Attributes:
         truth, predicted: class names.
-        num_images: so many images of class `truth`, which has `num_of_class`, were taken for `predicted`.
-        samples: the most confident of them, the most confident first.
+        num_images: number of images of class `truth` that the network took for `predicted`.
+        num_of_class: number of images of class `truth`.
+        samples: some of these images, the most confident first.
     """
 
     truth: str
@@ -47,7 +48,7 @@ class ConfusedPair:
 
 
 def sample_predictions(evaluated: EvaluatedSplit, count: int = 30, seed: int = 0) -> tuple[Sample, ...]:
-    """Return images at random; more of them with the same seed begin with the same ones."""
+    """Return random images; a larger `count` with the same seed begins with the same images."""
     order = generator(seed, "samples").permutation(len(evaluated.images))
     return samples_at(evaluated, order[:count])
 
@@ -84,7 +85,11 @@ def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6
     support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
     return tuple(
         ConfusedPair(
-            truth, predicted, number, support[truth], confused_examples(evaluated, truth, predicted, count)
+            truth=truth,
+            predicted=predicted,
+            num_images=number,
+            num_of_class=support[truth],
+            samples=confused_examples(evaluated, truth, predicted, count),
         )
         for truth, predicted, number in evaluation.most_confused(num_pairs)
     )
@@ -94,7 +99,13 @@ def samples_at(evaluated: EvaluatedSplit, indices: npt.NDArray[np.int64]) -> tup
     """Return the images at these places of the split, in that order."""
     rows = _rows(evaluated)
     return tuple(
-        Sample(evaluated.images.images[i], rows[i].name, rows[i].truth, rows[i].predicted, rows[i].confidence)
+        Sample(
+            image=evaluated.images.images[i],
+            name=rows[i].name,
+            truth=rows[i].truth,
+            predicted=rows[i].predicted,
+            confidence=rows[i].confidence,
+        )
         for i in indices
     )
 

@@ -1,4 +1,4 @@
-"""Pictures of a page: each image once in one sheet, each heat map once in another."""
+"""The pictures of a page: one sheet of images, and sheets of heat maps."""
 
 import base64
 import io
@@ -14,21 +14,21 @@ from kilnet.data.resize import resized
 from kilnet.page.selection import Predictions, Selection
 from kilnet.runs.wording import one_line
 
-SIDE_PX = 64  # larger images are scaled down to it
-# Pixels of all images together. Lossless and in base64, 10^6 of them take 2.4 MB as photographs and 4 MB as noise.
+SIDE_PX = 64  # larger images are reduced to it
+# Of all images together. Lossless and in base64, 10^6 pixels of photographs take 2.4 MB, of noise 4 MB.
 _MAX_PIXELS = 1_000_000
-_MAX_IMAGES = 2000  # of tiny ones
-# Heat maps are smooth: 32 shades are enough, and make the sheet half as large.
+_MAX_IMAGES = 2000  # however small
+# Heat maps are smooth: 32 shades are enough, and halve the size of the sheet.
 _SHADES = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Album:
-    """What a page's scripts need to show images.
+    """What the scripts of a page need to show images.
 
     Attributes:
-        sheets: data URIs: "images", and the heat maps "predicted" and "truth"; none where there are no pictures.
-        data: classes, and for each image name, truth, prediction and confidence; side and columns of the sheets.
+        sheets: data URIs: "images", and the heat maps "predicted" and "truth"; empty if there are no pictures.
+        data: the classes; name, truth, prediction and confidence of each image; side and columns of the sheets.
     """
 
     sheets: Mapping[str, str]
@@ -36,7 +36,7 @@ class Album:
 
 
 def num_images_that_fit(side: int) -> int:
-    """Return how many images of this side in pixels a page may carry."""
+    """Return how many images with this side, in pixels, a page can hold."""
     return min(_MAX_IMAGES, _MAX_PIXELS // min(side, SIDE_PX) ** 2)
 
 
@@ -47,15 +47,14 @@ def make_album(
     images: npt.NDArray[np.uint8] | None = None,
     heat: Mapping[str, npt.NDArray[np.float32]] | None = None,
 ) -> Album:
-    """Put the selected images together.
+    """Collect the selected images of a page.
 
     Args:
         classes: class names.
         predictions: of the whole split.
-        selection: which of them.
-        images: uint8 (num_selected, channels, height, width), square; None where they cannot be had.
-        heat: what speaks for the "predicted" class and for the "truth", each float32 (num_selected, height, width),
-            0 to 1.
+        selection: the images of the page.
+        images: uint8 (num_selected, channels, height, width), square; None if they cannot be read.
+        heat: heat maps for the "predicted" class and for the "truth", float32 (num_selected, height, width), 0 to 1.
     """
     chosen = selection.indices
     sheets, side, columns = {}, SIDE_PX, max(1, round(len(chosen) ** 0.5))
@@ -78,7 +77,7 @@ def make_album(
 
 
 def picture_uri(pixels: npt.NDArray[np.uint8]) -> str:
-    """Return uint8 (height, width, channels: 1, 3, or 4 with opacity) as a data URI, WebP without loss."""
+    """Return uint8 (height, width, channels: 1, 3, or 4 with opacity) as a data URI of lossless WebP."""
     content = io.BytesIO()
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, 2)
@@ -87,7 +86,7 @@ def picture_uri(pixels: npt.NDArray[np.uint8]) -> str:
 
 
 def _sheet(images: npt.NDArray[np.uint8], columns: int) -> str:
-    """Return (num_images, channels, side, side) side by side, row after row."""
+    """Return images, (num_images, channels, side, side), as one picture with `columns` per row."""
     num_images, channels, side, _ = images.shape
     rows = -(-num_images // columns)
     sheet = np.zeros((rows * columns, channels, side, side), np.uint8)

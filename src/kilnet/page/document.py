@@ -1,4 +1,4 @@
-"""A page is a list of sections; here they become one HTML file that carries everything it needs."""
+"""A page as a list of sections, rendered to one HTML file that contains everything it needs."""
 
 import base64
 import hashlib
@@ -24,11 +24,11 @@ class Section:
     """One part of a page.
 
     Attributes:
-        id: its anchor; letters and dashes.
-        title: its heading.
-        template: a file of `templates/`, without its ending.
-        content: what the template shows; text is escaped there.
-        data: JSON-able, what the scripts read of it: `<script type="application/json" id="data-ID">`.
+        id: the anchor; letters and dashes.
+        title: the heading.
+        template: a file in `templates/`, without its suffix.
+        content: variables of the template, which escapes text.
+        data: JSON-able values for the scripts, in `<script type="application/json" id="data-ID">`.
     """
 
     id: str
@@ -39,12 +39,12 @@ class Section:
 
 
 def render(title: str, subtitle: str, sections: Sequence[Section], album: Album | None = None) -> str:
-    """Return a page as HTML: style and scripts inside, and a policy that lets nothing else in.
+    """Return a page as HTML, with its style and scripts inside and a policy that forbids everything else.
 
     Args:
-        title, subtitle: what the page is about; any text.
+        title, subtitle: any text.
         sections: in the order of the page.
-        album: the pictures that sections point at by their number.
+        album: the pictures, to which sections refer by number.
     """
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in _SCRIPTS)
@@ -59,7 +59,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section], album: Album 
             album=album,
             style=Markup(style),  # noqa: S704 own file
             script=Markup(script),  # noqa: S704 own files
-            # Only the style and the script with these very bytes count; nothing can be fetched or sent.
+            # The browser accepts only a style and a script with exactly these bytes; nothing can be fetched or sent.
             policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
             f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
             version=version("kilnet"),
@@ -69,7 +69,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section], album: Album 
 
 def _section(section: Section) -> Markup:
     template = _environment().get_template(f"{section.template}.html.j2")
-    return Markup(template.render(section.content))  # noqa: S704 the template has escaped it
+    return Markup(template.render(section.content))  # noqa: S704 the template escaped it
 
 
 @cache
@@ -81,7 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Compact; NaN would be no JSON. `tojson` itself escapes <, >, & and ', and everything beyond ASCII.
+    # Compact, and without NaN, which is not JSON. `tojson` escapes <, >, &, ' and everything beyond ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters["name"] = _name
     environment.filters["one_line"] = one_line
@@ -90,7 +90,7 @@ def _environment() -> Environment:
 
 
 def _name(text: str) -> Markup:
-    """Return user text as one line that cannot reorder what stands around it."""
+    """Return user text as one line that cannot reorder the text around it."""
     return Markup("<bdi>{}</bdi>").format(one_line(text))
 
 

@@ -1,4 +1,4 @@
-"""Sections on what a network gets right and wrong."""
+"""Sections about what a network gets right and wrong."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ _RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
     "images": lambda entry: f"{entry['num_images']:,}",
     "accuracy": lambda entry: _percent(entry["accuracy"]),
     "its 95% interval": lambda entry: " to ".join(map(_percent, entry["accuracy_interval"])),
-    "loss (nats an image)": lambda entry: f"{entry['loss']:.4f}",
+    "loss (nats per image)": lambda entry: f"{entry['loss']:.4f}",
     "macro recall": lambda entry: _percent(entry["macro_recall"]),
     "macro precision": lambda entry: _percent(entry["macro_precision"]),
     "macro F1": lambda entry: _percent(entry["macro_f1"]),
@@ -34,11 +34,11 @@ _RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
 
 
 def result(evaluation: Evaluation, entries: Mapping[str, Entry], notes: Sequence[str]) -> Section:
-    """Return accuracy with its interval first, then every evaluation of the run.
+    """Return the accuracy with its interval, then a table of all evaluations of the run.
 
     Args:
-        evaluation: the one that the page shows.
-        entries: those of evaluation.json.
+        evaluation: the evaluation that the page shows.
+        entries: all evaluations in evaluation.json.
         notes: sentences that the reader must not miss.
     """
     return headline(evaluation.split, evaluation.num_correct, evaluation.num_images, entries, notes)
@@ -51,7 +51,7 @@ def headline(
     entries: Mapping[str, Entry],
     notes: Sequence[str],
 ) -> Section:
-    """Return the result of counts alone; see `result`."""
+    """Return the result from counts alone; see `result`."""
     content = {
         "split": split,
         "accuracy": num_correct / num_images if num_images else None,
@@ -69,7 +69,7 @@ def headline(
 
 
 def confusion(evaluation: Evaluation, selection: Selection) -> Section:
-    """Return the confusion matrix as one heat map that switches, each cell with its images."""
+    """Return the confusion matrix as a heat map; it switches units, and each cell shows its images."""
     num_classes = len(evaluation.classes)
     numbers = {name: number for number, name in enumerate(evaluation.classes)}
     counts = evaluation.confusion.tolist()
@@ -100,7 +100,7 @@ def confusion(evaluation: Evaluation, selection: Selection) -> Section:
 
 
 def per_class(evaluation: Evaluation) -> Section:
-    """Return the table of classes, which sorts."""
+    """Return the sortable table of classes."""
     rows = [
         {**row, "interval": wilson_interval(row["num_correct"], row["support"])}
         for row in evaluation.per_class()
@@ -110,7 +110,7 @@ def per_class(evaluation: Evaluation) -> Section:
 
 
 def calibration(evaluation: Evaluation) -> Section:
-    """Return how confidence and accuracy go together."""
+    """Return how well confidence and accuracy agree."""
     columns = zip(
         evaluation.bin_num_images.tolist(),
         evaluation.bin_num_correct.tolist(),
@@ -131,7 +131,7 @@ def calibration(evaluation: Evaluation) -> Section:
     ]
     mean_confidence = math.fsum(evaluation.bin_confidence_sum) / evaluation.num_images
     summary = (
-        f"Confidence is {mean_confidence:.1%} on average, accuracy {evaluation.accuracy:.1%}. The expected "
+        f"The mean confidence is {mean_confidence:.1%}, the accuracy {evaluation.accuracy:.1%}. The expected "
         f"calibration error, the mean gap between the two over {NUM_CALIBRATION_BINS} steps of confidence, is "
         f"{evaluation.calibration_error:.1%}."
     )
@@ -143,10 +143,10 @@ def calibration(evaluation: Evaluation) -> Section:
         "summary": summary,
         "bins": bins,
         "reliability": reliability_chart(
-            f"Accuracy by confidence. {summary} The table below has the numbers.", bars
+            f"Accuracy by confidence. {summary} The table below lists the numbers.", bars
         ),
         "histogram": histogram(
-            "Number of images by confidence; the table below has the numbers.",
+            "Number of images by confidence; the table below lists the numbers.",
             Axis("confidence (%)", 0, 100),
             "images",
             evaluation.bin_num_images.tolist(),
@@ -156,20 +156,20 @@ def calibration(evaluation: Evaluation) -> Section:
 
 
 def samples(evaluation: Evaluation, selection: Selection) -> Section:
-    """Return images drawn at random, with what the network said."""
+    """Return random images with their predictions."""
     hint = (
-        f"{len(selection.samples)} of {evaluation.num_images:,} {one_line(evaluation.split)} images, drawn at random. "
-        "The first line is the prediction, the second its confidence; choose an image to see it large."
+        f"{len(selection.samples)} of {evaluation.num_images:,} {one_line(evaluation.split)} images, chosen at random. "
+        "The first line is the prediction, the second its confidence. Choose an image to enlarge it."
     )
     return Section("samples", "Sample predictions", "images", {"hint": hint, "images": selection.samples})
 
 
 def mistakes(evaluation: Evaluation, selection: Selection) -> Section:
-    """Return the mistakes that the network was surest of."""
+    """Return the most confident mistakes."""
     num_wrong = evaluation.num_images - evaluation.num_correct
     hint = (
         f"{len(selection.mistakes)} of {num_wrong:,} mistakes, the most confident first. "
-        "Where the picture sides with the network, the label may be wrong."
+        "If the picture looks like the prediction, the label may be wrong."
     )
-    content = {"hint": hint if num_wrong else "There is none.", "images": selection.mistakes}
+    content = {"hint": hint if num_wrong else "There are none.", "images": selection.mistakes}
     return Section("mistakes", "Most confident mistakes", "images", content)

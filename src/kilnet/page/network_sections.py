@@ -1,4 +1,4 @@
-"""Sections on the network itself: its first filters and its layers."""
+"""Sections about the network itself: its first filters and its layers."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from kilnet.page.album import picture_uri
 from kilnet.page.document import Section
 
 _MAX_FILTERS = 128
-_COLUMNS = 8  # fit a phone
+_COLUMNS = 8  # these fit on a phone
 _FILTER_PX, _GAP_PX = 30, 5
 
 
 def network(classifier: Classifier) -> list[Section]:
-    """Return the first convolution's filters, where there is one, and the table of layers."""
+    """Return the filters of the first convolution, if there is one, and the table of layers."""
     sections = [_layers(layer_table(classifier))]
     try:
         return [_filters(classifier), *sections]
@@ -35,7 +35,7 @@ def _filters(classifier: Classifier) -> Section:
     step_y, step_x = zoom * height + _GAP_PX, zoom * width + _GAP_PX
     sheet = np.zeros(
         (rows * step_y - _GAP_PX, columns * step_x - _GAP_PX, 4), np.uint8
-    )  # gaps let the page through
+    )  # the gaps are transparent
     for number, picture in enumerate(np.round(255 * pictures).astype(np.uint8)):
         top, left = number // columns * step_y, number % columns * step_x
         large = picture.repeat(zoom, 0).repeat(zoom, 1)
@@ -51,15 +51,15 @@ def _filters(classifier: Classifier) -> Section:
     )
     hint = (
         f"{shown} of {width}×{height} weights of {grid.layer}, the first convolution; "
-        f"{'red, green and blue are' if is_colour else 'grey is'} the weights from {grid.low:.3g} (dark) to "
-        f"{grid.high:.3g} (bright), the same scale for all."
+        f"{'red, green and blue show' if is_colour else 'grey shows'} the weights from {grid.low:.3g} (dark) to "
+        f"{grid.high:.3g} (bright), on the same scale for all filters."
     )
     content = {
         "hint": hint,
         "uri": picture_uri(sheet),
         "width": sheet.shape[1],
         "height": sheet.shape[0],
-        "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} a row",
+        "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row",
     }
     return Section("filters", "Filters", "picture", content)
 
@@ -70,10 +70,10 @@ def _layers(rows: Sequence[LayerRow]) -> Section:
         sum(row.num_multiply_adds for row in rows),
     )
     milliseconds = sum(row.milliseconds for row in rows)
-    names = ("layer", "kind", "input", "output", "parameters", "multiply-adds an image", "ms for 64 images")
+    names = ("layer", "kind", "input", "output", "parameters", "multiply-adds per image", "ms for 64 images")
     heads = [{"title": name, "kind": "number" if place >= 4 else ""} for place, name in enumerate(names)]
     content = {
-        "caption": f"All together: {num_parameters:,} parameters, {num_multiply_adds:,} multiply-adds an image, "
+        "caption": f"In total: {num_parameters:,} parameters, {num_multiply_adds:,} multiply-adds per image, "
         f"{milliseconds:.1f} ms for 64 images on the machine that wrote this page",
         "hint": "In the order in which the network runs them; shapes are channels, height, width.",
         "sortable": True,

@@ -1,4 +1,4 @@
-"""Parallel coordinates: a vertical axis a setting, a line a trial."""
+"""Parallel coordinates: one vertical axis per setting, one line per trial."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ _TOP, _BOTTOM, _HEIGHT, _MARGIN = 34, 12, 300, 60
 
 
 class _Axis:
-    """Where the values of one setting stand: numbers on a scale (logarithmic over two decades), the rest in steps."""
+    """Places the values of one setting: numbers on a scale (logarithmic if they span two decades), others in steps."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         known = [value for value in values if value is not None]
@@ -24,12 +24,12 @@ class _Axis:
         self._names = list(dict.fromkeys(map(str, known)))
         places = [self._position(value) for value in known]
         self._scale = Scale(min(places), max(places), _HEIGHT - _BOTTOM, _TOP)
-        if len(set(places)) == 1:  # one value stands in the middle
+        if len(set(places)) == 1:  # a single value is in the middle
             self._scale = Scale(places[0] - 1, places[0] + 1, _HEIGHT - _BOTTOM, _TOP)
         self.marks = self._marks(sorted(set(numbers)))
 
     def __call__(self, value: Any) -> float:
-        """Return the height at which a value stands."""
+        """Return the height of a value."""
         return self._scale(self._position(value))
 
     def _position(self, value: Any) -> float:
@@ -56,13 +56,13 @@ class _Axis:
 def parallel_coordinates(
     title: str, columns: Mapping[str, Sequence[Any]], numbers: Sequence[int], marked: Sequence[bool]
 ) -> Markup:
-    """Return a line a trial across one axis a column.
+    """Return one line per trial across one axis per column.
 
     Args:
         title: for screen readers.
-        columns: by their name, a value a trial; None leaves a gap.
-        numbers: of the trials, shown when the pointer rests on a line.
-        marked: which trials stand out.
+        columns: by name, one value per trial; None leaves a gap.
+        numbers: of the trials; shown when the pointer is over a line.
+        marked: whether each trial stands out.
     """
     names = list(columns)
     axes = [
@@ -70,7 +70,7 @@ def parallel_coordinates(
     ]
     width = 2 * _MARGIN + _GAP * (len(names) - 1)
     parts = []
-    order = sorted(range(len(numbers)), key=lambda trial: marked[trial])  # those that stand out lie on top
+    order = sorted(range(len(numbers)), key=lambda trial: marked[trial])  # marked trials are drawn on top
     for trial in order:
         values = [columns[name][trial] for name in names]
         points = [

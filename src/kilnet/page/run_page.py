@@ -1,4 +1,4 @@
-"""What a run folder holds, as the sections of a page."""
+"""The page of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,10 +24,10 @@ from kilnet.training.run_folder import RunFolder
 
 Entries = Mapping[str, Mapping[str, Any]]
 
-_CHUNK = 128  # heat maps between two signs of progress
+_CHUNK = 128  # heat maps between two updates of the progress
 _TEST_IS_FOR = "The test split is for kilnet evaluate."
 _CHOSEN_ON_IT = (
-    "The epoch whose weights are kept was chosen on these images, so the true accuracy is likely a little lower. "
+    "The epoch whose weights are kept was chosen on these images, so the true accuracy is probably a little lower. "
     f"{_TEST_IS_FOR}"
 )
 
@@ -97,8 +97,8 @@ def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
     num_reads = entries[split].get("num_reads", 1)
     if num_reads > 1:
         return [
-            f"The test split has been evaluated {num_reads} times; a choice made between two readings would make "
-            "its accuracy too high."
+            f"The test split has been evaluated {num_reads} times. If anything was chosen by an earlier result, this "
+            "accuracy is too high."
         ]
     return []
 
@@ -123,7 +123,7 @@ def _images(
     if names == predictions.names:
         return images
     notes.append(
-        f"No pictures: the {evaluation.split} images are not those that were evaluated; evaluate again."
+        f"No pictures: the {evaluation.split} images have changed since the evaluation; evaluate again."
     )
     return None
 
@@ -142,9 +142,9 @@ def _album(
         return selection, make_album(evaluation.classes, predictions, selection)
     chosen = images.images[selection.indices]
     predicted = classifier.logits(chosen).argmax(1)
-    # A few near ties may fall otherwise in another batch; more are other weights.
+    # Another batch size may change a few near ties; more changes mean other weights.
     if np.mean(predicted != predictions.predicted[selection.indices]) > 0.02:
-        notes.append("The weights have changed since this evaluation: evaluate again.")
+        notes.append("The weights have changed since the evaluation; evaluate again.")
     heat = _heat(classifier, chosen, predictions, selection.indices, notes, progress)
     return selection, make_album(evaluation.classes, predictions, selection, chosen, heat)
 
@@ -157,7 +157,7 @@ def _heat(
     notes: list[str],
     progress: Progress,
 ) -> dict[str, npt.NDArray[np.float32]] | None:
-    """Return what speaks for each prediction, and for the truth where that is another class."""
+    """Return the heat maps for each prediction, and for the truth if it is another class."""
     predicted, truth = predictions.predicted[indices], predictions.truth[indices]
     maps = {kind: np.zeros((len(images), *images.shape[2:]), np.float32) for kind in ("predicted", "truth")}
     try:

@@ -1,4 +1,4 @@
-"""Sections on how a network was trained, and what it is."""
+"""Sections about the training of a run and its settings."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,22 +12,22 @@ from kilnet.training.records import EpochRecord
 
 
 def curves(history: Sequence[EpochRecord]) -> Section:
-    """Return loss and accuracy by epoch; the last best epoch is the one whose weights are kept."""
+    """Return the loss and accuracy by epoch; the weights of the last best epoch are the ones that are kept."""
     kept = [record for record in history if record.is_best][-1]
     summary = (
-        f"{history[-1].epoch} epochs; the weights of epoch {kept.epoch} are kept, whose validation loss is "
-        f"{kept.validation_loss:.4f} nats an image, at an accuracy of {kept.validation_accuracy:.1%}."
+        f"{history[-1].epoch} epochs. The weights of epoch {kept.epoch} are kept: validation loss "
+        f"{kept.validation_loss:.4f} nats per image, accuracy {kept.validation_accuracy:.1%}."
     )
     first = history[0].epoch if len(history) > 1 else 0
-    epochs = Axis("epoch", first, history[-1].epoch)
+    epochs = Axis("epoch", first, history[-1].epoch, is_whole=True)
     highest = max(max(record.train_loss, record.validation_loss) for record in history)
     axes = {
-        "loss": Axis("cross-entropy (nats an image)", 0, 1.05 * highest),
+        "loss": Axis("cross-entropy (nats per image)", 0, 1.05 * highest),
         "accuracy": Axis("accuracy (%)", 0, 100),
     }
     charts = {
         quantity: line_chart(
-            f"{quantity.capitalize()} of training and validation by epoch. {summary} The table below has the numbers.",
+            f"{quantity.capitalize()} of training and validation by epoch. {summary} The table has the numbers.",
             epochs,
             axis,
             [
@@ -43,7 +43,7 @@ def curves(history: Sequence[EpochRecord]) -> Section:
 
 
 def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
-    """Return the complete configuration, the environment, and the command that repeats the run."""
+    """Return the complete settings, the environment, and the command that repeats the run."""
     content = {
         "what": "run",
         "command": shlex.join(config.train_words("config.toml")),
@@ -55,7 +55,7 @@ def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
 
 
 def facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what is known of the environment of a run or a search, as names and values."""
+    """Return the environment of a run or a search as names and values."""
     settings = environment.get("settings", {})
     data = environment.get("data", {})
     packages = environment.get("packages", {})

@@ -19,9 +19,9 @@ def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Ev
     """Return a search's page as HTML.
 
     Args:
-        summary: of the search, finished or not.
-        environment: what it was begun with.
-        evaluation: of its winner on the test split, if that has been read.
+        summary: what the search has found, finished or not.
+        environment: the environment in which it began.
+        evaluation: of its winner on the test split, if there is one.
 
     Raises:
         InputError: no trial has an accuracy yet.
@@ -42,8 +42,8 @@ def search_sections(summary: Summary, evaluation: Evaluation | None = None) -> l
     """Return the sections of a search's page.
 
     Args:
-        summary: of the search, finished or not.
-        evaluation: of its winner on the test split, if that has been read.
+        summary: what the search has found, finished or not.
+        evaluation: of its winner on the test split, if there is one.
 
     Raises:
         InputError: no trial has an accuracy.
@@ -51,7 +51,7 @@ def search_sections(summary: Summary, evaluation: Evaluation | None = None) -> l
     trials = sorted(summary.trials, key=lambda row: row.number)
     scored = [row for row in trials if row.accuracy is not None]
     if not scored:
-        raise InputError("no trial of the search has an accuracy yet; there is nothing to report")
+        raise InputError("no trial of the search has an accuracy yet, so there is no page to write")
     alike = {final.number for final in summary.finals if final.is_tied} | {summary.winner or 0}
     keys = summary.config.parsed_space().keys
     return [
@@ -79,8 +79,8 @@ def _winner(summary: Summary, scored: Sequence[TrialRow], evaluation: Evaluation
             "accuracy": first.accuracy.mean,
             "interval": _within(first.accuracy.low, first.accuracy.high),
             "method": f"over seeds and images, {first.accuracy.num_seeds} seeds",
-            "caution": "The mean of trainings with seeds that did not help to choose it. The images did help: expect a "
-            "little less on new ones.",
+            "caution": "The mean is over seeds that did not help to choose the trial. The validation images did help, "
+            "so expect a little less on new images.",
             "alike": sorted(final.number for final in summary.finals[1:] if final.is_tied),
         }
     else:
@@ -88,7 +88,7 @@ def _winner(summary: Summary, scored: Sequence[TrialRow], evaluation: Evaluation
             "accuracy": best.accuracy,
             "interval": best.accuracy_interval,
             "method": "Wilson, over images",
-            "caution": "One training with one seed. The best of many trials is partly the luckiest: expect a little "
+            "caution": "This is one training with one seed. The best of many trials is partly luck, so expect a little "
             "less on new images.",
             "alike": None,
         }
@@ -115,7 +115,7 @@ def _finalists(summary: Summary) -> Section:
     titles = ("trial", "settings", "mean accuracy", "95%", "behind the best (points)", "95% (points)")
     content = {
         "caption": f"The best trials, trained again with {summary.finals[0].accuracy.num_seeds} seeds",
-        "hint": "Differences are paired by seed and by validation image. Marked rows cannot be told from the best.",
+        "hint": "Differences are paired by seed and validation image. Marked rows are not clearly worse than the best.",
         "sortable": False,
         "heads": [{"title": title, "kind": "" if title in ("settings",) else "number"} for title in titles],
         "rows": rows,
@@ -132,11 +132,11 @@ def _history(scored: Sequence[TrialRow], indistinguishable: Collection[int]) -> 
     room = max(0.05 * (max(values) - min(values)), 0.5)
     title = (
         f"Validation accuracy by trial, {min(values):.1f}% to {max(values):.1f}%; "
-        "the table of trials has the numbers."
+        "the table of trials lists the numbers."
     )
     chart = line_chart(
         title,
-        Axis("trial", points[0][0], max(points[-1][0], points[0][0] + 1)),
+        Axis("trial", points[0][0], max(points[-1][0], points[0][0] + 1), is_whole=True),
         Axis("validation accuracy (%)", max(min(values) - room, 0), min(max(values) + room, 100)),
         [Line("soft", _steps(highest))],
         dots=[
@@ -147,7 +147,7 @@ def _history(scored: Sequence[TrialRow], indistinguishable: Collection[int]) -> 
 
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return a curve that stays level until the next point."""
+    """Return a curve that is level until the next point."""
     corners = [(later[0], earlier[1]) for earlier, later in pairwise(points)]
     return sorted([*points, *corners])
 
@@ -156,7 +156,7 @@ def _importance(importance: Mapping[str, float]) -> Section:
     ranked = sorted(importance.items(), key=lambda item: -item[1])
     title = "Importance of each setting: " + ", ".join(f"{key} {value:.0%}" for key, value in ranked)
     content = {
-        "chart": bars(title, "part of the differences in accuracy (%)", [(k, 100 * v) for k, v in ranked])
+        "chart": bars(title, "share of the differences in accuracy (%)", [(k, 100 * v) for k, v in ranked])
     }
     return Section("importance", "What mattered", "search_importance", content)
 
@@ -166,7 +166,7 @@ def _parallel(scored: Sequence[TrialRow], keys: Sequence[str], indistinguishable
     columns["accuracy (%)"] = [round(100 * (trial.accuracy or 0), 2) for trial in scored]
     numbers = [trial.number for trial in scored]
     chart = parallel_coordinates(
-        "Every trial's settings and accuracy as a line; the table of trials has the numbers.",
+        "Settings and accuracy of each trial as a line; the table of trials lists the numbers.",
         columns,
         numbers,
         [number in indistinguishable for number in numbers],
@@ -179,7 +179,7 @@ def _table(trials: Sequence[TrialRow], keys: Sequence[str], indistinguishable: C
     heads = [{"title": "trial", "kind": "number"}]
     heads += [{"title": key, "kind": "number" if key in numeric else ""} for key in keys]
     heads += [{"title": title, "kind": "number"} for title in ("accuracy", "loss (nats)", "epochs")]
-    heads += [{"title": "status", "kind": ""}, {"title": "like the best", "kind": ""}]
+    heads += [{"title": "status", "kind": ""}, {"title": "as good as the best", "kind": ""}]
     rows = []
     for trial in trials:
         alike = trial.number in indistinguishable
@@ -192,7 +192,7 @@ def _table(trials: Sequence[TrialRow], keys: Sequence[str], indistinguishable: C
         ]
         cells += [_cell(trial.status, "{}"), _cell("yes" if alike else "", "{}")]
         rows.append({"cells": cells, "mark": alike})
-    hint = "Choose a heading to sort by it. Marked rows cannot be told from the best."
+    hint = "Choose a heading to sort by it. Marked rows are not clearly worse than the best."
     content = {
         "caption": f"{len(trials)} trials",
         "hint": hint,
@@ -229,5 +229,5 @@ def _cell(value: Any, pattern: str) -> dict[str, str]:
 
 
 def _within(low: float, high: float) -> tuple[float, float]:
-    """Return an interval of accuracies, cut at 0 and 1."""
+    """Return an interval of accuracies, limited to 0 and 1."""
     return max(0.0, low), min(1.0, high)

@@ -1,4 +1,4 @@
-"""Which images of a split a page carries: all would be too many."""
+"""Which images of a split a page shows; all would be too many."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network said of a split, an entry an image.
+    """The predictions of a network on a split, one entry per image.
 
     Attributes:
         names: as in the data set.
@@ -31,12 +31,12 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The images of a page; all lists hold places in `indices`.
+    """The images of a page; all lists contain places in `indices`.
 
     Attributes:
         indices: int64 (num_selected,), images of the split, in its order.
-        cells: by (truth, predicted), the least confident first where they agree, else the most confident.
-        samples: drawn at random.
+        cells: images by (truth, predicted); the least confident first if the two agree, else the most confident first.
+        samples: chosen at random.
         mistakes: the most confident ones.
     """
 
@@ -47,12 +47,12 @@ class Selection:
 
 
 def select(predictions: Predictions, most: int, seed: int = 0) -> Selection:
-    """Choose about `most` images: some at random, the worst mistakes, and equally many of each cell.
+    """Choose about `most` images: some at random, the worst mistakes, and the same number from each cell.
 
     Args:
         predictions: of the whole split.
-        most: images; the cells share what samples and mistakes leave.
-        seed: of the random ones.
+        most: number of images; samples and mistakes come first, the cells share the rest.
+        seed: of the random images.
     """
     truth, predicted, confidence = predictions.truth, predictions.predicted, predictions.confidence
     num_images = len(truth)
@@ -68,19 +68,19 @@ def select(predictions: Predictions, most: int, seed: int = 0) -> Selection:
 
     indices = np.unique(np.concatenate([samples, mistakes, *shown])).astype(np.int64)
     return Selection(
-        indices,
-        {
+        indices=indices,
+        cells={
             (int(truth[cell[0]]), int(predicted[cell[0]])): np.searchsorted(indices, cell).tolist()
             for cell in shown
             if len(cell)
         },
-        np.searchsorted(indices, samples).tolist(),
-        np.searchsorted(indices, mistakes).tolist(),
+        samples=np.searchsorted(indices, samples).tolist(),
+        mistakes=np.searchsorted(indices, mistakes).tolist(),
     )
 
 
 def _share(sizes: list[int], most: int) -> int:
-    """Return how many each may take so that all together take at most `most`."""
+    """Return how many images each cell may take so that all cells together take at most `most`."""
     share = 0
     while share < max(sizes, default=0) and sum(min(size, share + 1) for size in sizes) <= most:
         share += 1

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: coloured by the page's style, scaled by the reader's screen, described for who cannot see."""
+"""Charts as inline SVG; the style of the page colours them, and each has a description for screen readers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,15 +8,13 @@ from markupsafe import Markup
 
 from kilnet.runs.wording import shorten
 
-WIDTH, HEIGHT = (
-    400,
-    260,
-)  # of a chart, in its own units; a phone shows them a fifth smaller, text stays readable
+# Of a chart, in its own units; a phone shows it a fifth smaller, and text stays readable.
+WIDTH, HEIGHT = 400, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 18, 12, 44
 
 
 def tag(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
-    """Return one element; `_` in attribute names stands for `-`, `class_` for `class`; text is escaped."""
+    """Return one element; `_` in attribute names means `-`, `class_` means `class`; text is escaped."""
     pairs = [(key.rstrip("_").replace("_", "-"), _number(value)) for key, value in attributes.items()]
     start = Markup("").join(Markup(' {}="{}"').format(*pair) for pair in pairs)
     return Markup("<{0}{1}>{2}</{0}>").format(name, start, Markup("").join(children))
@@ -39,21 +37,22 @@ class Scale:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its label with the unit, its range, and how its ticks are written (`format` syntax)."""
+    """One axis: its label with the unit, its range, the format of its ticks, and whether they are whole numbers."""
 
     label: str
     low: float
     high: float
     format: str = "g"
+    is_whole: bool = False
 
     def ticks(self, most: int = 6) -> list[float]:
         """Return round numbers within the range."""
-        return ticks(self.low, self.high, most)
+        return [tick for tick in ticks(self.low, self.high, most) if not self.is_whole or tick == int(tick)]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; `kind` is its class in the style: first, second or soft."""
+    """A curve; `kind` is its class in the style sheet: first, second or soft."""
 
     kind: str
     points: Sequence[tuple[float, float]]
@@ -78,14 +77,14 @@ def line_chart(
     mark: float | None = None,
     dots: Sequence[tuple[float, float, bool]] | None = None,
 ) -> Markup:
-    """Return curves over a common axis.
+    """Return curves on common axes.
 
     Args:
-        title: says in words what is seen; it is what a screen reader reads.
+        title: the description for screen readers.
         x, y: the axes.
-        lines: the curves; their legend stands beside the chart.
-        mark: where a vertical line stands, if anywhere.
-        dots: (x, y, whether it stands out) of single points; by default the points of the lines, where they are few.
+        lines: the curves; their legend is outside the chart.
+        mark: position of a vertical line, if there is one.
+        dots: single points as (x, y, stands out); by default the points of the lines, if they are few.
     """
     across, up = _scales(x, y)
     parts = [_grid(x, y, across, up)]
@@ -106,12 +105,12 @@ def line_chart(
 
 
 def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, float] | None]) -> Markup:
-    """Return accuracy by confidence as bars with whiskers, beside the diagonal of perfect calibration.
+    """Return accuracy by confidence as bars with whiskers, and the diagonal of perfect calibration.
 
     Args:
         title: for screen readers.
-        bins: from confidence 0 to 1 in equal steps: confidence, accuracy and the bounds of its interval as fractions;
-            None where there are no images.
+        bins: equal steps of confidence from 0 to 1, each as (confidence, accuracy, low, high) in fractions, where low
+            and high bound the accuracy; None if there are no images.
     """
     x, y = Axis("confidence (%)", 0, 100), Axis("accuracy (%)", 0, 100)
     across, up = _scales(x, y)
@@ -139,7 +138,7 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
 
 
 def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Markup:
-    """Return numbers in equal steps of `x` as bars."""
+    """Return counts in equal steps of `x` as bars."""
     y = Axis(y_label, 0, max([*counts, 1]) * 1.05, ",.0f")
     across, up = _scales(x, y)
     width = (x.high - x.low) / len(counts)
@@ -152,12 +151,12 @@ def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Marku
 
 
 def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
-    """Return lying bars with their names and numbers, in the order given.
+    """Return horizontal bars with their names and numbers, in the given order.
 
     Args:
         title: for screen readers.
-        label: what the numbers are, with their unit.
-        values: names and numbers of at least 0.
+        label: what the numbers mean, with their unit.
+        values: names and numbers, which are at least 0.
     """
     row, top = 30, 8
     bottom = top + row * len(values)
@@ -174,7 +173,7 @@ def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
 
 
 def frame(title: str, parts: Iterable[Markup], height: float = HEIGHT) -> Markup:
-    """Return an `svg` of the usual width around its parts; `title` is what a screen reader reads."""
+    """Return an `svg` of the usual width around its parts; `title` describes it for screen readers."""
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height:g}", class_="chart", role="img", aria_label=title)
 
 

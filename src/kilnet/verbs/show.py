@@ -1,4 +1,4 @@
-"""Results as tables."""
+"""Printing results as tables."""
 
 from rich.console import Console, Group, RenderableType
 
@@ -19,10 +19,10 @@ Result = Evaluation | Inspection | Inventory | RunComparison | Search | Summary
 
 
 def show(result: Result) -> None:
-    """Print a result as the tables of the command line; in a notebook they appear below the cell.
+    """Print a result as tables, as the command line does; in a notebook they appear below the cell.
 
     Args:
-        result: of `evaluate`, `inspect`, `inspect_data`, `compare`, `tune` or `HyperSearch.optimize`.
+        result: what was returned by `evaluate`, `inspect`, `inspect_data`, `compare`, `tune` or `HyperSearch.optimize`.
 
     Raises:
         InputError: it is none of these.
@@ -50,4 +50,4 @@ def _tables(result: Result) -> RenderableType:
             tables = search_tables(result.summary, result.evaluation)
             return Group(tables, evaluation_tables(result.evaluation))
         case _:
-            raise InputError(f"there are no tables of a {type(result).__name__}")
+            raise InputError(f"`result` is a {type(result).__name__}, which has no tables")

@@ -55,7 +55,7 @@ function showImage(index) {
     const label = canvas.dataset.kind === "truth" ? truth : predicted;
     figure.hidden = canvas.dataset.kind === "truth" && isRight; // it would be the same map twice
     figure.querySelector("bdi").textContent = label;
-    canvas.setAttribute("aria-label", `heat map over image ${name}: what speaks for ${label}`);
+    canvas.setAttribute("aria-label", `heat map over image ${name}: what supports ${label}`);
     if (!figure.hidden) drawOverlay(canvas, index);
   }
   const place = shown.siblings.indexOf(index);
