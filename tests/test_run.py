@@ -1,0 +1,139 @@
+"""A run that is opened once: what is read of it, how often, and what is kept."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kilnet
+from kilnet.data import sources
+from kilnet.errors import DataError, RunFolderError
+from kilnet.inference import weights
+from kilnet.runs import run as runs
+from kilnet.runs.run import opened
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+@pytest.fixture
+def folder(colour_run, tmp_path):
+    return shutil.copytree(colour_run, tmp_path / "run")
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """How often each file of tensors and each folder of pictures is read, and each split evaluated."""
+    counts = Counter()
+
+    def counted(module, name, what):
+        function = getattr(module, name)
+
+        def count(*arguments, **options):
+            counts[what(*arguments)] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, count)
+
+    counted(weights, "safe_open", lambda path: Path(path).name)
+    counted(sources, "load_folder", lambda *_: "data")
+    counted(runs, "evaluate_classifier", lambda classifier, dataset, split: split)
+    return counts
+
+
+def test_a_run_reads_nothing_before_it_is_asked(folder, reads):
+    run = kilnet.Run(folder)
+    assert run.folder == folder
+    assert Path(run.config.data.source).name == "pictures"
+    assert run.best.epoch <= run.history[-1].epoch
+    assert run.num_validation == run.best.num_validation > 0
+    assert not reads
+
+
+def test_a_report_reads_weights_and_data_once(folder, reads):
+    for evaluated in (False, True):  # it evaluates only where nothing has been evaluated
+        reads.clear()
+        kilnet.report(folder, progress=False)
+        assert reads == {"weights.safetensors": 1, "data": 1} | ({} if evaluated else {"validation": 1})
+        (folder / "calibration.json").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("verb", "split"),
+    [
+        (lambda run: kilnet.evaluate(run, progress=False), "test"),
+        (lambda run: kilnet.evaluate(run, "val", progress=False), "validation"),
+        (lambda run: kilnet.inspect(run, count=2, progress=False), "validation"),
+        (lambda run: kilnet.plots.label_errors(run), "validation"),
+    ],
+)
+def test_a_verb_reads_weights_and_data_once(folder, reads, verb, split):
+    (folder / "calibration.json").unlink()
+    verb(folder)
+    assert reads == {"weights.safetensors": 1, "data": 1, split: 1}
+
+
+def test_two_runs_are_compared_with_their_data_read_once(folder, reads, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    kilnet.compare(folder, other, progress=False)
+    assert reads == {"weights.safetensors": 2, "data": 1, "validation": 2}
+
+
+def test_a_run_keeps_what_was_read(folder, reads):
+    run = kilnet.Run(folder)
+    evaluation = kilnet.evaluate(run, "validation", progress=False)
+    kilnet.report(run, progress=False)
+    kilnet.plots.sample_predictions(run)
+    kilnet.plots.filters(run)
+    classifier = kilnet.load(run)
+    assert reads == {"weights.safetensors": 1, "data": 1, "validation": 1}
+    assert classifier.calibration is not None
+    validation = run.own_data().validation
+    predicted = classifier.logits(validation.images).argmax(1)
+    assert (predicted == validation.labels).sum() == evaluation.num_correct
+
+
+def test_the_test_split_is_counted_each_time_that_it_is_shown(folder, reads):
+    run = kilnet.Run(folder)
+    kilnet.plots.sample_predictions(run, split="test")
+    kilnet.plots.confident_mistakes(run, split="test")
+    assert run.evaluations()["test"]["num_reads"] == 2
+    assert reads["test"] == 1
+
+
+def test_other_data_is_neither_kept_nor_taken_for_the_runs_own(folder, reads):
+    run = kilnet.Run(folder)
+    own = run.own_data()
+    train = own.train.take(np.arange(30))
+    other = kilnet.ImageDataset("other", own.classes, train, own.validation, own.test)
+    assert kilnet.evaluate(run, data=other, progress=False).split == "other all"
+    assert run.own_data() is own
+    assert reads["data"] == 1
+    with pytest.raises(DataError, match="not the images that"):
+        run.own_data(other)
+    assert run.own_data() is own
+
+
+def test_a_run_in_a_folder_is_the_one_that_train_returned(folder, tmp_path):
+    trained = kilnet.train(
+        recipe=folder / "config.toml",
+        data=kilnet.Run(folder).config.data.source,
+        out=tmp_path / "a",
+        progress=False,
+    )
+    again = kilnet.Run(tmp_path / "a")
+    assert (again.config, again.history, again.best) == (trained.config, trained.history, trained.best)
+    assert again.finished
+    assert trained.finished
+    (tmp_path / "a" / "state" / "state.safetensors").unlink()
+    assert not kilnet.Run(tmp_path / "a").finished
+
+
+def test_a_run_is_taken_as_it_is_and_its_own_network_may_be_named_later(folder):
+    run = kilnet.Run(folder)
+    assert opened(run) is run
+    assert opened(folder).folder == folder
+    assert "mine:net" in opened(run, "mine:net").own_models
+    with pytest.raises(RunFolderError, match="no such run folder"):
+        _ = kilnet.Run(folder / "gone").config
