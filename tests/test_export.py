@@ -441,7 +441,7 @@ def test_a_run_cannot_choose_what_is_imported(run, verb, model, tmp_path, monkey
     (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\ndef build(**options): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.hub, "load", lambda *_, **__: marker.touch())
-    with pytest.raises(RunFolderError, match=f"name it: --model {model['name']}"):
+    with pytest.raises(RunFolderError, match=f"name it: `model={model['name']!r}`"):
         VERBS[verb](hostile(run, tmp_path, model=model))
     assert not marker.exists()
     assert "evil" not in sys.modules

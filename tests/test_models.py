@@ -241,9 +241,9 @@ class TestOwnNetworks:
     def test_they_are_imported_only_when_the_caller_names_them(self):
         config = ModelConfig(name="own_nets:net")
         for named in (set(), {"own_nets:Net"}, {"own_nets"}):
-            with pytest.raises(ModelError, match="name it: --model own_nets:net"):
+            with pytest.raises(ModelError, match="name it: `model='own_nets:net'`"):
                 complete(config, named)
-            with pytest.raises(ModelError, match="name it: --model own_nets:net"):
+            with pytest.raises(ModelError, match="name it: `model='own_nets:net'`"):
                 build(config, (1, 2, 2), 2, named)
         assert "own_nets" not in sys.modules
 

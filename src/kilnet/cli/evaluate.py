@@ -1,6 +1,6 @@
 """kilnet evaluate."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,9 +11,6 @@ from kilnet.cli.options import (
     RunArgument,
 )
 from kilnet.cli.output import print_json
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(

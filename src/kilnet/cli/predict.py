@@ -49,15 +49,15 @@ def predict(
     from kilnet.verbs.load import load
     from kilnet.verbs.predict import predict
 
-    predictor = load(run, model=model)
-    if predictor.calibration is None:
+    classifier = load(run, model=model)
+    if classifier.calibration is None:
         _say(
             f"warning: {run}: not calibrated, confidences are raw; `kilnet evaluate {run} --split val` does it"
         )
     problems: list[Problem] = []
 
     def usable() -> Iterator["Prediction"]:
-        for result in predict(predictor, _paths(pictures)):
+        for result in predict(classifier, _paths(pictures)):
             if isinstance(result, Problem):
                 problems.append(result)
                 if not as_json:
@@ -71,7 +71,7 @@ def predict(
     elif output is Format.TABLE:
         print_rich(rows.table(usable(), top, unsure))
     elif output is Format.CSV:
-        rows.write_csv(sys.stdout, usable(), min(top, len(predictor.classes)), unsure)
+        rows.write_csv(sys.stdout, usable(), min(top, len(classifier.classes)), unsure)
     else:
         for prediction in usable():
             print_json(rows.as_dict(prediction, top, unsure))

@@ -21,7 +21,7 @@ def report(
     model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write report.html, one page in one file that opens without a network; a search is printed as well."""
+    """Write report.html, one page in one file that opens offline; a search is printed as well."""
     import kilnet
     from kilnet.terminal.search_tables import search_tables
     from kilnet.tuning.search_folder import SearchFolder
@@ -37,10 +37,10 @@ def report(
     path = kilnet.report(run, data=data, data_dir=data_dir, model=model, progress=not as_json)
     num_bytes = path.stat().st_size
     if as_json:
-        told = {"report": str(path), "num_bytes": num_bytes}
+        content = {"report": str(path), "num_bytes": num_bytes}
         if summary is not None:
-            told = summary.to_dict() | {"test": evaluation.to_dict() if evaluation else None} | told
-        print_json(told)
+            content = summary.to_dict() | {"test": evaluation.to_dict() if evaluation else None} | content
+        print_json(content)
     else:
         size = f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
         typer.echo(f"{path}, {size}: open it in a browser")

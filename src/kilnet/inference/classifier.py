@@ -153,9 +153,9 @@ def load_classifier(
 ) -> Classifier:
     """Read weights that `save_classifier` wrote; nothing in the file is executed.
 
-    A description may name any function that can be imported as the network's builder, and its arguments too:
-    whoever wrote the file would choose what runs here. So a builder outside `kilnet.models` is called only if
-    the caller names it.
+    A description may name any function that can be imported as the network's builder, and its arguments too: the
+    author of the file would choose what runs here. So a builder outside `kilnet.models` is called only if the caller
+    names it.
 
     Args:
         path: a `weights.safetensors`.
@@ -214,7 +214,7 @@ def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> No
     if ":" in config.name and config.name not in own_models:
         raise RunFolderError(
             f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
-            f"if it is yours, name it: --model {config.name}"
+            f"if it is yours, name it: `model={config.name!r}`"
         )
 
 

@@ -13,7 +13,7 @@ from kilnet.inference.fusion import fused
 
 # Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
 _BATCH_SIZE = 256
-# Of a thread that works alone: enough for linear layers, whose weights are read anew for each part.
+# Of a thread that works alone: enough for linear layers, whose weights are read again for each part.
 _PART_SIZE = 128
 _PARTS_WORTH_FUSING = 8  # rewriting a network takes as long as 20 to 60 images
 
@@ -91,8 +91,8 @@ def measure_batch_norm(
 
     The running averages of training are those of augmented images with dropout on. Behind dropout with p = 0.5, as in
     ConfigNet, the variance they hold is up to twice what the layer meets in use (Li et al., 2018, "Understanding the
-    Disharmony between Dropout and Batch Normalization by Variance Shift"); measuring anew mends that (Wu and Johnson,
-    2021, "Rethinking 'Batch' in BatchNorm", section 3). Training itself never reads these numbers.
+    Disharmony between Dropout and Batch Normalization by Variance Shift"); measuring again corrects that (Wu and
+    Johnson, 2021, "Rethinking 'Batch' in BatchNorm", section 3). Training itself never reads these numbers.
 
     Args:
         model: network on the settings' device; its training mode is restored afterwards.

@@ -156,7 +156,7 @@ def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
     if ":" in name:
         if name not in own_models:
             raise ModelError(
-                f"{name} is code outside Kilnet, which a file cannot choose; if it is yours, name it: --model {name}"
+                f"{name} is code outside Kilnet, which a file cannot choose; if it is yours, name it: `model={name!r}`"
             )
         return name, _import(name)
     for known, builder in MODELS.items():

@@ -17,7 +17,7 @@ from kilnet.verbs.request import requested
 def training_images(
     data: Data = "cifar10", count: int = 12, *, seed: int = 0, settings: Mapping[str, Any] | None = None
 ) -> Figure:
-    """Draw training images at random, a row a class; `settings` are those of `kilnet.train`."""
+    """Draw training images at random, one row per class; `settings` are those of `kilnet.train`."""
     dataset, _ = _dataset(data, settings, seed)
     return dataset_figures.images_by_class(
         dataset.train,

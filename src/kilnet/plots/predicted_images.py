@@ -33,7 +33,7 @@ def confident_mistakes(
 def confused_pairs(
     run: AnyRun, num_pairs: int = 5, *, split: str = "validation", data: Data | None = None
 ) -> Figure:
-    """Draw the commonest confusions, a row of images each."""
+    """Draw the commonest confusions, one row of images each."""
     found = samples.confused_pairs(_evaluated(run, split, data), num_pairs)
     return inspection_figures.confused_pairs(found, f"Most confused, {one_split(split)}")
 

@@ -44,7 +44,7 @@ def finetune(
 ) -> Run:
     """Train a run, or the winner of a search, further at a lower learning rate, until patience is spent.
 
-    The result is a run of its own that names its parent; the same call again goes on with it. Its seed is the parent's
+    The result is a run of its own that names its parent; the same call again resumes it. Its seed is the parent's
     plus one, unless the settings say otherwise.
 
     Args:
@@ -76,7 +76,7 @@ def finetune(
     lr = lr if lr is not None else _default_lr(parent.config.optimizer)
     changes: dict[str, Any] = {
         "training.epochs": EPOCHS if epochs is None else epochs,
-        "training.keep": "best",  # patience goes by it, whatever the parent kept
+        "training.keep": "best",  # which patience is about, whatever the parent kept
         "training.patience": PATIENCE if patience is None and budget is None else patience,
         "training.low_resolution": [],
         "budget": None,
@@ -111,5 +111,5 @@ def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]
         return parent, folder.resolve().parent, f"{folder.resolve().name}-finetuned"
     winner = summarise(folder)
     if not winner.is_complete or winner.winner_folder is None:
-        raise RunFolderError(f"{folder}: the search is not finished; the command that began it goes on")
+        raise RunFolderError(f"{folder}: the search is not finished; the command that began it resumes it")
     return Run(winner.winner_folder, model), folder, "finetuned"

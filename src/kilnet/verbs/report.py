@@ -26,7 +26,7 @@ def report(
     model: str | None = None,
     progress: bool = True,
 ) -> Path:
-    """Write `report.html` of a run or a search, one file that opens without a network, and return its path.
+    """Write `report.html` of a run or a search, one file that opens offline, and return its path.
 
     A run's page shows the test split if it has been evaluated, else the validation split, which is evaluated first
     where it has not been. Where the run's data cannot be had, the page is without pictures and says why. A search's

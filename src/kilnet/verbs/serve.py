@@ -22,7 +22,7 @@ def serve(
     """Serve a run until the process is interrupted.
 
     A page takes pictures and shows classes, calibrated confidence and where the network looked; `/api/openapi.json`
-    documents the same as an API. Whoever reaches `host` may use it; the default is this machine alone.
+    documents the same as an API. Anyone who can reach `host` may use it; the default is this machine alone.
 
     Args:
         run: what `train` returned, or its folder.
