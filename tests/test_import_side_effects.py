@@ -17,6 +17,7 @@ def process():
         "torch threads": torch.get_num_threads(),
         "torch seed": torch.initial_seed(),
         "matplotlib backend": matplotlib.get_backend(auto_select=False),
+        "optuna verbosity": optuna.logging.get_verbosity(),
         "threads": sorted(thread.name for thread in threading.enumerate()),
         "folder": sorted(os.listdir()),
     }
