@@ -43,8 +43,10 @@ def head_table(summary: Summary) -> Table:
         status: sum(row.status == status for row in summary.trials)
         for status in ("finished", "stopped", "failed", "waiting")
     }
-    told = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-    table.add_row("trials", f"{len(summary.trials)} of {config.num_trials}" + (f": {told}" if told else ""))
+    by_status = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+    table.add_row(
+        "trials", f"{len(summary.trials)} of {config.num_trials}" + (f": {by_status}" if by_status else "")
+    )
     passes = f"{summary.num_image_passes:,} images"
     if summary.num_finalist_image_passes:
         passes += f", and {summary.num_finalist_image_passes:,} for the finalists"

@@ -43,7 +43,7 @@ class Final:
 
     @property
     def is_tied(self) -> bool:
-        """Whether it cannot be told from the winner."""
+        """Whether it is not clearly worse than the winner."""
         return self.behind is None or self.behind.low <= 0
 
 

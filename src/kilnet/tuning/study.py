@@ -86,7 +86,7 @@ class StudyCopy:
         except Exception:
             if not self._is_own_file:
                 raise
-        for file in self._folder.glob(f"{STUDY_FILE}*"):  # with its journal, which is of this file alone
+        for file in self._folder.glob(f"{STUDY_FILE}*"):  # also the journal, which must not outlive it
             file.unlink()
         return self._open_storage()
 

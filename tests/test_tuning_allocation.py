@@ -1,0 +1,82 @@
+"""How many workers a search gets, and how many threads each: asked for, configured, or measured and kept."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kilnet import hardware
+from kilnet.recipes.reading import load_config
+from kilnet.tuning.allocation import allocate
+from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line, job_to_line
+
+TINY = {"model.name": "ConfigNet", "model.c1": 2, "model.c2": 4, "model.l1": 8, "training.batch_size": 20}
+FIXED = {"hardware.device": "cpu", "hardware.precision": "fp32", "hardware.layout": "contiguous"}
+
+
+def speed_job(**settings):
+    config = load_config(settings={**TINY, **FIXED, **settings})
+    return SpeedJob(name="speed", config=config, image_shape=(1, 12, 12), num_classes=3, seconds=0.2)
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch, tmp_path):
+    monkeypatch.setattr(hardware, "available_threads", lambda: 4)
+    monkeypatch.setenv("KILNET_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "threads", "expected"),
+    [(3, 0, (3, 1)), (2, 0, (2, 2)), (9, 0, (9, 1)), (3, 4, (3, 4)), (None, 2, (2, 2)), (None, 8, (1, 8))],
+)
+def test_what_is_asked_for_is_not_measured(tmp_path, workers, threads, expected):
+    found = allocate(workers, speed_job(**{"hardware.threads": threads}), tmp_path / "logs")
+    assert (found.num_workers, found.num_threads) == expected
+    assert not (tmp_path / "logs").exists()
+
+
+def test_what_is_measured_is_kept(tmp_path, monkeypatch):
+    found = allocate(None, speed_job(), tmp_path / "logs")
+    rates = re.findall(r"(\d) with (\d) threads? ([\d,]+)", found.reason)
+    assert [pair[:2] for pair in rates] == [("1", "4"), ("2", "2"), ("4", "1")]
+    speeds = {int(size): float(rate.replace(",", "")) for size, _, rate in rates}
+    assert min(speeds.values()) > 0
+    assert found.num_workers == 1 or speeds[found.num_workers] == max(speeds.values())
+    assert found.num_workers * found.num_threads == 4
+    assert len(list((tmp_path / "logs").iterdir())) == 4
+    monkeypatch.setattr("kilnet.tuning.backends.processes.LocalWorkers.start", None)
+    assert allocate(None, speed_job(), tmp_path / "logs") == found
+
+
+def test_a_network_that_cannot_be_trained_is_left_to_one_worker(tmp_path):
+    """The search then says why its trials fail."""
+    job = replace(speed_job(), image_shape=(1, 4, 4))
+    found = allocate(None, job, tmp_path / "logs")
+    assert (found.num_workers, found.num_threads) == (1, 4)
+
+
+def test_a_job_is_the_same_after_its_way_to_a_worker():
+    config = load_config(settings={**TINY, "optimizer.lr": 0.1 + 0.2, "training.patience": None})
+    own = frozenset({"mine:net", "mine:other"})
+    training = TrainingJob(
+        name="trial 1",
+        config=config,
+        folder=Path("trials/a b"),
+        images=Path("images"),
+        until=3,
+        score_validation=True,
+        own_models=own,
+    )
+    for job in (training, replace(speed_job(), own_models=own)):
+        line = job_to_line(job)
+        assert "\n" not in line
+        assert job_from_line(line) == job
+
+
+def test_importing_a_search_leaves_optuna_as_it_is():
+    code = "import optuna; before = optuna.logging.get_verbosity(); import kilnet.verbs.tune; "
+    code += "assert optuna.logging.get_verbosity() == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
