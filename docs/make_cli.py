@@ -17,12 +17,20 @@ _HEAD = """\
 *Made by `make docs` from what `--help` says; changes made here are lost.*
 
 Results go to standard output, progress to standard error; `--json` prints one JSON object and nothing else.
-Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.
+
+Exit codes:
+
+* **0**: done.
+* **1**: failed. For example, another process writes the run folder, a download fails, the disk is full, the loss
+  diverges, the port is in use, or an export does not answer as Kilnet does. `kilnet doctor` found a problem.
+  `kilnet predict` met files that it could not use.
+* **2**: bad input: a setting, data, a network or a run folder.
+* **130**: interrupted; the state is saved.
 """
 
 
 def page() -> str:
-    """Return docs/cli.md: a section a command."""
+    """Return docs/cli.md: one section per command."""
     program: Any = typer.main.get_command(app)
     sections = [_section(name, program.commands[name]) for name in program.commands]
     return "\n".join([_HEAD, *sections])

@@ -16,6 +16,7 @@ varies. Call either by its name, or by the path of a file of your own:
 ```sh
 kilnet train cifar10 --recipe fast-94
 kilnet tune cifar10 --space tutorial
+kilnet recipes fast > mine.toml
 ```
 """
 

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,10 @@ def prose(text):
 
 
 def commands(text, program):
-    """Return every call of a program in a block of shell, as words, without its comment."""
+    """Return every call of a program in a block of shell, as words, without its comment and where its output goes."""
     lines = "\n".join(blocks(text, "sh", "console")).replace("\\\n", " ").splitlines()
     calls = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines if program in line]
-    return [call for call in calls if call and call[0] == program]
+    return [list(takewhile(lambda word: word != ">", call)) for call in calls if call and call[0] == program]
 
 
 def anchors(text):
