@@ -496,7 +496,7 @@ def test_a_network_of_ones_own_is_used_when_it_is_named(run, tmp_path, monkeypat
     monkeypatch.syspath_prepend(tmp_path)
     model = {"name": "ownnets:Mine", "c1": 6, "c2": 8, "l1": 16}
     own = kilnet.load(hostile(run, tmp_path, model=model), model="ownnets:Mine")
-    with pytest.raises(RunFolderError, match="--model ownnets:Mine"):
+    with pytest.raises(RunFolderError, match="`model='ownnets:Mine'`"):
         kilnet.load(tmp_path / "hostile")
     images = RANDOM.integers(0, 256, (2, *own.image_shape), np.uint8)
     np.testing.assert_array_equal(own.logits(images), kilnet.load(run).logits(images))

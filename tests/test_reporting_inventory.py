@@ -80,7 +80,7 @@ def test_long_lists_are_cut_and_say_where_the_rest_is(num_files, more):
     assert text.count("empty file") == 10
     assert "cat/0009.png: empty file" in text
     assert "cat/0010.png" not in text
-    assert ("--json lists all" in text) == (more is not None)
+    assert ("the JSON lists all" in text) == (more is not None)
     assert more is None or more in text
 
 

@@ -282,7 +282,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     config = load_config(settings=SMALL | {"data.source": "ImageDataset"})  # as `kilnet.train` calls it
     session = TrainingSession(make_dataset(), config, tmp_path / "run")
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(InterruptedRunError, match=r"resume with: kilnet train .* --out") as stop:
+    with pytest.raises(
+        InterruptedRunError, match=r"resume with: `kilnet.train\(.*, recipe=.*, out=.*\)`"
+    ) as stop:
         for num_records, _ in enumerate(session):
             if num_records == 1:
                 signal.raise_signal(signal.SIGINT)

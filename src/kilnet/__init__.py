@@ -6,7 +6,7 @@
     print(kilnet.load(run)("cat.jpg").label)
 
 The public names stand in `__init__.pyi`. Each is imported when it is first used, so that `import kilnet` and
-`kilnet --help` do not wait for torch.
+the help of the command line do not wait for torch.
 """
 
 import ast

@@ -5,7 +5,6 @@ nearest right one. `[model]` also holds the network's own options (`model.c1`), 
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
@@ -286,11 +285,6 @@ class RunConfig(_Part):
     def flat(self) -> dict[str, Any]:
         """Return every key by its dotted name."""
         return dict(_flatten(self.model_dump()))
-
-    def train_words(self, recipe: Path | str) -> list[str]:
-        """Return the command that trains from a file of this configuration."""
-        named = ["--model", self.model.name] if ":" in self.model.name else []
-        return ["kilnet", "train", self.data.source, "--recipe", str(recipe), *named]
 
 
 def change(config: RunConfig, settings: Mapping[str, Any], where: str) -> RunConfig:

@@ -20,13 +20,12 @@
 Messages are one line: what is wrong, where, and after a semicolon what to do. They write arguments in backticks as
 Python does, and name no option of the command line:
 
-    f"`budget={text!r}`: write a time with its unit"                    --budget 10: write a time with its unit
-    f"{folder} is another run; choose another `out`"                    ...; choose another --out
-    "...; `data.on_bad_image='skip'` leaves such files out"             ...; --on-bad-image skip leaves ...
-    f"...; `kilnet.train(recipe={str(path)!r})` trains it again"        ...; `kilnet train --recipe x.toml` trains ...
+    f"`budget={text!r}`: write a time with its unit"
+    f"{folder} is another run; choose another `out`"
+    "one file is no usable image; `data.on_bad_image='skip'` leaves it out; `kilnet.inspect_data('photos')` lists it"
 
-On the right is what the command line makes of them (`kilnet.cli.messages`). Settings have their dotted keys. A command
-leaves out advice that names an option it lacks, so each piece of advice stands between semicolons of its own.
+The command line puts them into its own words (`kilnet.cli.messages`). Settings have their dotted keys. A command leaves
+out advice that names an option it lacks, so each piece of advice stands between semicolons of its own.
 """
 
 import difflib

@@ -42,7 +42,7 @@ def inspect(
     split: Annotated[
         str, typer.Option("--split", help="val (default), train, or test, whose reading is recorded.")
     ] = "val",
-    folds: Annotated[
+    num_folds: Annotated[
         int | None,
         typer.Option(
             "--folds", metavar="K", help="Check the training labels too: K more trainings; may go on."
@@ -66,7 +66,7 @@ def inspect(
         count=count,
         seed=seed,
         split=split,
-        num_folds=folds,
+        num_folds=num_folds,
         data=data,
         data_dir=data_dir,
         model=model,

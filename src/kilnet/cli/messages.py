@@ -43,12 +43,15 @@ def translated(message: str, commands: Mapping[str, Any], verb: str) -> str:
 
 def _worded(clause: str, commands: Mapping[str, Any], verb: str) -> str | None:
     """Return a clause in the words of a command, or None where the command has none for an argument in it."""
-    spans = [(match, _span(match[1], commands, verb)) for match in _SPAN.finditer(clause)]
-    if any(words is None for _, words in spans):
-        return None
-    for match, words in reversed(spans):
-        clause = clause[: match.start()] + str(words) + clause[match.end() :]
-    return clause
+    told, end = "", 0
+    for match in _SPAN.finditer(clause):
+        words = _span(match[1], commands, verb)
+        if words is None:
+            return None
+        told += clause[end : match.start()]
+        end = match.end()
+        told += words.strip("`") if told.endswith(": ") else words  # a command at the end, to be copied
+    return told + clause[end:]
 
 
 def _span(text: str, commands: Mapping[str, Any], verb: str) -> str | None:

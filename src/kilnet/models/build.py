@@ -48,7 +48,7 @@ def complete(config: ModelConfig, own_models: Set[str] = frozenset()) -> ModelCo
     try:
         parameters = inspect.signature(builder).parameters
     except ValueError as error:
-        raise ModelError(f"--model {name}: its options are not known: {error}") from None
+        raise ModelError(f"`model={name!r}`: its options are not known: {error}") from None
     known = [
         key
         for key, parameter in parameters.items()
@@ -172,10 +172,10 @@ def _import(name: str) -> Builder:
     try:
         builder = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # the user's module may raise anything while it is imported
-        raise ModelError(f"--model {name}: cannot be imported: {_first_line(error)}") from error
+        raise ModelError(f"`model={name!r}`: cannot be imported: {_first_line(error)}") from error
     if not callable(builder):
         raise ModelError(
-            f"--model {name}: is a {type(builder).__name__}, not a function or class that builds a model"
+            f"`model={name!r}`: is a {type(builder).__name__}, not a function or class that builds a model"
         )
     return builder  # type: ignore[no-any-return]
 

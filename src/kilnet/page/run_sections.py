@@ -44,9 +44,10 @@ def curves(history: Sequence[EpochRecord]) -> Section:
 
 def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
     """Return the complete settings, the environment, and the command that repeats the run."""
+    named = ["--model", config.model.name] if ":" in config.model.name else []
     content = {
         "what": "run",
-        "command": shlex.join(config.train_words("config.toml")),
+        "command": shlex.join(["kilnet", "train", config.data.source, "--recipe", "config.toml", *named]),
         "begun_with": environment.get("command", "–"),
         "config": config.to_toml(),
         "environment": facts(environment),

@@ -1,4 +1,4 @@
-"""From what people write to a configuration: recipe files, `key=value`, times such as 10m."""
+"""From what people write to a configuration: recipe files, settings as key=value, times such as 10m."""
 
 import re
 import tomllib

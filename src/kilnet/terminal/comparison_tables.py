@@ -12,7 +12,7 @@ from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 10
-"""Most images of each kind that are listed; `--json` lists all."""
+"""Most images of each kind that are listed; the JSON lists all."""
 
 
 def comparison_tables(
@@ -74,5 +74,5 @@ def _images(title: str, found: Sequence[Disagreement], wrong: int) -> Renderable
     for one in found[:MAX_LINES]:
         names = (one.name, one.truth, (one.first, one.second)[wrong])
         table.add_row(*(Text(shorten(name, 28)) for name in names))
-    more = f"and {len(found) - MAX_LINES:,} more: --json lists all"
+    more = f"and {len(found) - MAX_LINES:,} more: the JSON lists all"
     return Group(heading, table, *([Text(more, "dim")] if len(found) > MAX_LINES else []))

@@ -12,7 +12,7 @@ from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 15
-"""Most suspected labels that are listed; the CSV file and `--json` list all."""
+"""Most suspected labels that are listed; the CSV file and the JSON list all."""
 
 
 def inspection_tables(

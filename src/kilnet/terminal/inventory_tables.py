@@ -12,7 +12,7 @@ from kilnet.runs.wording import one_line, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 10
-"""Most files of each kind that are listed; `--json` lists all."""
+"""Most files of each kind that are listed; the JSON lists all."""
 _MAX_NAMES = 3  # of equal pictures in one line
 _NAME_WIDTH = 30
 
@@ -101,6 +101,6 @@ def _list(what: str, lines: Sequence[str], advice: str = "", where: str = "") ->
     heading = Text(f"{len(lines):,} {what if len(lines) == 1 else what + 's'} {where}".rstrip(), "bold")
     shown = [Text(one_line(line), overflow="fold") for line in lines[:MAX_LINES]]
     if len(lines) > MAX_LINES:
-        shown.append(Text(f"and {len(lines) - MAX_LINES:,} more: --json lists all", "dim"))
+        shown.append(Text(f"and {len(lines) - MAX_LINES:,} more: the JSON lists all", "dim"))
     below = [Text(advice)] if advice else []
     return [Group(heading, *(Padding(line, (0, 0, 0, 2)) for line in shown), *below)]

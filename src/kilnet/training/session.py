@@ -127,9 +127,14 @@ class TrainingSession:
         return self._schedule.seconds_left
 
     @property
-    def resume_command(self) -> str:
-        """The command that resumes this run."""
-        return shlex.join([*self.config.train_words(self.folder.config_path), "--out", str(self.folder.path)])
+    def resuming_call(self) -> str:
+        """The call that resumes this run."""
+        named = {"recipe": str(self.folder.config_path), "out": str(self.folder.path)}
+        if ":" in self.config.model.name:
+            named["model"] = self.config.model.name
+        return (
+            f"kilnet.train({self.config.data.source!r}, {', '.join(f'{k}={v!r}' for k, v in named.items())})"
+        )
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         with self.folder.locked(), Interruption() as interruption:
@@ -145,7 +150,7 @@ class TrainingSession:
                 if interruption.is_wanted and not self.finished:
                     self._save_state()
                     raise InterruptedRunError(
-                        f"stopped; the state is saved, resume with: {self.resume_command}"
+                        f"stopped; the state is saved, resume with: `{self.resuming_call}`"
                     )
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
