@@ -14,7 +14,7 @@ from kilnet.figures import inspection_figures
 from kilnet.figures.charts import png
 from kilnet.inspection.features import feature_maps
 from kilnet.inspection.filters import filters
-from kilnet.inspection.layers import layer_table
+from kilnet.inspection.layer_table import layer_table
 from kilnet.inspection.passes import convolution, convolutions, network_input
 
 

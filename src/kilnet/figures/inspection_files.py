@@ -12,7 +12,7 @@ from kilnet.inspection.attribution import Explanation
 from kilnet.inspection.features import FeatureMap
 from kilnet.inspection.filters import FilterGrid
 from kilnet.inspection.label_errors import SuspectedLabel
-from kilnet.inspection.layers import LayerRow
+from kilnet.inspection.layer_table import LayerRow
 from kilnet.inspection.samples import ConfusedPair, Sample
 from kilnet.storage import write_csv
 

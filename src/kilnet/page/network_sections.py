@@ -7,7 +7,7 @@ import numpy as np
 from kilnet.errors import ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.filters import filters
-from kilnet.inspection.layers import LayerRow, layer_table
+from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.page.album import picture_uri
 from kilnet.page.document import Section
 

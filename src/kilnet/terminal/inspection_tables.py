@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.inspection.label_errors import SuspectedLabel
-from kilnet.inspection.layers import LayerRow
+from kilnet.inspection.layer_table import LayerRow
 from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 

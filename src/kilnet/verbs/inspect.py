@@ -19,7 +19,7 @@ from kilnet.inspection.attribution import Explanation, explain
 from kilnet.inspection.features import feature_maps
 from kilnet.inspection.filters import filters
 from kilnet.inspection.label_errors import SuspectedLabel, suspected_labels
-from kilnet.inspection.layers import LayerRow, layer_table
+from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.inspection.passes import convolution, convolutions
 from kilnet.inspection.picture import find_picture
 from kilnet.inspection.samples import (
