@@ -95,6 +95,8 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     assert built.returncode == 0, built.stderr
     pages = list(tmp_path.glob("*.html"))
     assert {path.stem for path in pages} >= {"index", *(path.stem for path in (ROOT / "docs").glob("*.md"))}
+    for name in kilnet.plots.__all__:
+        assert f'id="kilnet.plots.{name}"' in read(tmp_path / "api.html")
     for path in pages:
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=[\"']?([^\"' >]+)", read(path))
         assert loaded
