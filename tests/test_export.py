@@ -461,7 +461,7 @@ def test_a_configuration_cannot_choose_what_is_imported_either(run, tmp_path, mo
     (copy / "config.toml").write_text(text.replace('name = "ConfigNet"', 'name = "evil:build"'))
     for verb in (*VERBS.values(), lambda run: kilnet.inspect(run, num_folds=2, progress=False)):
         with pytest.raises(
-            RunFolderError, match=r"config.toml: its network is evil:build.* --model evil:build"
+            RunFolderError, match=r"config.toml: its network is evil:build.* `model='evil:build'`"
         ):
             verb(copy)
     assert not marker.exists()
