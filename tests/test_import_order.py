@@ -101,7 +101,7 @@ def test_no_cycles():
 def test_every_form_of_import_and_every_cycle_is_seen():
     modules = {
         name: Path(f"{name.rpartition('.')[2]}.py")
-        for name in ("kilnet.errors", "kilnet.config", "kilnet.data.walk", "kilnet.data.splits")
+        for name in ("kilnet.errors", "kilnet.config", "kilnet.data.class_folders", "kilnet.data.splits")
     }
     modules |= {"kilnet": Path("__init__.py"), "kilnet.data": Path("__init__.py")}
     source = """
@@ -109,12 +109,12 @@ import kilnet.errors, os
 if TYPE_CHECKING:
     from kilnet import config
 def late():
-    from .walk import Problem
+    from .class_folders import Problem
     from .. import VERSION
     from kilnet.data import Split
 """
-    expected = {"kilnet.errors", "kilnet.config", "kilnet.data.walk", "kilnet", "kilnet.data"}
+    expected = {"kilnet.errors", "kilnet.config", "kilnet.data.class_folders", "kilnet", "kilnet.data"}
     assert imports("kilnet.data.splits", source, modules) == expected
-    assert imports("kilnet.data", "from . import walk", modules) == {"kilnet.data.walk"}
+    assert imports("kilnet.data", "from . import class_folders", modules) == {"kilnet.data.class_folders"}
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
     assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None

@@ -14,10 +14,8 @@ from PIL import Image, ImageOps
 
 import kilnet
 from kilnet import cli
-from kilnet.data.decode import decode
-from kilnet.data.fit import fit, to_input
-from kilnet.data.resize import to_square
-from kilnet.data.walk import Problem
+from kilnet.data.class_folders import Problem
+from kilnet.data.pixels import decode, fit, to_input, to_square
 from kilnet.errors import DataError
 from kilnet.inference import picture_files
 

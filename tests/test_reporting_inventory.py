@@ -7,8 +7,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.config import DataConfig
+from kilnet.data.class_folders import Problem
 from kilnet.data.inventory import Inventory, Sizes, inspect_data
-from kilnet.data.walk import Problem
 from kilnet.terminal.inventory_tables import inventory_tables
 
 CLEAN = Inventory(

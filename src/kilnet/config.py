@@ -166,7 +166,7 @@ class TrainingConfig(_Part):
             `bias_factor` are lowered in proportion. 0 leaves batches as they are.
         label_smoothing: part of each label that is shared out among all classes.
         patience: stop after this many epochs without a better validation loss; unset, never. A budget leaves out
-            some validations; then it counts those that there are.
+            some validations; then it counts the others.
         min_delta: how much lower a validation loss must be to count as better.
         keep: which weights to keep: "best", those with the lowest validation loss, or "last". Last suits a rate that
             falls to zero and few validation images, whose noise would choose an earlier epoch.
@@ -195,7 +195,7 @@ class TrainingConfig(_Part):
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
     def batch_size_for(self, num_images: int) -> int:
-        """Return how many images go into a step of a run over so many."""
+        """Return the images per step of a run over this many."""
         most = num_images
         if self.min_steps:
             most = num_images * min(self.epochs, 6) // (6 * self.min_steps)

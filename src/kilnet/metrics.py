@@ -202,7 +202,7 @@ class Evaluation:
         ]
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Return a JSON-able row a class: its counts and ratios; an undefined ratio is None."""
+        """Return one JSON-able row per class: its counts and ratios; an undefined ratio is None."""
         columns = {
             "class": self.classes,
             "support": self.support.tolist(),

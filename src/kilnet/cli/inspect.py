@@ -45,7 +45,7 @@ def inspect(
     num_folds: Annotated[
         int | None,
         typer.Option(
-            "--folds", metavar="K", help="Check the training labels too: K more trainings; may go on."
+            "--folds", metavar="K", help="Check the training labels too: K more trainings; resumes."
         ),
     ] = None,
     data: MovedDataOption = None,

@@ -55,7 +55,8 @@ ImageSizeOption = Annotated[
     int | None, typer.Option("--image-size", help="Side of the square images, in pixels.")
 ]
 BadImageOption = Annotated[
-    str | None, typer.Option("--on-bad-image", help="What a file that is no usable image does: fail or skip.")
+    str | None,
+    typer.Option("--on-bad-image", help="What to do when a file is no usable image: fail or skip."),
 ]
 MovedDataOption = Annotated[
     str | None, typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")

@@ -38,13 +38,13 @@ def predict(
         bool, typer.Option("--unsure", help="Mark the pictures that a person should look at.")
     ] = False,
     output: Annotated[
-        Format, typer.Option("--format", metavar="FORMAT", help="table, csv, or jsonl: an object a line.")
+        Format, typer.Option("--format", metavar="FORMAT", help="table, csv, or jsonl: one object per line.")
     ] = Format.TABLE,
     model: OwnModelOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Classify pictures; files that cannot be used are listed on standard error, and the exit code is 1."""
-    from kilnet.data.walk import Problem
+    from kilnet.data.class_folders import Problem
     from kilnet.terminal import prediction_tables as rows
     from kilnet.verbs.load import load
     from kilnet.verbs.predict import predict

@@ -11,7 +11,10 @@ from kilnet.cli.output import print_json
 def serve(
     run: RunArgument,
     host: Annotated[
-        str, typer.Option("--host", help="Address to listen at; the default is this machine alone.")
+        str,
+        typer.Option(
+            "--host", help="Address to listen at; the default can be reached from this machine only."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 takes a free one.")] = 8000,
     data_dir: DataDirOption = None,

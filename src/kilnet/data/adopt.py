@@ -6,12 +6,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.data.decode import to_rgb
-from kilnet.data.resize import default_side, to_square
+from kilnet.data.pixels import default_side, to_pixels, to_square
 from kilnet.data.splits import complete, shuffled
 from kilnet.errors import DataError
 
@@ -81,26 +79,6 @@ def adopt_dataset(
     return ImageDataset(name, classes, *completed)
 
 
-def to_pixels(image: Any) -> npt.NDArray[np.uint8]:
-    """Return a picture in memory as uint8 (height, width, 1 or 3); see `adopt_dataset` for what it may be.
-
-    Raises:
-        DataError: it is no image.
-    """
-    if isinstance(image, Image.Image):
-        if image.mode in ("1", "L") and not image.has_transparency_data:
-            return np.asarray(image.convert("L"))[:, :, None]
-        return to_rgb(image)
-    is_tensor = hasattr(image, "detach")
-    try:
-        pixels = np.asarray(image.detach().cpu() if is_tensor else image)
-    except (TypeError, ValueError, RuntimeError):
-        raise DataError(
-            f"a {type(image).__name__} is no image; give Pillow images, arrays or tensors"
-        ) from None
-    return _to_bytes(_channels_last(pixels, is_tensor))
-
-
 def _read(where: str, pairs: PairDataset) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:
     images, labels = [], []
     for index in range(len(pairs)):
@@ -127,31 +105,6 @@ def _to_label(label: Any) -> int:
     if number < 0:
         raise DataError(f"label {number} is negative; labels count from 0")
     return number
-
-
-def _channels_last(pixels: npt.NDArray[Any], is_tensor: bool) -> npt.NDArray[Any]:
-    if 0 not in pixels.shape:
-        if pixels.ndim == 2:
-            return pixels[:, :, None]
-        first, last = (pixels.ndim == 3 and pixels.shape[axis] in (1, 3) for axis in (0, -1))
-        if first and (
-            is_tensor or not last
-        ):  # where both could be meant, torch puts channels first, numpy last
-            return pixels.transpose(1, 2, 0)
-        if last:
-            return pixels
-    raise DataError(f"shape {pixels.shape} is no image of 1 or 3 channels")
-
-
-def _to_bytes(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return np.asarray(pixels, np.uint8)
-    if not np.issubdtype(pixels.dtype, np.floating):
-        raise DataError(f"{pixels.dtype} pixels; give uint8, or floating point from 0 to 1")
-    low, high = float(pixels.min()), float(pixels.max())
-    if not (low >= 0 and high <= 1):  # NaN fails too
-        raise DataError(f"pixels from {low:.3g} to {high:.3g}, not 0 to 1; leave out the normalisation")
-    return np.asarray(np.rint(pixels * 255), np.uint8)
 
 
 def _common_side(images: Sequence[npt.NDArray[np.uint8]]) -> int:

@@ -19,10 +19,9 @@ from kilnet.data.cifar10_files import (
     read_archive,
     read_folder,
 )
-from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.dataset import ImageDataset, Progress, Split, silent
 from kilnet.data.download import fetch
-from kilnet.data.progress import Progress, silent
-from kilnet.data.resize import resized
+from kilnet.data.pixels import resized
 from kilnet.data.splits import complete
 from kilnet.errors import DataError
 from kilnet.storage import cache_folder

@@ -207,7 +207,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class _LimitedReader(io.RawIOBase):
-    """Reads no more than so many bytes from a file, so that a small archive cannot fill the memory."""
+    """Reads no more than a given number of bytes from a file, so that a small archive cannot fill the memory."""
 
     def __init__(self, file: gzip.GzipFile, num_bytes: int) -> None:
         self._file = file

@@ -1,10 +1,48 @@
-"""Which sub-folder is which class of which split."""
+"""Which files lie below a folder, and which sub-folder is which class of which split."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kilnet.data.walk import find_files, list_folder
 from kilnet.errors import DataError, nearest
+
+LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"}
+"""What file managers leave behind."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot be used: its path below the data folder, and why."""
+
+    path: str
+    reason: str
+
+
+def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the sub-folders and the other files of a folder, sorted, without hidden ones and litter.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        children = [(child, child.is_dir()) for child in sorted(folder.iterdir()) if _counts(child.name)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from None
+    return [child for child, is_dir in children if is_dir], [
+        child for child, is_dir in children if not is_dir
+    ]
+
+
+def find_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return the files below `folder`, sorted, and what cannot be read, with the reason.
+
+    Links are followed, but not into a folder that is being walked already.
+    """
+    files: list[Path] = []
+    problems: list[tuple[Path, str]] = []
+    _walk(folder, (), files, problems)
+    return files, problems
+
 
 SPLIT_FOLDERS = {
     "train": "train",
@@ -42,7 +80,9 @@ def find_classes(folder: Path) -> ClassFolders:
     """
     children, stray = list_folder(folder)
     if not children:
-        raise DataError(f"{folder}: no sub-folders; put the pictures of each class into one of its own")
+        raise DataError(
+            f"{folder}: no sub-folders; put the pictures of each class into a sub-folder of its own"
+        )
     splits = _find_splits(folder, children)
     if not splits:
         splits = {"train": folder}
@@ -75,7 +115,7 @@ def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
     if not has_train:
         if named == children:
             present = ", ".join(child.name for child in children)
-            raise DataError(f"{folder}: has {present}, but no train folder with a sub-folder a class")
+            raise DataError(f"{folder}: has {present}, but no train folder with one sub-folder per class")
         return {}
     for child in named:
         split = SPLIT_FOLDERS[child.name.lower()]
@@ -83,3 +123,26 @@ def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
             raise DataError(f"{folder}: {splits[split].name} and {child.name} are the same split; keep one")
         splits[split] = child
     return splits
+
+
+def _counts(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in LITTER
+
+
+def _walk(folder: Path, above: tuple[str, ...], files: list[Path], problems: list[tuple[Path, str]]) -> None:
+    real = os.path.realpath(folder)
+    if real in above:
+        problems.append((folder, "a link to a folder above it"))
+        return
+    try:
+        folders, others = list_folder(folder)
+    except DataError as error:
+        problems.append((folder, str(error).removeprefix(f"{folder}: ")))
+        return
+    for child in folders:
+        _walk(child, (*above, real), files, problems)
+    for child in others:
+        if child.is_file():
+            files.append(child)
+        else:
+            problems.append((child, "a broken link" if child.is_symlink() else "not a regular file"))

@@ -1,6 +1,7 @@
 """Images in memory, with their labels and names."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,6 +11,12 @@ import numpy.typing as npt
 from kilnet.errors import DataError
 
 SPLIT_NAMES = ("train", "validation", "test")
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and the total, in bytes or files."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def split_name(name: str) -> str:
@@ -43,7 +50,7 @@ class Split:
     Attributes:
         images: uint8 (num_images, channels, height, width), channels 1 or 3, RGB.
         labels: int64 (num_images,), indices into the data set's `classes`.
-        names: one a picture, unique in the split: a path below the data folder, or a number.
+        names: one per picture, unique in the split: a path below the data folder, or a number.
     """
 
     images: npt.NDArray[np.uint8]
@@ -76,7 +83,7 @@ class ImageDataset:
         name: what the user called it: "cifar10", "digits", a folder's name.
         classes: class names; labels are indices into it.
         train, validation: what training and selection may see.
-        test: read by `kilnet evaluate` alone; use `sealed()` before anything is chosen.
+        test: read only by `kilnet evaluate`; use `sealed()` before anything is chosen.
         warnings: one line each, for the user: a foreign checksum, files that were skipped.
     """
 

@@ -11,7 +11,7 @@ import pooch
 import requests
 import urllib3
 
-from kilnet.data.progress import Progress, silent
+from kilnet.data.dataset import Progress, silent
 from kilnet.errors import DownloadError, StorageError
 
 TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
@@ -76,7 +76,7 @@ class _MirrorError(Exception):
 
 
 class _Download:
-    """A downloader for pooch that goes on where the last one broke off."""
+    """A downloader for pooch that resumes where the last one broke off."""
 
     def __init__(self, part: Path, num_bytes: int, progress: Progress) -> None:
         self._part = part

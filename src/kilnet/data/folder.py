@@ -1,4 +1,4 @@
-"""A folder of pictures: one sub-folder a class, with or without train, validation and test above them."""
+"""A folder of pictures: one sub-folder per class, with or without train, validation and test above them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.class_folders import find_classes
-from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Split
+from kilnet.data.class_folders import Problem, find_classes, find_files
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, Split, silent
 from kilnet.data.pictures import Pictures, read_pictures
-from kilnet.data.progress import Progress, silent
 from kilnet.data.splits import complete, shuffled
-from kilnet.data.walk import Problem, find_files
 from kilnet.errors import DataError
 
 MAX_WARNINGS = 5
-"""So many files are named when training starts; `kilnet data` names all."""
+"""Most files that are named when training starts; `kilnet data` names all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +23,7 @@ class FolderContents:
     """Every file in the class folders, decoded or refused.
 
     Attributes:
-        splits, labels: one a picture in `pictures`.
+        splits, labels: one per picture in `pictures`.
         problems: files and folders that cannot be used, with the reason.
     """
 
@@ -41,8 +39,8 @@ def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
     """Load a folder of pictures as a data set; its classes by `find_classes`, its splits by `complete`.
 
     All pictures become RGB squares of one side (`to_square`): `image_size`, or else fitted to the pictures
-    (`default_side`). The training images come in a random order of `split_seed`, so that the first so many of
-    them are a fair sample.
+    (`default_side`). The training images come in a random order of `split_seed`, so that any first part of
+    them is a fair sample.
 
     Raises:
         DataError: no classes, an empty class, a class too small to split, or, unless `on_bad_image` is
@@ -108,12 +106,12 @@ def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
     pictures = read_pictures(folder, paths, config.image_size, progress)
     kept = [where[i] for i in pictures.indices]
     return FolderContents(
-        layout.classes,
-        pictures,
-        np.array([split for split, _ in kept], dtype=np.str_),
-        np.array([label for _, label in kept], dtype=np.int64),
-        (*problems, *pictures.problems),
-        layout.stray,
+        classes=layout.classes,
+        pictures=pictures,
+        splits=np.array([split for split, _ in kept], dtype=np.str_),
+        labels=np.array([label for _, label in kept], dtype=np.int64),
+        problems=(*problems, *pictures.problems),
+        stray=layout.stray,
     )
 
 

@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.dataset import SPLIT_NAMES, ImageDataset
+from kilnet.data.class_folders import Problem
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, silent
 from kilnet.data.folder import assemble, read_folder
-from kilnet.data.progress import Progress, silent
 from kilnet.data.sources import NAMES, find_folder, load_dataset
 from kilnet.data.splits import content_hashes
-from kilnet.data.walk import Problem
 from kilnet.errors import DataError
 
 FEW_IMAGES = 50
@@ -23,7 +22,7 @@ UNBALANCED = 3.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """Width and height of the pictures in pixels, each counted apart: (minimum, median, maximum)."""
+    """Width and height of the pictures in pixels, each counted separately: (minimum, median, maximum)."""
 
     width: tuple[int, float, int]
     height: tuple[int, float, int]
@@ -40,12 +39,12 @@ class Inventory:
         original_sizes: of the files of a folder, upright.
         unusable: files in class folders that are no usable images, with the reason.
         stray: files that are in no class folder; training ignores them.
-        duplicates_within_class: names of equal pictures in one class, a tuple a picture.
+        duplicates_within_class: names of equal pictures in one class, one tuple per picture.
         duplicates_across_classes: names of equal pictures in several classes: one label must be wrong.
         duplicates_across_splits: names of equal pictures in several splits: the test knows them from
             training.
         warnings: from loading.
-        notes: what to look at before training, a line each.
+        notes: what to look at before training, one line each.
 
     Pictures are equal when all pixels are, at full size, whatever the files' names and formats.
     """
@@ -81,17 +80,20 @@ def of_dataset(dataset: ImageDataset) -> Inventory:
     splits = [dataset.split(name) for name in SPLIT_NAMES]
     labels = np.concatenate([split.labels for split in splits])
     num_images = _count(dataset.classes, np.repeat(SPLIT_NAMES, list(map(len, splits))), labels)
+    within_class, across_classes, across_splits = duplicates(dataset, SPLIT_NAMES)
     return Inventory(
-        dataset.name,
-        dataset.classes,
-        num_images,
-        dataset.image_shape,
-        None,
-        (),
-        (),
-        *duplicates(dataset, SPLIT_NAMES),
-        dataset.warnings,
-        _notes(num_images),
+        name=dataset.name,
+        classes=dataset.classes,
+        num_images=num_images,
+        image_shape=dataset.image_shape,
+        original_sizes=None,
+        unusable=(),
+        stray=(),
+        duplicates_within_class=within_class,
+        duplicates_across_classes=across_classes,
+        duplicates_across_splits=across_splits,
+        warnings=dataset.warnings,
+        notes=_notes(num_images),
     )
 
 
@@ -109,17 +111,22 @@ def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
         for name in SPLIT_NAMES:
             counts = np.bincount(dataset.split(name).labels, minlength=len(contents.classes))
             num_images[name] = dict(zip(contents.classes, counts.tolist(), strict=True))
+    within_class, across_classes, across_splits = _find_duplicates(
+        pictures.paths, pictures.hashes, contents.labels, contents.splits
+    )
     return Inventory(
-        folder.resolve().name,
-        contents.classes,
-        num_images,
-        (3, *pictures.images.shape[2:]),
-        Sizes(_spread(pictures.sizes[:, 0]), _spread(pictures.sizes[:, 1])),
-        contents.problems,
-        contents.stray,
-        *_find_duplicates(pictures.paths, pictures.hashes, contents.labels, contents.splits),
-        pictures.warnings,
-        (*notes, *_notes(num_images)),
+        name=folder.resolve().name,
+        classes=contents.classes,
+        num_images=num_images,
+        image_shape=(3, *pictures.images.shape[2:]),
+        original_sizes=Sizes(_spread(pictures.sizes[:, 0]), _spread(pictures.sizes[:, 1])),
+        unusable=contents.problems,
+        stray=contents.stray,
+        duplicates_within_class=within_class,
+        duplicates_across_classes=across_classes,
+        duplicates_across_splits=across_splits,
+        warnings=pictures.warnings,
+        notes=(*notes, *_notes(num_images)),
     )
 
 

@@ -17,10 +17,9 @@ from PIL import __version__ as pillow_version
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from kilnet.data.decode import FORMATS, VERSION, decode
-from kilnet.data.progress import Progress, silent
-from kilnet.data.resize import default_side, to_square
-from kilnet.data.walk import Problem
+from kilnet.data.class_folders import Problem
+from kilnet.data.dataset import Progress, silent
+from kilnet.data.pixels import FORMATS, VERSION, decode, default_side, to_square
 from kilnet.errors import StorageError, UnusableImageError
 from kilnet.storage import cache_folder, write_bytes
 
@@ -54,7 +53,7 @@ def read_pictures(
     """Decode files and scale them to squares, or take them from the cache while no file has changed.
 
     A file counts as unchanged while its path, length and times of change are the same. The cache keeps one
-    entry a folder and size; a damaged one is made anew, one that cannot be written is a warning.
+    entry per folder and size. A damaged one is made again; one that cannot be written is a warning.
 
     Args:
         paths: relative to `folder`.
@@ -113,7 +112,13 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
     if len(usable) < len(paths):
         images, sizes, hashes = images[indices], sizes[indices], hashes[indices]
     return Pictures(
-        images, sizes, hashes, indices, tuple(paths[i] for i in usable), tuple(problems), tuple(warnings)
+        images=images,
+        sizes=sizes,
+        hashes=hashes,
+        indices=indices,
+        paths=tuple(paths[i] for i in usable),
+        problems=tuple(problems),
+        warnings=tuple(warnings),
     )
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
-from kilnet.data.dataset import ImageDataset
+from kilnet.data.dataset import ImageDataset, Progress, silent
 from kilnet.data.digits import load_digits
 from kilnet.data.folder import load_folder
-from kilnet.data.progress import Progress, silent
 from kilnet.errors import DataError, nearest
 
 NAMES = ("cifar10", "digits")
@@ -68,6 +67,6 @@ def find_folder(source: str) -> Path:
         return folder
     if folder.exists():
         raise DataError(
-            f"{source}: a file, not a folder; give a folder with one sub-folder of pictures a class"
+            f"{source}: a file, not a folder; give a folder with one sub-folder of pictures per class"
         )
     raise DataError(f"{source}: no such folder, nor a known data set{nearest(source, list(NAMES))}")

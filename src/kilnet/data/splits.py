@@ -41,7 +41,7 @@ def complete(
 
 
 def shuffled(split: Split, seed: int) -> Split:
-    """Return the images in a random order, so that the first so many are a fair sample of all classes."""
+    """Return the images in a random order, so that any first part is a fair sample of all classes."""
     return split.take(generator(seed, "split-order").permutation(len(split)))
 
 
@@ -56,8 +56,8 @@ def carve(
 
     Args:
         purpose: "validation" or "test"; the two draw from different random streams.
-        num_further: how many parts will be carved out of the rest later; so many pictures of each class are
-            left for them.
+        num_further: how many parts will be carved out of the rest later; as many pictures of each
+            class are left for them.
 
     Returns:
         (the rest, the part).

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kilnet.data.fit import to_input
-from kilnet.data.walk import Problem, find_files
+from kilnet.data.class_folders import Problem, find_files
+from kilnet.data.pixels import to_input
 from kilnet.errors import DataError
 from kilnet.hardware import single_threads
 from kilnet.inference.classifier import Classifier

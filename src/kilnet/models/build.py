@@ -106,7 +106,7 @@ def prove(model: nn.Module, name: str, image_shape: tuple[int, int, int], num_cl
     """Show a network two black images of a shape, and leave it as it was.
 
     Raises:
-        ModelError: it does not take them, or does not return one logit a class.
+        ModelError: it does not take them, or does not return one logit per class.
     """
     try:
         was_training = model.training
@@ -140,7 +140,7 @@ def prepare(model: nn.Module, images: Tensor) -> None:
 
 @runtime_checkable
 class Advancing(Protocol):
-    """A network that trains more or less of itself as its training goes on."""
+    """A network that trains more or less of itself in the course of its training."""
 
     def advance(self, done: float) -> None:
         """Take how much of the training is done, 0 to 1; called before each step."""

@@ -1,4 +1,4 @@
-"""The tutorial's networks: ConfigNet, and ConvNet, which is ConfigNet with its sizes left alone."""
+"""The tutorial's networks: ConfigNet, and ConvNet, which is ConfigNet with its default sizes."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F

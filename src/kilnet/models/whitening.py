@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_CHUNK_IMAGES = 64  # patches of so many images are in memory at once
+_CHUNK_IMAGES = 64  # whose patches are in memory at once
 # Least variance of a direction, so that noise is not blown up to the size of everything else; for images of unit
 # variance. The value is that of Keller Jordan's airbench (2024, arXiv 2404.00498).
 _LEAST_VARIANCE = 5e-4

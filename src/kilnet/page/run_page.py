@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import RunConfig
-from kilnet.data.dataset import ImageDataset, Split
-from kilnet.data.progress import Progress
+from kilnet.data.dataset import ImageDataset, Progress, Split
 from kilnet.errors import InputError, ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import grad_cams

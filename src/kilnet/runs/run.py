@@ -9,8 +9,7 @@ from typing import Any
 
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
-from kilnet.data.dataset import ImageDataset
-from kilnet.data.progress import Progress, silent
+from kilnet.data.dataset import ImageDataset, Progress, silent
 from kilnet.data.sources import Data, in_memory, located
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device

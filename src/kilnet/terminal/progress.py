@@ -64,7 +64,7 @@ class ProgressDisplay:
             self.say(f"warning: {warning}")
 
     def advance(self, what: str, done: int, total: int) -> None:
-        """Show how much of some work is done, in files or bytes; a `Progress` of `kilnet.data.progress`."""
+        """Show how much of some work is done, in files or bytes; a `Progress` of `kilnet.data.dataset`."""
         self._draw(what, done, total, "")
         if self._line_is_due() and done < total:
             self.say(f"{what}: {done:,} of {total:,}")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kilnet.data.walk import Problem
+from kilnet.data.class_folders import Problem
 from kilnet.inference.classifier import Classifier
 from kilnet.inference.picture_files import find_pictures, predict_files
 from kilnet.inference.prediction import Prediction

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.decode import decode, webp_pixels
-from kilnet.data.resize import default_side, resized, to_square
+from kilnet.data.pixels import decode, default_side, resized, to_square, webp_pixels
 from kilnet.errors import UnusableImageError
 
 RNG = np.random.default_rng(0)
