@@ -85,7 +85,7 @@ def test_tables_are_kept_for_the_page_without_colours_and_progress_is_not(
     assert "\x1b" not in "".join(printed.values())
     assert "parent: None -> tutorial/search/finalists/" in printed["compare"]
     assert re.search(r"^total +300 +143 +359 +802$", printed["data"], re.MULTILINE)
-    assert "best: run" in printed["found"]
+    assert "best: trial" in printed["found"]
     assert re.fullmatch(r"(\d \d+%( unsure)?\n?){5}", printed["predict"])
     assert {path.stem for path in tmp_path.glob("*.png")} == {
         cell.id for cell in notebook.cells if "alt" in cell.metadata
