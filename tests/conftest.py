@@ -197,7 +197,7 @@ def served(colour_run: Path) -> Iterator[Served]:
         yield Served(url, int(url.rstrip("/").rpartition(":")[2]), process.pid)
     finally:
         process.terminate()
-        process.wait(10)
+        process.communicate(timeout=10)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -47,9 +48,9 @@ def head(served, *lines, length=None):
 
 
 def is_alive(served):
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
-    connection.request("POST", "/api/predict", picture(), OCTETS)
-    return connection.getresponse().status == 200
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)) as connection:
+        connection.request("POST", "/api/predict", picture(), OCTETS)
+        return connection.getresponse().status == 200
 
 
 def test_declared_too_large_is_413_before_a_byte_of_it(served):
@@ -96,10 +97,10 @@ def test_thousands_of_parts_are_refused_by_their_head(served):
 
 
 def test_a_little_too_large_is_told_to_clients_that_send_first_and_read_then(served):
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)
-    connection.request("POST", "/api/predict", bytes(25 * 2**20), OCTETS)
-    answer = connection.getresponse()
-    assert (answer.status, json.load(answer)) == (413, {"detail": "more than 20 MB"})
+    with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=20)) as connection:
+        connection.request("POST", "/api/predict", bytes(25 * 2**20), OCTETS)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)) == (413, {"detail": "more than 20 MB"})
 
 
 def test_a_slow_head_is_hung_up_on(served):
@@ -217,11 +218,11 @@ def test_ctrl_c_ends_it_and_another_host_says_what_that_means(command):
     url = process.stdout.readline().split()[0]
     port = int(url.rstrip("/").rpartition(":")[2])
     assert url == f"http://127.0.0.1:{port}/"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("GET", "/healthz")
-    assert connection.getresponse().read() == b'{"status":"ok"}'  # and the connection stays open
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"ok"}'  # and the connection stays open
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
     assert err.startswith("listening at 0.0.0.0: anyone who can reach this machine")
     assert err.count("\n") == 1, "no traceback"

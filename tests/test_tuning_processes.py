@@ -263,15 +263,11 @@ def test_one_that_is_killed_is_replaced_and_closing_saves_the_state(workers, ima
 
 def test_a_worker_ends_with_the_search():
     """Its input ends when the search is killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kilnet.tuning.backends.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == '{"kind": "ready"}\n'
-    process.stdin.close()
-    assert process.wait(30) == 1
+    command = [sys.executable, "-m", "kilnet.tuning.backends.worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == '{"kind": "ready"}\n'
+        process.stdin.close()
+        assert process.wait(30) == 1
 
 
 def test_workers_that_never_start_are_no_fault_of_the_job(images, tmp_path, monkeypatch):
