@@ -8,7 +8,7 @@ from PIL import Image
 
 from kilnet.config import DataConfig
 from kilnet.data import pictures
-from kilnet.data.pixels import decode, to_square
+from kilnet.data.decode import decode, to_square
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 import kilnet
 from kilnet import cli
 from kilnet.data.class_folders import Problem
-from kilnet.data.pixels import decode, fit, to_input, to_square
+from kilnet.data.decode import decode, fit, to_input, to_square
 from kilnet.errors import DataError
 from kilnet.inference import picture_files
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import kilnet
 from kilnet import cli
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InputError
 from kilnet.inspection.attribution import grad_cam

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import kilnet
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.inspection.attribution import grad_cam
 from pages import LOW_CONTRASTS, inferno, visit
 

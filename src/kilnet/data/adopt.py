@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.data.pixels import default_side, to_pixels, to_square
+from kilnet.data.decode import default_side, to_pixels, to_square
 from kilnet.data.splits import complete, shuffled
 from kilnet.errors import DataError
 

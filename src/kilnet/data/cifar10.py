@@ -20,8 +20,8 @@ from kilnet.data.cifar10_files import (
     read_folder,
 )
 from kilnet.data.dataset import ImageDataset, Progress, Split, silent
+from kilnet.data.decode import resized
 from kilnet.data.download import fetch
-from kilnet.data.pixels import resized
 from kilnet.data.splits import complete
 from kilnet.errors import DataError
 from kilnet.storage import cache_folder

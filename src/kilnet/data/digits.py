@@ -4,7 +4,7 @@ import numpy as np
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.data.pixels import resized
+from kilnet.data.decode import resized
 from kilnet.data.splits import complete
 
 DEFAULT_SIZE = 16

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.pixels import FORMATS, VERSION, decode, default_side, to_square
+from kilnet.data.decode import FORMATS, VERSION, decode, default_side, to_square
 from kilnet.errors import StorageError, UnusableImageError
 from kilnet.storage import cache_folder, write_bytes
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.exporting.deployed import on_cpu
 from kilnet.inference.classifier import Classifier
 

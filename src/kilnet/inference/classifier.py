@@ -13,7 +13,7 @@ from torch import nn
 
 from kilnet import models
 from kilnet.config import ModelConfig, ViewsConfig
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device

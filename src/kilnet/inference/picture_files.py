@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from kilnet.data.class_folders import Problem, find_files
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.errors import DataError
 from kilnet.hardware import single_threads
 from kilnet.inference.classifier import Classifier

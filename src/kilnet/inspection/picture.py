@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.pixels import to_input
+from kilnet.data.decode import to_input
 from kilnet.errors import DataError, InputError
 from kilnet.inference.classifier import Classifier
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from kilnet.data.pixels import FORMATS, to_input, webp_pixels
+from kilnet.data.decode import FORMATS, to_input, webp_pixels
 from kilnet.errors import DataError
 from kilnet.server.guard import RefusedError
 

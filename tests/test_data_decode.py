@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.pixels import decode, default_side, resized, to_square, webp_pixels
+from kilnet.data.decode import decode, default_side, resized, to_square, webp_pixels
 from kilnet.errors import UnusableImageError
 
 RNG = np.random.default_rng(0)
