@@ -4,12 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import (
-    DataDirOption,
-    JsonOption,
-    OwnModelOption,
-    RunArgument,
-)
+from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
 from kilnet.cli.output import print_json
 
 

@@ -27,8 +27,7 @@ def predict(
     pictures: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURES",
-            help="Files, folders (with all below them), or - for paths on standard input.",
+            metavar="PICTURES", help="Files, folders (with all below them), or - for paths on standard input."
         ),
     ],
     top: Annotated[

@@ -20,11 +20,10 @@ class Augmentation:
 
     Attributes:
         config: what is switched on.
-        parameters: by name, (num_images,) each, float32 where nothing else is said; absent where switched off:
-            rotation (degrees counter-clockwise), translation_x and translation_y (sides, right and down), shift_x
-            and shift_y (int64, pixels, right and down), zoom, brightness, contrast, saturation (factors),
-            horizontal_flip, vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the
-            left and the top).
+        parameters: by name, (num_images,) each, float32 where nothing else is said; absent where switched off: rotation
+            (degrees counter-clockwise), translation_x and translation_y (sides, right and down), shift_x and shift_y
+            (int64, pixels, right and down), zoom, brightness, contrast, saturation (factors), horizontal_flip,
+            vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the left and the top).
     """
 
     def __init__(self, config: AugmentConfig, parameters: dict[str, npt.NDArray[np.generic]]) -> None:

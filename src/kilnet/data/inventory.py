@@ -41,8 +41,7 @@ class Inventory:
         stray: files that are in no class folder; training ignores them.
         duplicates_within_class: names of equal pictures in one class, one tuple per picture.
         duplicates_across_classes: names of equal pictures in several classes: one label must be wrong.
-        duplicates_across_splits: names of equal pictures in several splits: the test knows them from
-            training.
+        duplicates_across_splits: names of equal pictures in several splits: the test knows them from training.
         warnings: from loading.
         notes: what to look at before training, one line each.
 

@@ -15,8 +15,7 @@ from kilnet.seeding import generator
 def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """Return a hash of each image's pixels: uint64 (num_images,), equal where the pixels are.
 
-    64 bits of BLAKE2b: among a million different pictures, two share a hash with a chance below 1 in 10
-    million.
+    64 bits of BLAKE2b: among a million different pictures, two share a hash with a chance below 1 in 10 million.
     """
     digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
     return np.frombuffer(b"".join(digests), np.uint64)
