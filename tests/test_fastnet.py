@@ -8,7 +8,7 @@ from torch import nn
 from kilnet.config import ModelConfig
 from kilnet.errors import ModelError
 from kilnet.models import FastNet, advance, build, prepare
-from kilnet.models.whitening import Whitening
+from kilnet.models.layers import Whitening
 
 
 def plain(channels, widths, num_classes, side):

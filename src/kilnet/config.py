@@ -140,15 +140,11 @@ class OptimizerConfig(_Part):
     bias_factor: Annotated[float, Field(gt=0)] = 1.0
 
     @model_validator(mode="after")
-    def _onecycle_warms_up_by_itself(self) -> Self:
+    def _settings_go_together(self) -> Self:
         if self.schedule == "onecycle" and self.warmup_epochs:
             raise ValueError(
                 "warmup_epochs goes with schedule constant, cosine or linear; onecycle warms up by itself"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _factors_are_for_muon(self) -> Self:
         for key in ("filter_momentum", "linear_factor", "bias_factor"):
             if self.name != "muon" and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f'{key} goes with name = "muon"; {self.name} has one rate for all weights')
@@ -196,9 +192,7 @@ class TrainingConfig(_Part):
 
     def batch_size_for(self, num_images: int) -> int:
         """Return the images per step of a run over this many."""
-        most = num_images
-        if self.min_steps:
-            most = num_images * min(self.epochs, 6) // (6 * self.min_steps)
+        most = num_images * min(self.epochs, 6) // (6 * self.min_steps) if self.min_steps else num_images
         return min(self.batch_size, max(2, most))
 
     @model_validator(mode="after")
@@ -380,14 +374,10 @@ def _explain(error: ValidationError, where: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
     if first["type"] == "extra_forbidden":
-        groups = [name for name, field in RunConfig.model_fields.items() if _is_part(field.annotation)]
+        groups = [name for name, part in RunConfig() if isinstance(part, BaseModel)]
         known = [*RunConfig().flat(), *groups] if "." not in key else list(RunConfig().flat())
         return f"{where}: unknown key {key}{nearest(key, known)}"
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{where}: {key}: {reason}"
     return f"{where}: {key} = {first['input']!r}: {reason[0].lower()}{reason[1:]}"
-
-
-def _is_part(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -1,21 +1,4 @@
-"""Every error a caller can meet.
-
-    KilnetError                    exit 1
-    ├── InputError (ValueError)    exit 2   something the caller gave cannot be used
-    │   ├── ConfigError                     a key or value of the configuration
-    │   ├── DataError                       a data set, folder or archive as a whole
-    │   │   └── UnusableImageError          one image file, with the reason
-    │   ├── ModelError                      a network that does not exist or does not fit the images
-    │   └── RunFolderError                  a run or search folder that is missing, foreign or differently configured
-    ├── BusyError                  exit 1   another process holds the run or search folder
-    ├── DownloadError              exit 1   no mirror delivered the file
-    ├── StorageError               exit 1   a file could not be written
-    ├── DivergedError              exit 1   the training loss became NaN or infinite
-    ├── WorkerError                exit 1   a search has no worker, or no trial that succeeds
-    ├── VerificationError          exit 1   an exported file does not answer as Kilnet does
-    ├── MissingPackageError        exit 1   an optional part of Kilnet is not installed
-    ├── PortError                  exit 1   a server cannot listen where it was told to
-    └── InterruptedRunError        exit 130 stopped by the user; the state is saved
+"""Every error a caller can meet; the command line ends with its `exit_code`.
 
 Messages are one line: what is wrong, where, and after a semicolon what to do. They write arguments in backticks as
 Python does, and name no option of the command line:

@@ -7,28 +7,12 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, NoReturn
 
 import typer
 import typer.main
 
-from kilnet.cli import (
-    compare,
-    data,
-    doctor,
-    evaluate,
-    export,
-    finetune,
-    inspect,
-    predict,
-    promote,
-    recipes,
-    report,
-    serve,
-    settings,
-    train,
-    tune,
-)
 from kilnet.errors import KilnetError
 
 app = typer.Typer(
@@ -38,26 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# In the order of the help.
-_VERBS: tuple[Callable[..., None], ...] = (
-    train.train,
-    evaluate.evaluate,
-    tune.tune,
-    finetune.finetune,
-    promote.promote,
-    inspect.inspect,
-    compare.compare,
-    report.report,
-    predict.predict,
-    export.export,
-    serve.serve,
-    data.data,
-    recipes.recipes,
-    settings.settings,
-    doctor.doctor,
-)
-for _verb in _VERBS:
-    app.command(_verb.__name__)(_verb)
+_VERBS = "train evaluate tune finetune promote inspect compare report predict export serve data recipes settings doctor"
+for _verb in _VERBS.split():  # in the order of the help
+    app.command(_verb)(getattr(import_module(f"kilnet.cli.{_verb}"), _verb))
 
 
 def main() -> NoReturn:

@@ -6,7 +6,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from kilnet.errors import ModelError
-from kilnet.models.whitening import Whitening
+from kilnet.models.layers import Whitening
 
 _SMALLEST_SIDE = 8
 

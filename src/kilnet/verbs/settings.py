@@ -3,12 +3,12 @@
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from kilnet.config import RunConfig
 
@@ -23,7 +23,6 @@ _BOUNDS = {
     "exclusiveMaximum": "below {}",
 }
 _TYPES = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}
-_ANNOTATIONS = {"int": "whole number", "float": "number", "bool": "true or false", "str": "text"}
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,8 @@ def _of_runs(part: type[BaseModel], prefix: str = "") -> Iterator[Setting]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _of_runs(field.annotation, f"{name}.")
         else:
-            key = f"{prefix}{name}"
-            yield Setting(
-                key=key, values=_values(schema[name]), default=field.default, meaning=meanings[name]
-            )
+            values = _values(schema[name])
+            yield Setting(f"{prefix}{name}", values, default=field.default, meaning=meanings[name])
 
 
 def _values(schema: dict[str, Any]) -> str:
@@ -75,11 +72,10 @@ def _values(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return " | ".join(schema["enum"])
     if schema["type"] == "array":
-        return (
-            "list of pairs of numbers"
-            if "prefixItems" in schema["items"]
-            else f"list of {_values(schema['items'])}"
-        )
+        items = schema["items"]
+        if "prefixItems" in items:
+            return "list of pairs of numbers"
+        return f"list of {_values(items)}" + ("" if "enum" in items else "s")
     bounds = [text.format(f"{schema[name]:g}") for name, text in _BOUNDS.items() if name in schema]
     return " ".join([_TYPES[schema["type"]], " and ".join(bounds)]).strip()
 
@@ -91,26 +87,18 @@ def _of_networks() -> Iterator[Setting]:
                 continue
             meanings = _meanings(ast.get_docstring(network) or "")
             (maker,) = (f for f in network.body if isinstance(f, ast.FunctionDef) and f.name == "__init__")
-            options = maker.args.args[1:]
-            for option, default in zip(options, maker.args.defaults, strict=True):
+            for option, default in zip(maker.args.args[1:], maker.args.defaults, strict=True):
                 yield Setting(
                     key=f"model.{option.arg}",
-                    values=_annotated(ast.unparse(option.annotation or default)),
-                    default=_default(default),
+                    values=_values(TypeAdapter(_evaluated(option.annotation)).json_schema()),
+                    default=_evaluated(default),
                     meaning=meanings[option.arg],
                     network=network.name,
                 )
 
 
-def _default(node: ast.expr) -> Any:
-    if isinstance(node, ast.BinOp):  # 1 / 9
-        return ast.literal_eval(node.left) / ast.literal_eval(node.right)
-    return ast.literal_eval(node)
-
-
-def _annotated(annotation: str) -> str:
-    outer, bracket, inner = annotation.partition("[")
-    return f"list of {_ANNOTATIONS[inner[:-1]]}s" if bracket else _ANNOTATIONS[outer]
+def _evaluated(node: ast.expr | None) -> Any:
+    return eval(ast.unparse(node), {"Sequence": Sequence}) if node else None  # noqa: S307 Kilnet's own files
 
 
 def _meanings(docstring: str) -> dict[str, str]:
