@@ -8,17 +8,8 @@ import numpy as np
 import pooch
 
 from kilnet.config import DataConfig
-from kilnet.data.cifar10_files import (
-    BINARY,
-    CLASSES,
-    NUM_IMAGES,
-    PYTHON,
-    SHAPE,
-    SIDE,
-    Layout,
-    read_archive,
-    read_folder,
-)
+from kilnet.data import cifar10_files as files
+from kilnet.data.cifar10_files import BINARY, CLASSES, NUM_IMAGES, PYTHON, SHAPE, SIDE, Layout
 from kilnet.data.dataset import ImageDataset, Progress, Split, silent
 from kilnet.data.decode import resized
 from kilnet.data.download import fetch
@@ -51,7 +42,8 @@ def load_cifar10(config: DataConfig, progress: Progress = silent) -> ImageDatase
     if copy:
         path, layout = _find(Path(copy).expanduser())
     else:
-        path, layout = _fetched(progress), BINARY
+        path, layout = cache_folder() / "cifar10" / BINARY.archive, BINARY
+        fetch(MIRRORS, path, BINARY.archive_md5, ARCHIVE_BYTES, progress)
     images = np.empty((6 * NUM_IMAGES, *SHAPE), np.uint8)
     labels = np.empty(6 * NUM_IMAGES, np.int64)
     foreign: list[str] = []
@@ -66,7 +58,7 @@ def load_cifar10(config: DataConfig, progress: Progress = silent) -> ImageDatase
             if digest != layout.batch_md5[name]:
                 foreign.append(name)
 
-    (read_folder if path.is_dir() else read_archive)(path, layout, use)
+    (files.read_folder if path.is_dir() else files.read_archive)(path, layout, use)
     if path.is_file() and copy and pooch.file_hash(str(path), "md5") != layout.archive_md5:
         foreign.append(layout.archive)
     warnings: tuple[str, ...] = ()
@@ -81,11 +73,6 @@ def load_cifar10(config: DataConfig, progress: Progress = silent) -> ImageDatase
         for split in complete(train, None, test, CLASSES, config)
     )
     return ImageDataset("cifar10", CLASSES, train, validation, test, warnings)
-
-
-def _fetched(progress: Progress) -> Path:
-    folder = cache_folder() / "cifar10"
-    return fetch(MIRRORS, folder / BINARY.archive, BINARY.archive_md5, ARCHIVE_BYTES, progress)
 
 
 def _find(copy: Path) -> tuple[Path, Layout]:

@@ -57,7 +57,7 @@ class Layout:
 
 
 def decode_binary(content: bytes, where: str) -> Batch:
-    """Read a binary batch: a label byte and 3072 pixel bytes (red, green, blue planes) an image.
+    """Read a binary batch: a label byte and 3072 pixel bytes (red, green, blue planes) per image.
 
     Raises:
         DataError: wrong size, or a label above 9.
@@ -66,7 +66,13 @@ def decode_binary(content: bytes, where: str) -> Batch:
     if len(content) != expected:
         raise DataError(_wrong_size(where, len(content), expected))
     records = np.frombuffer(content, np.uint8).reshape(NUM_IMAGES, 1 + NUM_PIXELS)
-    return records[:, 1:].reshape(-1, *SHAPE), _checked_labels(records[:, 0].astype(np.int64), where)
+    images, labels = records[:, 1:].reshape(-1, *SHAPE), records[:, 0].astype(np.int64)
+    wrong = np.flatnonzero(labels >= len(CLASSES))
+    if len(wrong):
+        raise DataError(
+            f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, not 0 to 9; fetch the file again"
+        )
+    return images, labels
 
 
 def decode_pickle(content: bytes, where: str) -> Batch:
@@ -163,8 +169,8 @@ def read_archive(archive: Path, layout: Layout, use: Callable[[str, bytes], None
             limited = _LimitedReader(unzipped, 8 * layout.max_bytes)
             with tarfile.open(fileobj=limited, mode="r|") as tar:
                 for member in tar:
-                    name = _batch_name(member, layout)
-                    if name is None:
+                    folder, name = PurePosixPath(member.name).parent, PurePosixPath(member.name).name
+                    if str(folder) != layout.folder or name not in layout.members:
                         continue
                     where = f"{archive}: {member.name}"
                     if name not in missing:
@@ -219,20 +225,6 @@ class _LimitedReader(io.RawIOBase):
         if self._left < 0:
             raise tarfile.ReadError("it unpacks to far more than CIFAR-10")
         return content
-
-
-def _batch_name(member: tarfile.TarInfo, layout: Layout) -> str | None:
-    *folders, name = PurePosixPath(member.name).parts or ("",)
-    return name if folders == [layout.folder] and name in layout.members else None
-
-
-def _checked_labels(labels: npt.NDArray[np.int64], where: str) -> npt.NDArray[np.int64]:
-    wrong = np.flatnonzero(labels >= len(CLASSES))
-    if len(wrong):
-        raise DataError(
-            f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, not 0 to 9; fetch the file again"
-        )
-    return labels
 
 
 def _wrong_size(where: str, found: int, expected: int) -> str:

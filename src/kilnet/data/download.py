@@ -16,7 +16,7 @@ from kilnet.errors import DownloadError, StorageError
 
 TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
 MAX_REDIRECTS = 5
-CHUNK_BYTES = 1 << 16  # at most so much is lost when a connection breaks
+CHUNK_BYTES = 1 << 16  # the most that is lost when a connection breaks
 LOOPBACK = ("127.0.0.1", "::1", "localhost")  # plain http is for a server on this machine alone
 
 
@@ -50,22 +50,20 @@ def fetch(
 
 
 def _fetch(mirrors: Sequence[str], target: Path, md5: str, num_bytes: int, progress: Progress) -> Path:
-    pooch.get_logger().setLevel(logging.WARNING)  # what it does is told through `progress`
+    pooch.get_logger().setLevel(logging.WARNING)  # `progress` reports what it does
     download = _Download(target.with_name(f"{target.name}.part"), num_bytes, progress)
     failures = []
     for url in mirrors:
         try:
             pooch.retrieve(url, f"md5:{md5}", fname=target.name, path=target.parent, downloader=download)
-        except _MirrorError as error:
-            failures.append(f"{urlsplit(url).hostname}: {error}")
-        except urllib3.exceptions.HTTPError:
-            failures.append(f"{urlsplit(url).hostname}: connection broke{download.kept}")
-        except requests.RequestException as error:
-            failures.append(f"{urlsplit(url).hostname}: {_reason(error)}{download.kept}")
-        except ValueError:  # pooch's word for a wrong hash; it has removed the file
-            failures.append(f"{urlsplit(url).hostname}: wrong content (MD5 differs), deleted")
-        else:
             return target
+        except _MirrorError as error:
+            reason = str(error)
+        except (urllib3.exceptions.HTTPError, requests.RequestException) as error:
+            reason = f"{_reason(error)}{download.kept}"
+        except ValueError:  # how pooch reports a wrong hash; it has removed the file
+            reason = "wrong content (MD5 differs), deleted"
+        failures.append(f"{urlsplit(url).hostname}: {reason}")
     raise DownloadError(
         f"could not fetch {target.name}: {'; '.join(failures)}; try again; or point `data.dir` at a copy"
     )
@@ -141,8 +139,10 @@ def _is_right(target: Path, md5: str) -> bool:
     return target.is_file() and pooch.file_hash(str(target), "md5") == md5
 
 
-def _reason(error: requests.RequestException) -> str:
+def _reason(error: Exception) -> str:
     match error:
+        case urllib3.exceptions.HTTPError():
+            return "connection broke"
         case requests.exceptions.SSLError():
             return "no trustworthy https connection"
         case requests.exceptions.ProxyError():

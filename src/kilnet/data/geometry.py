@@ -48,8 +48,10 @@ def sampling_lines(matrices: Tensor, height: int, width: int) -> tuple[Tensor, T
         complex64 (num_images, 1, width) and (num_images, height, 1); x is the real part, and -1 and 1 are the
         outer edges of the image.
     """
-    xs = _pixel_centres(width, matrices.device)
-    ys = _pixel_centres(height, matrices.device)
+    xs, ys = (
+        (torch.arange(length, dtype=torch.float32, device=matrices.device) * 2 + 1 - length) / length
+        for length in (width, height)
+    )
     columns = matrices[:, None, :, 0] * xs[:, None]
     rows = matrices[:, None, :, 1] * ys[:, None] + 2 * matrices[:, None, :, 2]
     return torch.view_as_complex(columns)[:, None, :], torch.view_as_complex(rows)[:, :, None]
@@ -84,7 +86,9 @@ def shift(pixels: Tensor, right: Tensor, down: Tensor, fill: str) -> Tensor:
         the same dtype and shape.
     """
     num_images, channels, height, width = pixels.shape
-    rows, columns = _origins(height, down), _origins(width, right)
+    # Where on its line each pixel comes from, int64 (num_images, length); may lie outside.
+    rows = torch.arange(height, device=down.device) - down[:, None]
+    columns = torch.arange(width, device=right.device) - right[:, None]
     # Whole rows are copied at once, which is several times as fast as pixel by pixel.
     planes = torch.arange(num_images * channels, device=pixels.device).view(num_images, channels, 1)
     sources = planes * height + _mirrored(rows, height)[:, None]
@@ -94,11 +98,6 @@ def shift(pixels: Tensor, right: Tensor, down: Tensor, fill: str) -> Tensor:
         moved.masked_fill_(((rows < 0) | (rows >= height))[:, None, :, None], 0)
         moved.masked_fill_(((columns < 0) | (columns >= width))[:, None, None, :], 0)
     return moved
-
-
-def _origins(length: int, shifts: Tensor) -> Tensor:
-    """Return where on its line each pixel comes from, int64 (num_images, length); may lie outside."""
-    return torch.arange(length, device=shifts.device) - shifts[:, None]
 
 
 def _mirrored(positions: Tensor, length: int) -> Tensor:
@@ -113,7 +112,7 @@ def flip(pixels: Tensor, flips: Tensor, dim: int) -> Tensor:
 
 
 def cut_out(pixels: Tensor, centre_x: Tensor, centre_y: Tensor, side: float) -> None:
-    """Blacken one square an image, clipped at the border, in place.
+    """Blacken one square in each image, clipped at the border, in place.
 
     Args:
         pixels: float32 (num_images, channels, height, width).
@@ -131,7 +130,3 @@ def _covered(centres: Tensor, length: int, side: float) -> Tensor:
     first = (centres * length).floor().sub(side_px // 2)[:, None]
     positions = torch.arange(length, device=centres.device)
     return (positions >= first) & (positions < first + side_px)
-
-
-def _pixel_centres(length: int, device: torch.device) -> Tensor:
-    return (torch.arange(length, dtype=torch.float32, device=device) * 2 + 1 - length) / length

@@ -15,9 +15,12 @@ from kilnet.data.splits import content_hashes
 from kilnet.errors import DataError
 
 FEW_IMAGES = 50
-"""Fewer training images of a class are called few: a judgement, no theorem."""
+"""Fewer training images of a class are called few: a judgement, not a theorem."""
 UNBALANCED = 3.0
-"""A class with so many times the training images of another is noted; a judgement too."""
+"""A class with this many times the training images of another is noted; a judgement too."""
+
+
+Groups = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Sizes:
     height: tuple[int, float, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inventory:
     """A data set in numbers and lists; `dataclasses.asdict` makes it fit for JSON.
 
@@ -52,12 +55,12 @@ class Inventory:
     classes: tuple[str, ...]
     num_images: dict[str, dict[str, int]]
     image_shape: tuple[int, int, int]
-    original_sizes: Sizes | None
-    unusable: tuple[Problem, ...]
-    stray: tuple[str, ...]
-    duplicates_within_class: tuple[tuple[str, ...], ...]
-    duplicates_across_classes: tuple[tuple[str, ...], ...]
-    duplicates_across_splits: tuple[tuple[str, ...], ...]
+    original_sizes: Sizes | None = None
+    unusable: tuple[Problem, ...] = ()
+    stray: tuple[str, ...] = ()
+    duplicates_within_class: Groups
+    duplicates_across_classes: Groups
+    duplicates_across_splits: Groups
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -76,18 +79,13 @@ def inspect_data(config: DataConfig, progress: Progress = silent) -> Inventory:
 
 def of_dataset(dataset: ImageDataset) -> Inventory:
     """Take stock of images in memory."""
-    splits = [dataset.split(name) for name in SPLIT_NAMES]
-    labels = np.concatenate([split.labels for split in splits])
-    num_images = _count(dataset.classes, np.repeat(SPLIT_NAMES, list(map(len, splits))), labels)
+    num_images = _per_split(dataset)
     within_class, across_classes, across_splits = duplicates(dataset, SPLIT_NAMES)
     return Inventory(
         name=dataset.name,
         classes=dataset.classes,
         num_images=num_images,
         image_shape=dataset.image_shape,
-        original_sizes=None,
-        unusable=(),
-        stray=(),
         duplicates_within_class=within_class,
         duplicates_across_classes=across_classes,
         duplicates_across_splits=across_splits,
@@ -100,16 +98,16 @@ def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
     folder = find_folder(config.source)
     contents = read_folder(folder, config, progress)
     pictures = contents.pictures
-    num_images = _count(contents.classes, contents.splits, contents.labels)
+    num_images = {
+        name: _per_class(contents.classes, contents.labels[contents.splits == name]) for name in SPLIT_NAMES
+    }
     notes: tuple[str, ...] = ()
     try:
         dataset = assemble(folder, contents, config.model_copy(update={"on_bad_image": "skip"}))
     except DataError as error:
         notes = (str(error),)
     else:
-        for name in SPLIT_NAMES:
-            counts = np.bincount(dataset.split(name).labels, minlength=len(contents.classes))
-            num_images[name] = dict(zip(contents.classes, counts.tolist(), strict=True))
+        num_images = _per_split(dataset)
     within_class, across_classes, across_splits = _find_duplicates(
         pictures.paths, pictures.hashes, contents.labels, contents.splits
     )
@@ -129,25 +127,16 @@ def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
     )
 
 
-def _count(
-    classes: Sequence[str], splits: npt.NDArray[np.str_], labels: npt.NDArray[np.int64]
-) -> dict[str, dict[str, int]]:
-    return {
-        split: {
-            name: int(np.count_nonzero((splits == split) & (labels == label)))
-            for label, name in enumerate(classes)
-        }
-        for split in SPLIT_NAMES
-    }
+def _per_split(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+    return {name: _per_class(dataset.classes, dataset.split(name).labels) for name in SPLIT_NAMES}
+
+
+def _per_class(classes: Sequence[str], labels: npt.NDArray[np.int64]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
 
 
 def _spread(pixels: npt.NDArray[np.int64]) -> tuple[int, float, int]:
-    if len(pixels) == 0:
-        return 0, 0.0, 0
-    return int(pixels.min()), float(np.median(pixels)), int(pixels.max())
-
-
-Groups = tuple[tuple[str, ...], ...]
+    return (int(pixels.min()), float(np.median(pixels)), int(pixels.max())) if len(pixels) else (0, 0.0, 0)
 
 
 def duplicates(dataset: ImageDataset, splits: Sequence[str]) -> tuple[Groups, Groups, Groups]:

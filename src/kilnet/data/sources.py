@@ -1,16 +1,21 @@
-"""From what the user calls a data set to images in memory."""
+"""From what the user calls a data set to images in memory; scikit-learn's digits among them."""
 
 from pathlib import Path
+
+import numpy as np
 
 from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
-from kilnet.data.dataset import ImageDataset, Progress, silent
-from kilnet.data.digits import load_digits
+from kilnet.data.dataset import ImageDataset, Progress, Split, silent
+from kilnet.data.decode import resized
 from kilnet.data.folder import load_folder
+from kilnet.data.splits import complete
 from kilnet.errors import DataError, nearest
 
 NAMES = ("cifar10", "digits")
+DIGITS_SIZE = 16
+"""Side of the digits in pixels, twice the stored 8: the tutorial's four convolutions and poolings of 2 need 16."""
 Data = str | Path | ImageDataset | PairDataset
 """What a caller may give as data: a name, a folder, or images in memory."""
 
@@ -54,6 +59,22 @@ def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDatase
             return load_digits(config)
         case source:
             return load_folder(find_folder(source), config, progress)
+
+
+def load_digits(config: DataConfig) -> ImageDataset:
+    """Return scikit-learn's 1,797 handwritten digits: 1 × 16 × 16 unless `image_size` says otherwise, 10 classes.
+
+    The data are the test part of https://archive.ics.uci.edu/dataset/80 (E. Alpaydin, C. Kaynak), pixels 0 to
+    16, here scaled to 0 to 255.
+    """
+    from sklearn import datasets  # a second to import
+
+    digits = datasets.load_digits()
+    pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
+    images = resized(pixels, config.image_size or DIGITS_SIZE)
+    classes = tuple(str(name) for name in digits.target_names)
+    whole = Split(images, digits.target.astype(np.int64), tuple(f"{i:04}" for i in range(len(images))))
+    return ImageDataset("digits", classes, *complete(whole, None, None, classes, config))
 
 
 def find_folder(source: str) -> Path:
