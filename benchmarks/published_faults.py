@@ -33,9 +33,9 @@ from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.models.layers import Dropout
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.records import EpochRecord
+from kilnet.training.schedule import EarlyStopping
 
 BATCH_SIZE, BASE_BATCH_SIZE = 512, 24  # the published ones: of the search, and of the base network
 PATIENCE = 3

@@ -119,10 +119,10 @@ def _train(dataset: ImageDataset, config: RunConfig, path: Path, until: float) -
         return state.stat().st_mtime_ns if state.exists() else None
 
     def reached() -> bool:
-        return any(record.is_best and record.validation_accuracy >= until for record in session.history)
+        return any(record.is_best and record.validation_accuracy >= until for record in session.loop.history)
 
     last_saved = saved()
-    if not session.finished and not reached():
+    if not session.loop.finished and not reached():
         with closing(iter(session)) as records:
             for record in records:
                 if saved() != last_saved:

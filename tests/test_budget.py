@@ -18,11 +18,11 @@ from kilnet.errors import ConfigError
 from kilnet.hardware import Settings
 from kilnet.models import FastNet
 from kilnet.recipes.reading import load_config, parse_duration, written_duration
-from kilnet.training.budget import BudgetSchedule
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Speed, make_plan
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
+from kilnet.training.schedule import BudgetSchedule
 from kilnet.training.session import TrainingSession
 from kilnet.verbs.request import requested
 
@@ -451,7 +451,7 @@ def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(
 
     def session():
         made = TrainingSession(dataset, config, tmp_path / "run", machine.now, machine.clock)
-        made._loop.model.register_forward_hook(machine.work)
+        made.loop.model.register_forward_hook(machine.work)
         return made
 
     first = session()

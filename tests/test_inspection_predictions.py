@@ -214,7 +214,7 @@ def test_cross_validation_predicts_each_image_without_having_trained_on_it(tmp_p
     assert (logits.shape, logits.dtype) == ((90, 2), np.float32)
     assert (logits.argmax(1) == data.train.labels).mean() > 0.8
     again = CrossValidation(data, config, RunFolder(tmp_path), 3)
-    assert all(fold.session.finished for fold in again)
+    assert all(fold.session.loop.finished for fold in again)
     np.testing.assert_array_equal(again.logits(), logits)
 
 

@@ -27,6 +27,7 @@ from kilnet.errors import (
     RunFolderError,
     StorageError,
 )
+from kilnet.inference.weights import write_tensors
 from kilnet.recipes.reading import load_config
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
@@ -128,10 +129,10 @@ def test_a_state_of_an_earlier_version_is_resumed(tmp_path):
     del rest["is_over"]
     for row in rest["history"]:
         del row["num_validation"]
-    folder.save_state(tensors, rest)
+    write_tensors(folder.state_path, tensors, rest)
     resumed = TrainingSession(make_dataset(), load_config(settings=SMALL), tmp_path / "run")
     assert len(list(resumed)) == 4
-    assert [record.num_validation for record in resumed.history] == [20, 20]
+    assert [record.num_validation for record in resumed.loop.history] == [20, 20]
     names = ("weights.safetensors", "history.csv")
     assert [(tmp_path / "run" / name).read_bytes() for name in names] == [whole[name] for name in names]
 
@@ -188,9 +189,9 @@ def test_a_diverging_run_keeps_its_best_weights(tmp_path):
     session = TrainingSession(dataset, config, tmp_path / "run")
     with pytest.raises(DivergedError, match=r"the weights of epoch \d+ are kept"):
         for record in session:
-            if session.history and not hasattr(record, "step"):
+            if session.loop.history and not hasattr(record, "step"):
                 weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
-                for parameter in session._loop.model.parameters():
+                for parameter in session.loop.model.parameters():
                     parameter.data.fill_(1e38)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     assert kilnet.load(tmp_path / "run").logits(dataset.test.images).shape == (20, 2)

@@ -18,9 +18,9 @@ from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import BusyError, InterruptedRunError, StorageError, WorkerError
 from kilnet.recipes.reading import load_config
 from kilnet.storage import write_bytes
-from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
+from kilnet.training.schedule import EarlyStopping
 from kilnet.tuning import summary as summary_module
 from kilnet.tuning.backends.jobs import WorkerEvent
 from kilnet.tuning.backends.shared_images import map_images
@@ -108,7 +108,7 @@ class MadeUpWorkers:
         job = self.chance.choice(self.jobs)
         folder = RunFolder(job.folder)
         folder.state_path.parent.mkdir(parents=True, exist_ok=True)
-        history = folder.history() if folder.has_state else []
+        history = folder.history() if folder.state_path.is_file() else []
         events = self.troubles.get(job.name, [])
         if events and events[0][0] == len(history):
             kind = events.pop(0)[1]
@@ -526,13 +526,13 @@ def test_what_is_deleted_is_the_worst_and_never_needed(tmp_path):
     had_state = set()
     for _ in loop:
         due = {trial.number for place in loop.standings() for trial in place.due}
-        has_state = {n for n in due if RunFolder(loop.folder.trial_folder(n)).has_state}
+        has_state = {n for n in due if RunFolder(loop.folder.trial_folder(n)).state_path.is_file()}
         assert due & had_state <= has_state
         had_state = has_state
     idle = [
         RunFolder(loop.folder.trial_folder(row.number)) for row in summarise(tmp_path).trials
     ]  # best first
-    has_state = [folder.has_state for folder in idle]
+    has_state = [folder.state_path.is_file() for folder in idle]
     has_weights = [folder.weights_path.exists() for folder in idle]
     kept = STATE_BYTES * sum(has_state) + WEIGHTS_BYTES * sum(has_weights)
     assert budget - STATE_BYTES < kept <= budget
@@ -551,7 +551,9 @@ def test_states_go_before_weights_and_the_worst_before_the_best(tmp_path):
     kept = []
     for budget in (120, 119, 90, 61, 60, 59, 30, 29, 20, 10, 9, 0):
         free_up([folder.path for folder in folders], budget)
-        kept.append("".join("s" * f.has_state + "w" * f.weights_path.exists() + "," for f in folders))
+        kept.append(
+            "".join("s" * f.state_path.is_file() + "w" * f.weights_path.exists() + "," for f in folders)
+        )
     assert kept == [
         "sw,sw,sw,",
         "sw,sw,w,",

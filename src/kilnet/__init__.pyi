@@ -14,7 +14,7 @@ from kilnet.models import ResNet as ResNet
 from kilnet.recipes.built_in import Recipe as Recipe
 from kilnet.recipes.built_in import list_recipes as list_recipes
 from kilnet.runs.run import Run as Run
-from kilnet.training.early_stopping import EarlyStopping as EarlyStopping
+from kilnet.training.schedule import EarlyStopping as EarlyStopping
 from kilnet.verbs.compare import RunComparison as RunComparison
 from kilnet.verbs.compare import compare as compare
 from kilnet.verbs.data import inspect_data as inspect_data

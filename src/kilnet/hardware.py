@@ -72,8 +72,7 @@ class Settings:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
-        device_type = torch.device(self.device).type
-        return torch.autocast(device_type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, self.precision == "bf16")
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move a network to the device and its filters into the layout."""
@@ -85,19 +84,18 @@ class Settings:
 
     def record(self) -> HardwareConfig:
         """Return the settings as configuration, so that a repeat measures nothing and computes the same."""
-        names = ("device", "precision", "layout", "threads")
-        return HardwareConfig.model_validate({name: getattr(self, name) for name in names})
+        return HardwareConfig.model_validate({key: vars(self)[key] for key in HardwareConfig.model_fields})
 
 
 @cache
 def available_threads() -> int:
-    """Return how many threads torch used before Kilnet first set the number: as many as cores, or what the user set."""
+    """Return how many threads torch had before Kilnet first set the number: as many as cores, or what the user set."""
     return torch.get_num_threads()
 
 
 @contextmanager
 def single_threads(number: int) -> Iterator[ThreadPoolExecutor]:
-    """Give threads each of which runs torch's operators alone; nothing else in the process changes."""
+    """Give threads, each of which runs torch's operators alone; nothing else in the process changes."""
     available_threads()  # before it changes
     num_threads = torch.get_num_threads()
     try:
@@ -118,7 +116,7 @@ def use_huge_pages() -> None:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed blocks instead of giving each back to the system; returns whether it took.
+    """Tell glibc to keep freed blocks instead of giving each back to the system; return whether it will.
 
     A training step frees and allocates the same hundreds of megabytes again and again; with glibc's defaults every
     page is mapped and zeroed again each time, which costs up to half of the step (docs/experiments.md, 2026-11-23).
@@ -169,21 +167,17 @@ def choose(
     """
     device = resolve_device(config.device)
     is_open = config.threads == 0 and device == "cpu"
-    threads = sorted({1, available_threads()}) if is_open else [config.threads or available_threads()]
-    candidates = [
-        Settings(device, precision, layout, num_threads, "as configured")
-        for precision, layout, num_threads in product(
-            ["fp32", "bf16"] if config.precision == "auto" else [config.precision],
-            ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
-            threads,
-        )
-    ]
+    options = product(
+        ["fp32", "bf16"] if config.precision == "auto" else [config.precision],
+        ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
+        sorted({1, available_threads()}) if is_open else [config.threads or available_threads()],
+    )
+    candidates = [Settings(device, *option, reason="as configured") for option in options]
     if len(candidates) == 1:
         return candidates[0]
     question = [candidate.record().model_dump() for candidate in candidates]
-    key = json.dumps(
-        [machine(device), torch.__version__, question, name.model_dump(), list(images.shape), num_classes]
-    )
+    subject = [name.model_dump(), list(images.shape), num_classes]
+    key = json.dumps([machine(device), torch.__version__, question, *subject])
     with suppress(TypeError):  # nothing is kept, or something else
         kept = Settings(**recall("hardware.json", key) or {})
         if replace(kept, reason=candidates[0].reason) in candidates:
@@ -196,7 +190,7 @@ def choose(
 def measure_speed(
     settings: Settings, model: nn.Module, images: Tensor, num_classes: int, seconds: float
 ) -> float:
-    """Return images a second of training steps, the mean over `seconds` after a warm-up.
+    """Return images per second of training steps, the mean over `seconds` after a warm-up.
 
     Unlike the best step, which `choose` goes by, the mean holds what other processes on the machine cost.
     """
@@ -210,14 +204,13 @@ def measure_speed(
 
 def machine(device: str = "cpu") -> str:
     """Return what the machine computes with, in words: the processor or GPU, and how many cores."""
-    kind = torch.device(device).type
-    if kind == "cuda":
+    if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{_processor()}, {available_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> float:
-    """Measure a square matrix product: billions of floating point operations a second, the best of many."""
+    """Measure a square matrix product: billions of floating point operations per second, the best of many."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
     times: list[float] = []
@@ -254,7 +247,7 @@ def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_c
 def _speeds(
     candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int
 ) -> dict[Settings, float]:
-    """Return images a second by candidate: the best step of several, since noise only ever adds time."""
+    """Return images per second by candidate: the best step of several, since noise only ever adds time."""
     timers = {c: _steps(c, model, images, num_classes) for c in candidates}
     seconds: dict[Settings, list[float]] = {c: [] for c in candidates}
     for timer in timers.values():
@@ -267,10 +260,8 @@ def _speeds(
 
 
 def _name(settings: Settings) -> str:
-    name = f"{settings.precision} {settings.layout}"
-    if settings.device != "cpu":
-        return name
-    return f"{name} on {settings.threads} thread{'s' if settings.threads > 1 else ''}"
+    threads = f" on {settings.threads} thread{'s' if settings.threads > 1 else ''}"
+    return f"{settings.precision} {settings.layout}{threads if settings.device == 'cpu' else ''}"
 
 
 def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:

@@ -57,10 +57,10 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Replace `path` by a table as RFC 4180; see `write_bytes`."""
+def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
+    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator=end)
     writer.writerow(header)
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -233,7 +233,7 @@ AnyRun = Run | str | Path
 def trained(session: TrainingSession) -> Run:
     """Return a run as its training has just left it."""
     run = Run(session.folder.path, session.config.model.name)
-    run.config, run.history, run.finished = session.config, tuple(session.history), session.finished
+    run.config, run.history, run.finished = session.config, tuple(session.loop.history), session.loop.finished
     return run
 
 

@@ -31,8 +31,8 @@ def initial_model(
 
     Args:
         config: complete but for the hardware.
-        dataset: what it will train on.
-        preprocessing: for networks that are prepared with some training images.
+        dataset: what it will train on; some networks are prepared with some of its training images.
+        preprocessing: of these images.
         is_resumed: whether a state will replace the weights, which are then only drawn.
         own_models: see `kilnet.models.complete`.
 

@@ -1,6 +1,7 @@
 """The training loop: an iterator of records that prints nothing, saves nothing and can be left at any record."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -19,18 +20,15 @@ from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.seeding import derive, generator
-from kilnet.training.averaging import WeightAverage
-from kilnet.training.early_stopping import EarlyStopping
-from kilnet.training.optim import lr_factor, make_optimizer, set_lr
+from kilnet.training.optim import WeightAverage, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
-from kilnet.training.schedule import Schedule
-from kilnet.training.state import load_state_tensors, state_tensors
+from kilnet.training.schedule import EarlyStopping, Schedule
 from kilnet.training.step import is_recorded, make_step
-from kilnet.training.train_metrics import TrainMetrics
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
+_NOTHING_READ: dict[str, float] = {"loss_sum": 0.0, "num_correct": 0, "num_images": 0}
 
 
 class TrainingLoop:
@@ -42,9 +40,7 @@ class TrainingLoop:
     Args:
         model: a network on any device, in any mode.
         dataset: its train and validation splits are used.
-        config: augmentation, optimiser, length and seed.
-        preprocessing: normalisation of the pixels.
-        settings: device, precision, layout and threads.
+        config, preprocessing, settings: of the run.
         schedule: how far the run is and when it is over; by default it has the configuration's epochs.
 
     Attributes:
@@ -83,7 +79,10 @@ class TrainingLoop:
             num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
             self._average = WeightAverage(self.model, num_steps)
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
-        self._metrics = TrainMetrics()
+        # Of training since the last record: each step's mean loss and number of correct answers, both () on the device,
+        # and number of images; once they are read, the sums over images.
+        self._unread: list[tuple[Tensor, Tensor, int]] = []
+        self._sums = _NOTHING_READ.copy()
 
     @property
     def validated_model(self) -> nn.Module:
@@ -104,11 +103,12 @@ class TrainingLoop:
         schedule = self._schedule
         while not self.finished:
             yield from self._train_epoch()
-            if self._metrics.num_images and schedule.validation_is_due:
+            has_trained = bool(self._unread or self._sums["num_images"])  # since the last record
+            if has_trained and schedule.validation_is_due:
                 with schedule.validation():  # the caller saves the weights within it
                     yield self._validate()
             else:
-                schedule.end_epoch(is_validated=not self._metrics.num_images)
+                schedule.end_epoch(is_validated=not has_trained)
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
@@ -124,7 +124,7 @@ class TrainingLoop:
             is_full_size = self._train_batch(batches[step], augmentation, derive(seed, "step", epoch, step))
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
-            if len(self._metrics.unread) >= _STEPS_BETWEEN_READS:
+            if len(self._unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
             schedule.note_step(is_full_size)
             yield StepRecord(
@@ -144,7 +144,7 @@ class TrainingLoop:
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
         pixels = shrink(augmentation(images[indices], indices), *size)
         loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed)
-        self._metrics.unread.append((loss, num_correct, len(indices)))
+        self._unread.append((loss, num_correct, len(indices)))
         return size == images.shape[2:]
 
     def _validate(self) -> EpochRecord:
@@ -160,12 +160,12 @@ class TrainingLoop:
         epoch = self._schedule.num_epochs_done + 1
         if not math.isfinite(loss):
             raise DivergedError(f"the validation loss became {loss} in epoch {epoch}; {self._advice()}")
-        train_loss, train_accuracy = self._metrics.means()
+        sums, self._sums = self._sums, _NOTHING_READ.copy()
         record = EpochRecord(
             epoch=epoch,
             lr=self._lr(self._schedule.last_fractional_epoch),
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
+            train_loss=sums["loss_sum"] / sums["num_images"],
+            train_accuracy=sums["num_correct"] / sums["num_images"],
             validation_loss=loss,
             validation_accuracy=num_correct / len(labels),
             num_validation_correct=num_correct,
@@ -190,10 +190,18 @@ class TrainingLoop:
         return config.optimizer.lr * lr_factor(config.optimizer, fractional_epoch, config.training.epochs)
 
     def _read_losses(self) -> None:
-        self._metrics.read()
-        if not math.isfinite(self._metrics.loss_sum):
+        """Add what the device has to the sums, step by step, so that the order of additions is fixed."""
+        if self._unread:
+            losses, nums_correct, nums_images = zip(*self._unread, strict=True)
+            self._unread.clear()
+            read = torch.stack(losses).tolist(), torch.stack(nums_correct).tolist(), nums_images
+            for loss, num_correct, num_images in zip(*read, strict=True):
+                self._sums["loss_sum"] += loss * num_images
+                self._sums["num_correct"] += num_correct
+                self._sums["num_images"] += num_images
+        if not math.isfinite(self._sums["loss_sum"]):
             raise DivergedError(
-                f"the training loss became {self._metrics.loss_sum} in epoch {self._schedule.num_epochs_done + 1}, "
+                f"the training loss became {self._sums['loss_sum']} in epoch {self._schedule.num_epochs_done + 1}, "
                 f"by step {self._schedule.num_steps_done}; {self._advice()}"
             )
 
@@ -203,32 +211,58 @@ class TrainingLoop:
         return f"lower optimizer.lr (now {self._config.optimizer.lr}) or set optimizer.clip_norm=1; {kept}"
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that is needed to resume: tensors by name, and the rest as JSON-able values.
+        """Return all that is needed to resume: tensors by name, such as "optimizer/0/step", and JSON-able values.
 
         Raises:
             DivergedError: the loss is not finite; such a state is not worth keeping.
         """
         self._read_losses()
-        average = self._average.model if self._average else None
-        rest = {
+        tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
+        if self._average:
+            averaged = self._average.model.state_dict()
+            tensors |= {f"average/{name}": tensor for name, tensor in averaged.items()}
+        for index, moments in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
+        return tensors, {
             **self._schedule.state(),
-            **self._metrics.state(),
+            **self._sums,
             "best_loss": self._stopping.best_loss,
             "num_bad": self._stopping.num_bad,
             "history": [asdict(record) for record in self.history],
         }
-        return state_tensors(self.model, average, self._optimizer), rest
 
     def load_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Resume from what `state` returned."""
-        average = self._average.model if self._average else None
-        load_state_tensors(tensors, self.model, average, self._optimizer)
+        parts = _by_first_word(tensors)
+        self.model.load_state_dict(parts["model"])
+        if self._average:
+            self._average.model.load_state_dict(parts["average"])
+        _load_moments(self._optimizer, parts["optimizer"])
         self._schedule.load_state(rest)
-        self._metrics.load_state(rest)
+        self._unread.clear()
+        self._sums = {name: rest[name] for name in _NOTHING_READ}
         self._stopping.best_loss = rest["best_loss"]
         self._stopping.num_bad = rest["num_bad"]
         counted = {"num_validation": len(self._validation[1])}  # which earlier versions did not write
         self.history = [EpochRecord(**(counted | record)) for record in rest["history"]]
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state = {int(index): moments for index, moments in _by_first_word(tensors).items()}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, moments in optimizer.state.items():
+        # A file forgets the order of memory, and fused kernels walk a parameter and its moments side by side.
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def _by_first_word(tensors: dict[str, Tensor]) -> defaultdict[str, dict[str, Tensor]]:
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for path, tensor in tensors.items():
+        word, _, name = path.partition("/")
+        parts[word][name] = tensor
+    return parts
 
 
 def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:

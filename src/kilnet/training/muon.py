@@ -41,29 +41,18 @@ class Muon(torch.optim.Optimizer):
         bias_factor: float,
     ) -> None:
         learned = [parameter for parameter in parameters if parameter.requires_grad]
-        rest = {"momentum": momentum, "is_filters": False}
-        groups = [
-            {
-                "params": [p for p in learned if p.dim() == 4],
-                "is_filters": True,
-                "lr_factor": 1.0,
-                "momentum": filter_momentum,
-                "weight_decay": 0.0,
-            },
-            {
-                "params": [p for p in learned if p.dim() not in (1, 4)],
-                "lr_factor": linear_factor,
-                "weight_decay": weight_decay,
-                **rest,
-            },
-            {
-                "params": [p for p in learned if p.dim() == 1],
-                "lr_factor": bias_factor,
-                "weight_decay": weight_decay * linear_factor / bias_factor,
-                **rest,
-            },
+        kinds = [
+            ([p for p in learned if p.dim() == 4], 1.0, filter_momentum, 0.0),
+            ([p for p in learned if p.dim() not in (1, 4)], linear_factor, momentum, weight_decay),
+            (
+                [p for p in learned if p.dim() == 1],
+                bias_factor,
+                momentum,
+                weight_decay * linear_factor / bias_factor,
+            ),
         ]
-        super().__init__([group for group in groups if group["params"]], {"lr": lr})
+        names = ("params", "lr_factor", "momentum", "weight_decay")
+        super().__init__([dict(zip(names, kind, strict=True)) for kind in kinds if kind[0]], {"lr": lr})
         for group in self.param_groups:
             group["lr"] = lr * group["lr_factor"]
 
@@ -74,25 +63,23 @@ class Muon(torch.optim.Optimizer):
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:
             moving = [p for p in group["params"] if p.grad is not None]
-            if group["is_filters"]:
-                by_shape: dict[torch.Size, list[nn.Parameter]] = {}
-                for parameter in moving:
+            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in moving:
+                if parameter.dim() == 4:
                     by_shape.setdefault(parameter.shape, []).append(parameter)
-                for filters in by_shape.values():
-                    self._move_filters(filters, group)
-            else:
-                for parameter in moving:
-                    gradient = parameter.grad.add(parameter, alpha=group["weight_decay"])
-                    direction = self._nesterov(parameter, gradient, group["momentum"])
-                    parameter.sub_(direction.mul_(group["lr"]))
+                    continue
+                gradient = parameter.grad.add(parameter, alpha=group["weight_decay"])
+                direction = self._nesterov(parameter, gradient, group["momentum"])
+                parameter.sub_(direction.mul_(group["lr"]))
+            for filters in by_shape.values():
+                self._move_filters(filters, group)
 
     def _move_filters(self, filters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """Move filters of one shape, all in one product of matrices."""
-        directions = [self._nesterov(p, p.grad, group["momentum"]) for p in filters]
-        updates = orthogonalised(_as_matrices(directions))
-        weights = _as_matrices(filters)
-        num_rows = weights.shape[1]
-        weights *= num_rows**0.5 / weights.norm(dim=(1, 2), keepdim=True)
+        """Move filters of one shape, each as a matrix (out, in * height * width), all in one product of matrices."""
+        directions = [self._nesterov(p, p.grad, group["momentum"]).flatten(1) for p in filters]
+        updates = orthogonalised(torch.stack(directions))
+        weights = torch.stack([p.flatten(1) for p in filters])
+        weights *= weights.shape[1] ** 0.5 / weights.norm(dim=(1, 2), keepdim=True)
         weights.sub_(updates.mul_(group["lr"]))
         for parameter, weight in zip(filters, weights, strict=True):
             parameter.copy_(weight.view_as(parameter))
@@ -141,8 +128,3 @@ def _quadratic(gram: Tensor) -> Tensor:
     result = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
     result.diagonal(dim1=1, dim2=2).add_(a)
     return result
-
-
-def _as_matrices(filters: list[Tensor] | list[nn.Parameter]) -> Tensor:
-    """Stack filters of one shape, each (out, in, height, width), as matrices (n, out, in * height * width)."""
-    return torch.stack([f.flatten(1) for f in filters])

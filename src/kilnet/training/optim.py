@@ -1,7 +1,9 @@
-"""Optimisers, and the learning rate in the course of a run."""
+"""Optimisers, the learning rate in the course of a run, and the average of the weights."""
 
+import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,36 +21,29 @@ def make_optimizer(
     """Build the optimiser; torch's fused kernels update all parameters in one pass over memory.
 
     Args:
-        config: which, and how it moves.
-        parameters: what it moves.
+        config: which, and how it moves the parameters.
         part_of_batch: how much smaller batches are than the configuration is for. Muon's rates for what is no filter
             fall in proportion (Goyal et al., 2017, arXiv 1706.02677, section 2.1, for SGD); that of the filters, whose
             steps have the same length whatever the gradient, does not.
         rates_on: the device on which learning rates are tensors, for steps that are recorded; None makes them numbers.
     """
     lr: float | Tensor = config.lr if rates_on is None else torch.tensor(config.lr, device=rates_on)
+    momentum = config.momentum
     if config.name == "muon":
         return Muon(
             parameters,
             lr=lr,
-            momentum=config.momentum,
+            momentum=momentum,
             filter_momentum=config.filter_momentum,
             weight_decay=config.weight_decay,
             linear_factor=part_of_batch * config.linear_factor,
             bias_factor=part_of_batch * config.bias_factor,
         )
+    options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=lr,
-            momentum=config.momentum,
-            nesterov=config.momentum > 0,
-            weight_decay=config.weight_decay,
-            fused=True,
-        )
+        return torch.optim.SGD(parameters, **options, momentum=momentum, nesterov=momentum > 0)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
-    is_recorded = rates_on is not None
-    return kind(parameters, lr=lr, weight_decay=config.weight_decay, fused=True, capturable=is_recorded)
+    return kind(parameters, **options, capturable=rates_on is not None)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -91,3 +86,35 @@ def lr_factor(config: OptimizerConfig, epoch: float, epochs: int) -> float:
 
 def _cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+class WeightAverage:
+    """An exponential average of weights, often better than the weights after the last step.
+
+    Until `num_steps` are done it is the mean of all weights so far, so that the first weights are soon forgotten
+    (Polyak and Juditsky, 1992; with networks, Izmailov et al., 2018, arXiv 1803.05407).
+
+    Args:
+        model: the network that trains.
+        num_steps: over how many steps to average, at least 1.
+
+    Attributes:
+        model: a copy of the network, with the averaged weights; statistics of batch norm are those of `model` when
+            `take_statistics` was last called.
+    """
+
+    def __init__(self, model: nn.Module, num_steps: float) -> None:
+        self.model = copy.deepcopy(model)
+        self._num_steps = num_steps
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take the weights after a step, counted from 1 over the whole run."""
+        weight = max(1 / step, 1 / self._num_steps)
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), weight)
+
+    @torch.no_grad()
+    def take_statistics(self, model: nn.Module) -> None:
+        """Copy buffers, which averaging would spoil where they are counts."""
+        for own, latest in zip(self.model.buffers(), model.buffers(), strict=True):
+            own.copy_(latest)

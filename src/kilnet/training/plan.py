@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kilnet import hardware, models
 from kilnet.config import RunConfig, TrainingConfig, change
@@ -17,10 +17,10 @@ from kilnet.errors import ConfigError, ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.recipes.reading import written_duration
-from kilnet.training.budget import training_seconds
 from kilnet.training.initial_model import choose_settings
 from kilnet.training.optim import make_optimizer
 from kilnet.training.resolution import shrink, size_at
+from kilnet.training.schedule import training_seconds
 
 # Widths of FastNet to choose from, the best for long runs first, and how many passes make one of them worth its time
 # (docs/experiments.md).
@@ -32,6 +32,8 @@ _LOW_RESOLUTIONS = (
     (6.0, ((0.1, 0.5), (0.35, 0.75))),
     (16.0, ((0.3, 0.75),)),
 )
+# Mirroring makes sense for photographs, but not for letters, digits and scans.
+_WITHOUT_FLIPS = {"augment.horizontal_flip": 0.0, "augment.alternate_flips": False, "views.mirror": False}
 _FACTORS = (1.0, 0.75, 0.5)  # parts of the side at which a network's speed has to be known
 _NUM_IMAGES = 64  # the speed at hundreds is nearly the same, the wait is not
 _SECONDS = 0.2  # of each measurement, if one step is not longer
@@ -51,10 +53,6 @@ class Speed:
     image_seconds: dict[float, float]
     optimizer_seconds: float
     end_seconds: float
-
-    def step_seconds(self, batch_size: int) -> float:
-        """Return how long a step at full size takes."""
-        return batch_size * self.image_seconds[1.0] + self.optimizer_seconds
 
     def pass_seconds(self, training: TrainingConfig, num_images: int) -> float:
         """Return how long a pass takes, averaged over the time of a run.
@@ -125,7 +123,7 @@ def make_plan(
         image_shape: (channels, height, width) of the images.
         num_images: to train on.
         measure: times a configuration's network here.
-        spent: seconds of the budget that are gone.
+        spent: tells how many seconds of the budget are gone.
 
     Returns:
         The configuration with these keys decided, and the plan.
@@ -144,20 +142,16 @@ def make_plan(
         speed = measure(option)
         seconds = training_seconds(budget, speed.end_seconds) - spent()
         full_size = option.training.model_copy(update={"low_resolution": ()})
-        low_resolution = _low_resolution(speed, seconds / speed.pass_seconds(full_size, num_images))
+        num_passes = seconds / speed.pass_seconds(full_size, num_images)
+        course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
+        low_resolution = [list(pair) for pair in course if pair[1] in speed.image_seconds]
         option = _decided(option, {"training.low_resolution": low_resolution})
         for _ in range(2):  # few passes mean small batches, and these mean more work for the optimiser
             one_pass = speed.pass_seconds(option.training, num_images)
             option = _decided(option, {"training.epochs": max(1, round(seconds / one_pass))})
         batch_size = option.training.batch_size_for(num_images)
-        step = speed.step_seconds(batch_size)
-        plan = Plan(
-            num_passes=seconds / one_pass,
-            step_seconds=step,
-            images_per_second=batch_size / step,
-            end_seconds=speed.end_seconds,
-        )
-        return option, plan, one_pass
+        step = batch_size * speed.image_seconds[1.0] + speed.optimizer_seconds
+        return option, Plan(seconds / one_pass, step, batch_size / step, speed.end_seconds), one_pass
 
     chosen, plan, one_pass = fitted(options[0])
     while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
@@ -175,20 +169,10 @@ def make_plan(
     return chosen, plan
 
 
-# Mirroring makes sense for photographs, but not for letters, digits and scans.
-_WITHOUT_FLIPS = {"augment.horizontal_flip": 0.0, "augment.alternate_flips": False, "views.mirror": False}
-
-
 def _decided(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     """Return the configuration with those of the values that it leaves to the plan."""
     planned: dict[str, Any] = {key: value for key, value in values.items() if key in config.budget.planned}
     return change(config, planned, "the plan") if planned else config
-
-
-def _low_resolution(speed: Speed, num_passes: float) -> list[list[float]]:
-    """Return the resolutions for a run of so many passes at full size, without those that the network does not take."""
-    course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
-    return [list(pair) for pair in course if pair[1] in speed.image_seconds]
 
 
 def _work(config: RunConfig) -> float:
@@ -217,7 +201,7 @@ def measure_network(
 
     Forward and backward passes grow with the batch, the optimiser's step does not: they are measured apart.
     """
-    num_images, num_classes = len(dataset.train), len(dataset.classes)
+    num_classes = len(dataset.classes)
     pixels = torch.from_numpy(dataset.train.images[:_NUM_IMAGES].copy())
     channels, height, width = dataset.image_shape
     image_seconds = {}
@@ -229,9 +213,13 @@ def measure_network(
             continue
         images = preprocessing(shrink(pixels, *size))
         image_seconds[factor] = 1 / hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
-    num_seen = len(dataset.validation) + min(config.training.batch_norm_images, num_images)
-    end_seconds = num_seen * _inference_seconds(model, settings, pixels, preprocessing)
-    return Speed(image_seconds, _optimizer_seconds(config, model, settings), end_seconds)
+    network = settings.place(copy.deepcopy(model))
+    forward.logits(network, pixels, preprocessing, settings)  # warm-up
+    start = time.perf_counter()
+    forward.logits(network, pixels, preprocessing, settings).cpu()
+    inference_seconds = (time.perf_counter() - start) / len(pixels)
+    num_seen = len(dataset.validation) + min(config.training.batch_norm_images, len(dataset.train))
+    return Speed(image_seconds, _optimizer_seconds(config, model, settings), num_seen * inference_seconds)
 
 
 def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:
@@ -248,14 +236,3 @@ def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) 
         hardware.synchronise(settings.device)
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def _inference_seconds(
-    model: nn.Module, settings: Settings, pixels: Tensor, preprocessing: Preprocessing
-) -> float:
-    """Return the seconds for one image."""
-    model = settings.place(copy.deepcopy(model))
-    forward.logits(model, pixels, preprocessing, settings)  # warm-up
-    start = time.perf_counter()
-    forward.logits(model, pixels, preprocessing, settings).cpu()
-    return (time.perf_counter() - start) / len(pixels)

@@ -42,13 +42,9 @@ def shrink(pixels: Tensor, height: int, width: int) -> Tensor:
 def refuse_other_sizes(
     model: nn.Module, config: RunConfig, image_shape: tuple[int, int, int], num_classes: int
 ) -> None:
-    """Refuse a run at low resolutions of which a network does not take one.
+    """Refuse a run at low resolutions of which its network, on the CPU, does not take one.
 
-    Args:
-        model: of the run, on the CPU.
-        config: of the run.
-        image_shape: (channels, height, width) of the images as they are.
-        num_classes: of the images.
+    `image_shape` is (channels, height, width) of the images as they are.
 
     Raises:
         ModelError: it names the setting and the size.

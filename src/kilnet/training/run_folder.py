@@ -1,7 +1,6 @@
 """What a run keeps on disk, and who may write it."""
 
 import csv
-import io
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -10,14 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
-from kilnet.inference.weights import read_tensors, write_tensors
-from kilnet.storage import held, read_json, remove_leftovers, write_json, write_text
+from kilnet.inference.weights import read_tensors
+from kilnet.storage import held, read_json, remove_leftovers, write_csv, write_json, write_text
 from kilnet.training.records import EpochRecord
 
 # With their types; how many images were validated is in environment.json.
@@ -78,11 +76,6 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.config_path.is_file()
 
-    @property
-    def has_state(self) -> bool:
-        """Whether there is a state to resume from."""
-        return self.state_path.is_file()
-
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder and lock it against other processes; the system unlocks it when the process dies.
@@ -114,7 +107,7 @@ class RunFolder:
             return RunConfig.model_validate(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise RunFolderError(f"{self.path}: no run here (no config.toml)") from None
-        except (OSError, ValueError, ValidationError) as error:
+        except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise RunFolderError(
                 f"{self.config_path}: not a configuration that Kilnet wrote: {reason}"
@@ -133,16 +126,11 @@ class RunFolder:
         """Read the epochs so far, oldest first."""
         num_validation = self.environment().get("data", {}).get("num_validation", 0)
         try:
-            with self.history_path.open(encoding="utf-8", newline="") as file:
-                return [_record(row, num_validation) for row in csv.DictReader(file)]
+            return [_record(row, num_validation) for row in _rows(self.history_path)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{self.history_path}: not a history that Kilnet wrote: {error}") from None
-
-    def save_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Keep the state to resume from in one file, so that its parts always belong together."""
-        write_tensors(self.state_path, tensors, rest)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the state, or None before the first was saved.
@@ -159,32 +147,27 @@ class RunFolder:
 
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write history.csv; floats in full, so that reading gives the same numbers."""
-        rows = [{name: getattr(record, name) for name in _HISTORY_COLUMNS} for record in history]
-        write_text(self.history_path, _csv(rows, list(_HISTORY_COLUMNS)))
+        rows = ([getattr(record, name) for name in _HISTORY_COLUMNS] for record in history)
+        write_csv(self.history_path, _HISTORY_COLUMNS, rows, "\n")
 
     def timings(self) -> list[dict[str, float]]:
         """Read seconds and images per second of each epoch; empty where the file is missing or damaged."""
         try:
-            with self.timing_path.open(encoding="utf-8", newline="") as file:
-                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            return [{key: float(value) for key, value in row.items()} for row in _rows(self.timing_path)]
         except (OSError, ValueError, TypeError):
             return []
 
-    def add_timing(self, row: dict[str, Any]) -> None:
+    def add_timing(self, epoch: int, seconds: float, num_images: int) -> None:
         """Append a line to timing.csv, replacing an older one of the same epoch."""
-        rows = []
-        if self.timing_path.exists():
-            with self.timing_path.open(encoding="utf-8", newline="") as file:
-                rows = [old for old in csv.DictReader(file) if old.get("epoch") != str(row["epoch"])]
-        write_text(self.timing_path, _csv([*rows, row], list(row)))
+        rows = _rows(self.timing_path) if self.timing_path.exists() else []
+        others = [row.values() for row in rows if row.get("epoch") != str(epoch)]
+        timing = (epoch, round(seconds, 3), round(num_images / seconds, 1))
+        write_csv(self.timing_path, ("epoch", "seconds", "images_per_second"), [*others, timing], "\n")
 
 
-def _csv(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _record(row: dict[str, str], num_validation: int) -> EpochRecord:

@@ -2,12 +2,16 @@
 
 import platform
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
+from types import FrameType
 from typing import Any
 
 from kilnet import hardware, models
@@ -17,15 +21,14 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier
+from kilnet.inference.weights import write_tensors
 from kilnet.storage import first_fitting
-from kilnet.training.budget import BudgetSchedule
 from kilnet.training.initial_model import choose_settings, initial_model
-from kilnet.training.interruption import Interruption
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
-from kilnet.training.schedule import Schedule
+from kilnet.training.schedule import BudgetSchedule, Schedule
 
 
 class TrainingSession:
@@ -47,8 +50,7 @@ class TrainingSession:
         settings: what it computes with, and why.
         plan: how the time of a budget is to be filled; None without one.
         num_parameters: of the network.
-        num_epochs_before: the last epoch of the history that was there already.
-        notes: what the user should be told, one line each; whoever shows a line removes it.
+        loop: what trains, with the history so far and notes for the user.
 
     Raises:
         RunFolderError: the folder holds a run of another configuration or other data.
@@ -71,18 +73,18 @@ class TrainingSession:
         normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
         self._preprocessing = normalise(self._dataset)
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
+        self.plan: Plan | None = None
+        settings: Settings | None = None
         is_begun = self.folder.exists
         if is_begun:
             config = self._as_begun(config)
-        self.plan: Plan | None = None
-        settings: Settings | None = None
-        if config.budget.seconds and is_begun:
-            self.plan = self._kept_plan()
+            self.plan = self._kept_plan() if config.budget.seconds else None
         elif config.budget.seconds:
             config, self.plan, settings = plan_run(
                 config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
             )
-        model = initial_model(config, self._dataset, self._preprocessing, self.folder.has_state, own_models)
+        has_state = self.folder.state_path.is_file()
+        model = initial_model(config, self._dataset, self._preprocessing, has_state, own_models)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = settings or choose_settings(config, model, self._dataset, self._preprocessing)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
@@ -96,39 +98,20 @@ class TrainingSession:
                 started=started,
                 clock=clock,
             )
-        self._loop = TrainingLoop(
+        self.loop = TrainingLoop(
             model, self._dataset, self.config, self._preprocessing, self.settings, self._schedule
         )
-        self.notes = self._loop.notes
-        self.num_epochs_before = 0
         self._saved = self._epoch_start = monotonic()
         self._num_images = 0  # in this epoch
         if is_begun:
             self._resume()
 
     @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to train."""
-        return self._loop.finished
-
-    @property
-    def stopped_early(self) -> bool:
-        """Whether patience was spent before the last epoch."""
-        return self._loop.stopped_early
-
-    @property
-    def history(self) -> list[EpochRecord]:
-        """The epochs so far."""
-        return self._loop.history
-
-    @property
     def seconds_left(self) -> float | None:
         """What is left of the budget; None without one."""
         return self._schedule.seconds_left
 
-    @property
-    def resuming_call(self) -> str:
-        """The call that resumes this run."""
+    def _resuming_call(self) -> str:
         named = {"recipe": str(self.folder.config_path), "out": str(self.folder.path)}
         if ":" in self.config.model.name:
             named["model"] = self.config.model.name
@@ -137,21 +120,20 @@ class TrainingSession:
         )
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
-        with self.folder.locked(), Interruption() as interruption:
+        with self.folder.locked(), _noted_signals() as signals:
             if self.folder.exists:
                 self._resume()  # another process may have continued since
             else:
                 self.folder.begin(self.config, self._environment())
             self._saved = self._epoch_start = monotonic()
             self._num_images = 0
-            for record in self._loop:
+            for record in self.loop:
                 self._save(record)
                 yield record
-                if interruption.is_wanted and not self.finished:
+                if signals and not self.loop.finished:
                     self._save_state()
-                    raise InterruptedRunError(
-                        f"stopped; the state is saved, resume with: `{self.resuming_call}`"
-                    )
+                    call = self._resuming_call()
+                    raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
         if isinstance(record, StepRecord):
@@ -162,27 +144,24 @@ class TrainingSession:
         if record.is_best:
             self._save_weights(record)
         self._save_state()
-        self.folder.write_history(self.history)
-        seconds = monotonic() - self._epoch_start
-        rate = self._num_images / seconds
-        self.folder.add_timing(
-            {"epoch": record.epoch, "seconds": round(seconds, 3), "images_per_second": round(rate, 1)}
-        )
+        self.folder.write_history(self.loop.history)
+        self.folder.add_timing(record.epoch, monotonic() - self._epoch_start, self._num_images)
         self._saved = self._epoch_start = monotonic()
         self._num_images = 0
 
     def _save_state(self) -> None:
-        self.folder.save_state(*self._loop.state())
+        # One file, so that its parts always belong together.
+        write_tensors(self.folder.state_path, *self.loop.state())
         self._saved = monotonic()
 
     def _save_weights(self, record: EpochRecord) -> None:
         classifier = Classifier(
-            self._loop.validated_model,
-            self.config.model,
-            self._dataset.classes,
-            self._preprocessing,
-            self.settings,
-            self.config.views,
+            model=self.loop.validated_model,
+            model_config=self.config.model,
+            classes=self._dataset.classes,
+            preprocessing=self._preprocessing,
+            settings=self.settings,
+            views=self.config.views,
         )
         notes = {"epoch": record.epoch, "validation_loss": record.validation_loss}
         save_classifier(self.folder.weights_path, classifier, notes)
@@ -190,9 +169,8 @@ class TrainingSession:
     def _resume(self) -> None:
         state = self.folder.load_state()
         if state is not None:
-            self._loop.load_state(*state)
-            self.num_epochs_before = self.history[-1].epoch if self.history else 0
-            self.folder.write_history(self.history)
+            self.loop.load_state(*state)
+            self.folder.write_history(self.loop.history)
 
     def _as_begun(self, config: RunConfig) -> RunConfig:
         """Return the configuration with what was decided when the run in the folder began; refuse another run's."""
@@ -258,3 +236,26 @@ def free_folder(parent: Path, name: str, config: RunConfig) -> Path:
         return not folder.exists or not differences(folder.config(), config)
 
     return first_fitting(parent, name, fits)
+
+
+@contextmanager
+def _noted_signals() -> Iterator[list[int]]:
+    """Give a list that gets Ctrl-C and SIGTERM within this context, for the caller to stop after the present step.
+
+    A second Ctrl-C has its usual effect. In threads other than the main one nothing changes.
+    """
+    noted: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+        signal.signal(number, previous[number])
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        for which, handler in previous.items():
+            signal.signal(which, handler)

@@ -22,14 +22,7 @@ Record = Callable[[Play], Play]
 
 
 class TrainStep:
-    """Forward pass, backward pass and optimiser.
-
-    Args:
-        model: network on the settings' device.
-        optimizer: of its parameters.
-        config: label smoothing and the limit of the gradient's norm.
-        settings: device, precision and layout.
-    """
+    """Forward pass, backward pass and optimiser, for a network on the settings' device."""
 
     def __init__(
         self, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, settings: Settings
@@ -37,8 +30,7 @@ class TrainStep:
         self.model = model
         self.optimizer = optimizer
         self.settings = settings
-        self._label_smoothing = config.training.label_smoothing
-        self._clip_norm = config.optimizer.clip_norm
+        self._config = config
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Train on a batch.
@@ -59,17 +51,17 @@ class TrainStep:
         with self.settings.autocast():
             logits = self.model(images)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.training.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        if self._clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+        if self._config.optimizer.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
 
 class RecordedStep:
-    """A `TrainStep` whose hundreds of kernels a GPU plays back by itself: to launch one takes longer than to run it.
+    """A `TrainStep` whose hundreds of kernels a GPU plays back by itself: launching one takes longer than running it.
 
     A recording holds the addresses of its tensors and the values of all numbers. So there is one for each shape of the
     batch and each set of parameters that learn, and learning rates are tensors. When it is first played, it is
@@ -137,7 +129,7 @@ class RecordedStep:
     def _compare(
         self, kind: Any, loss: Tensor, images: Tensor, labels: Tensor, seed: int
     ) -> tuple[Tensor, Tensor]:
-        """Put the weights back and take the step plainly, which counts; give up if the one played went elsewhere."""
+        """Put the weights back and take the plain step, which counts; give up if the one played went elsewhere."""
         parameters = list(self._step.model.parameters())
         played = [parameter.detach().clone() for parameter in parameters]
         _copy(self._before, self._state)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from kilnet.training.early_stopping import EarlyStopping
 from kilnet.training.records import EpochRecord
+from kilnet.training.schedule import EarlyStopping
 from kilnet.tuning.space import Values
 
 

@@ -254,7 +254,7 @@ def _checked(
     if num_folds is not None:
         validation = CrossValidation(dataset, run.config, run.files, num_folds, run.own_models)
         for fold in validation:
-            if not fold.session.finished:
+            if not fold.session.loop.finished:
                 display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
             try:
                 display.follow(

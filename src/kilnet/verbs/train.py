@@ -81,11 +81,11 @@ def train_as(
         display.follow(
             _with_notes(session, display), None if config.budget.seconds else config.training.epochs
         )
-        if session.stopped_early:
+        if session.loop.stopped_early:
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = trained(session)
         _draw_learning_curves(run)
-        if session.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
+        if session.loop.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
             display.say(run.calibrate(dataset).summary())
         return run
 
@@ -104,20 +104,21 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
     display.warn(dataset.warnings)
     display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
     display.say(f"{session.settings.device}: {session.settings.reason}")
-    if session.finished:
+    if session.loop.finished:
         display.say(f"{session.folder.path}: finished already")
     elif session.folder.exists:
-        display.say(f"{session.folder.path}: resumes after epoch {session.num_epochs_before}")
+        history = session.loop.history
+        display.say(f"{session.folder.path}: resumes after epoch {history[-1].epoch if history else 0}")
     else:
         display.say(f"run folder: {session.folder.path}")
-    if session.plan and session.seconds_left is not None and not session.finished:
+    if session.plan and session.seconds_left is not None and not session.loop.finished:
         display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
 
 
 def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[StepRecord | EpochRecord]:
     for record in session:
-        while session.notes:
-            display.say(session.notes.pop(0))
+        while session.loop.notes:
+            display.say(session.loop.notes.pop(0))
         yield record
 
 

@@ -89,7 +89,7 @@ def _do(job: Job, channel: _Channel) -> dict[str, float]:
 def _train(job: TrainingJob, channel: _Channel) -> None:
     dataset = _images(job.images)
     session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
-    if not session.finished and len(session.history) < job.until:
+    if not session.loop.finished and len(session.loop.history) < job.until:
         sent = monotonic()
         for record in session:
             if isinstance(record, EpochRecord):
