@@ -172,6 +172,18 @@ def test_channels_last_goes_on_to_the_same_bytes(optimizer):
     assert_goes_on_to_the_same_bytes(stopped, begun(), whole, records)
 
 
+def test_a_state_replaces_what_the_same_loop_has_trained_since():
+    records = epochs_of(make_loop())
+    loop = make_loop()
+    steps = iter(loop)
+    next(steps)
+    tensors, rest = loop.state()
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    next(steps)
+    loop.load_state(tensors, rest)
+    assert epochs_of(loop) == records
+
+
 def assert_goes_on_to_the_same_bytes(stopped, resumed, whole, records):
     tensors, rest = stopped.state()
     # As a file gives them back: the order of memory is lost.

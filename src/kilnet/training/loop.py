@@ -274,6 +274,5 @@ def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
     """Cut an order into batches; a last one of a single image joins its neighbour, since batch norm needs two."""
     batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
-        last = batches.pop()
-        batches[-1] = torch.cat([batches[-1], last])
+        batches[-2:] = [torch.cat(batches[-2:])]
     return batches
