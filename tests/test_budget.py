@@ -514,7 +514,7 @@ def test_a_budget_that_is_too_small_leaves_nothing_behind(tmp_path):
 
 
 def test_a_search_has_no_budget(tmp_path):
-    with pytest.raises(ConfigError, match=r"--epochs and --trials"):
+    with pytest.raises(ConfigError, match=r"`epochs` and `trials`"):
         kilnet.HyperSearch(
             make_dataset(), {"model.c1": [4, 8]}, settings={"budget.seconds": 5}, out=tmp_path / "search"
         )
