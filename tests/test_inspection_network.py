@@ -12,8 +12,7 @@ from inspected import NETWORKS, backwards, config_net, pictures, res_net, withou
 from kilnet.errors import DataError, InputError, ModelError
 from kilnet.figures import inspection_figures
 from kilnet.figures.charts import png
-from kilnet.inspection.features import feature_maps
-from kilnet.inspection.filters import filters
+from kilnet.inspection.features import feature_maps, filters
 from kilnet.inspection.layer_table import layer_table
 from kilnet.inspection.passes import convolution, convolutions, network_input
 

@@ -15,10 +15,9 @@ import kilnet
 from kilnet.cli import app
 from kilnet.errors import InputError, RunFolderError
 from kilnet.inspection.attribution import grad_cam
-from kilnet.page.album import make_album, num_images_that_fit
+from kilnet.page.album import Predictions, make_album, num_images_that_fit, select
 from kilnet.page.document import Section, render
 from kilnet.page.search_page import search_sections
-from kilnet.page.selection import Predictions, select
 from kilnet.page.svg import Axis, Scale, tag, ticks
 from made_up_search import make_row, make_summary
 from pages import TINY

@@ -65,13 +65,10 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3.5, label=split)
             if split == "validation":
                 axes.plot(epochs[best], values[best], "o", color=colour, markersize=9, fillstyle="none")
-        axes.axvline(
-            epochs[best], color=_GREY, linestyle=":", linewidth=1, label=f"kept: epoch {epochs[best]:g}"
-        )
-        axes.set_xlabel("epoch")
+        kept = f"kept: epoch {epochs[best]:g}"
+        axes.axvline(epochs[best], color=_GREY, linestyle=":", linewidth=1, label=kept)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-        axes.set_title(quantity.capitalize())
+        axes.set(title=quantity.capitalize(), xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
         _tidy(axes, grid="both")
     panels[0].set_ylabel("cross-entropy (nats per image)")
     panels[1].set_ylabel("accuracy (%)")
@@ -108,8 +105,7 @@ def confusion_matrix(evaluation: Evaluation, normalise: Normalise = "counts") ->
 
     _name_ticks(axes.yaxis, evaluation.classes)
     _name_ticks(axes.xaxis, evaluation.classes, rotation=90)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(f"{title}\n{_subtitle(evaluation)}", fontsize=10, parse_math=False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -128,18 +124,11 @@ def per_class(evaluation: Evaluation) -> Figure:
     row_inches = 0.3 if num_classes <= MAX_CLASSES_WITH_NUMBERS else 0.15
     figure = Figure(figsize=(9, min(row_inches * num_classes, 16) + 1.7), layout="constrained")
     recall, precision = figure.subplots(1, 2, sharey=True)
-    _draw_bars(recall, evaluation.num_correct_per_class, evaluation.support, evaluation.macro_recall, _TRAIN)
-    recall.set_title("Recall")
-    recall.set_xlabel("found, of the class's images (%)")
-    _draw_bars(
-        precision,
-        evaluation.num_correct_per_class,
-        evaluation.num_predicted,
-        evaluation.macro_precision,
-        _VALIDATION,
-    )
-    precision.set_title("Precision")
-    precision.set_xlabel("right, of the images predicted as it (%)")
+    num_correct = evaluation.num_correct_per_class
+    _draw_bars(recall, num_correct, evaluation.support, evaluation.macro_recall, _TRAIN)
+    recall.set(title="Recall", xlabel="found, of the class's images (%)")
+    _draw_bars(precision, num_correct, evaluation.num_predicted, evaluation.macro_precision, _VALIDATION)
+    precision.set(title="Precision", xlabel="right, of the images predicted as it (%)")
     _name_ticks(recall.yaxis, evaluation.classes)
     recall.set_ylim(num_classes - 0.4, -0.6)
     figure.suptitle(_subtitle(evaluation), fontsize=10, parse_math=False)
@@ -179,15 +168,9 @@ def _write_numbers(axes: Axes, values: npt.NDArray[np.float64], largest: float, 
         if not value >= 0.5:  # NaN as well
             continue
         text = f"{value:.0f}"
-        axes.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=size if len(text) < 5 else 0.75 * size,
-            color="white" if value > 0.4 * largest else "#222222",
-        )
+        fitting = size if len(text) < 5 else 0.75 * size
+        colour = "white" if value > 0.4 * largest else "#222222"
+        axes.text(column, row, text, ha="center", va="center", fontsize=fitting, color=colour)
 
 
 def _draw_bars(

@@ -1,6 +1,7 @@
 """Figures of the inside of a network: filters, feature maps, attributions, predictions."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from kilnet.figures.charts import Figure
-from kilnet.figures.mosaics import Band, characters_below, columns_for, fitting_scale, mosaic
+from kilnet.figures.mosaics import Band, as_colour, characters_below, columns_for, fitting_scale, mosaic
 from kilnet.inspection.attribution import Explanation
-from kilnet.inspection.features import FeatureMap
-from kilnet.inspection.filters import FilterGrid
+from kilnet.inspection.features import FeatureMap, FilterGrid
 from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.samples import ConfusedPair, Sample
 from kilnet.runs.wording import shorten
@@ -106,20 +106,17 @@ def confused_pairs(pairs: Sequence[ConfusedPair], title: str) -> Figure:
     """Draw one row of images per confusion, the most confident first, with the confidence below each."""
     if not pairs:
         return _empty(title)
-    bands = []
-    for pair in pairs:
-        side = pair.samples[0].image.shape[2]
-        scale = fitting_scale(side, _IMAGE_PX)
-        bands.append(
-            Band(
-                title=f"{shorten(pair.truth, 24)} taken for {shorten(pair.predicted, 24)}",
-                subtitle=f"{pair.num_images} of {pair.num_of_class} images of the class; below each: its confidence",
-                tiles=np.stack([as_colour(sample.image) for sample in pair.samples]),
-                columns=len(pair.samples),
-                scale=scale,
-                captions=[[(f"{sample.confidence:.0%}", _WRONG)] for sample in pair.samples],
-            )
+    bands = [
+        Band(
+            title=f"{shorten(pair.truth, 24)} taken for {shorten(pair.predicted, 24)}",
+            subtitle=f"{pair.num_images} of {pair.num_of_class} images of the class; below each: its confidence",
+            tiles=np.stack([as_colour(sample.image) for sample in pair.samples]),
+            columns=len(pair.samples),
+            scale=fitting_scale(pair.samples[0].image.shape[2], _IMAGE_PX),
+            captions=[[(f"{sample.confidence:.0%}", _WRONG)] for sample in pair.samples],
         )
+        for pair in pairs
+    ]
     return mosaic(bands)
 
 
@@ -135,20 +132,14 @@ def suspected_labels(suspects: Sequence[SuspectedLabel], title: str) -> Figure:
         )
         for found in suspects
     ]
-    return contact_sheet(
-        samples, title, note="below each: its label, then the class that the network suggests"
-    )
+    note = "below each: its label, then the class that the network suggests"
+    return contact_sheet(samples, title, note=note)
 
 
 def as_bytes(values: npt.NDArray[np.float32]) -> Pixels:
     """Return values from 0 to 1, (n, height, width) or (n, height, width, 3), as uint8 RGB: times 255, rounded."""
     pixels = np.rint(255 * values).astype(np.uint8)
     return np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 3 else pixels
-
-
-def as_colour(image: Pixels) -> Pixels:
-    """Return uint8 (1 or 3, height, width) as (height, width, 3)."""
-    return np.ascontiguousarray(np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3)))
 
 
 def _map_band(found: FeatureMap, columns: int | None, shortened: bool) -> Band:
@@ -170,15 +161,13 @@ def _map_band(found: FeatureMap, columns: int | None, shortened: bool) -> Band:
 
 def _draw_grad_cam(figure: Figure, axes: Axes, picture: Pixels, explained: Explanation) -> None:
     if explained.grad_cam is None:
-        axes.text(
-            0.5, 0.5, "no convolution:\nno Grad-CAM", ha="center", va="center", transform=axes.transAxes
-        )
+        centre: dict[str, Any] = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "no convolution:\nno Grad-CAM", **centre)
         return
     axes.set_title("Grad-CAM", fontsize=10)
     axes.imshow(_faded(picture), interpolation="nearest")
-    drawn = axes.imshow(
-        explained.grad_cam, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest"
-    )
+    heat = explained.grad_cam
+    drawn = axes.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.6, interpolation="nearest")
     figure.colorbar(drawn, ax=axes, shrink=0.8, label="fraction of the largest value")
 
 
@@ -202,11 +191,11 @@ def _faded(picture: Pixels) -> Pixels:
 
 
 def _caption(sample: Sample, room: int) -> list[tuple[str, str]]:
-    confidence = f"{sample.confidence:.0%}"
+    confidence, label = f"{sample.confidence:.0%}", (shorten(sample.truth, room), "black")
     if sample.truth == sample.predicted:
-        return [(shorten(sample.truth, room), "black"), (f"✓ {confidence}", _RIGHT)]
+        return [label, (f"✓ {confidence}", _RIGHT)]
     predicted = shorten(sample.predicted, max(1, room - len(confidence) - 3))
-    return [(shorten(sample.truth, room), "black"), (f"✗ {predicted} {confidence}", _WRONG)]
+    return [label, (f"✗ {predicted} {confidence}", _WRONG)]
 
 
 def _empty(title: str) -> Figure:

@@ -9,12 +9,13 @@ import numpy as np
 from kilnet.figures import inspection_figures as figures
 from kilnet.figures.charts import Figure, save
 from kilnet.inspection.attribution import Explanation
-from kilnet.inspection.features import FeatureMap
-from kilnet.inspection.filters import FilterGrid
+from kilnet.inspection.features import FeatureMap, FilterGrid
 from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.layer_table import LayerRow
 from kilnet.inspection.samples import ConfusedPair, Sample
 from kilnet.storage import write_csv
+
+_SHAPES = ("input_shape", "output_shape")
 
 
 class InspectionFiles:
@@ -30,9 +31,8 @@ class InspectionFiles:
 
     def layers(self, rows: Sequence[LayerRow]) -> None:
         """Write layers.csv with one line per layer; shapes look like 48x30x30."""
-        columns = LayerRow.__dataclass_fields__
-        lines = [[_cell(getattr(row, name)) for name in columns] for row in rows]
-        self._table("layers", columns, lines)
+        cells = [vars(row) | {key: "x".join(map(str, getattr(row, key))) for key in _SHAPES} for row in rows]
+        self._write("layers", LayerRow.__dataclass_fields__, [line.values() for line in cells])
 
     def filters(self, grid: FilterGrid, columns: int | None) -> None:
         """Write filters-LAYER with one line per weight."""
@@ -41,78 +41,63 @@ class InspectionFiles:
             (grid.filters[n], channel if grid.channels[0] is None else grid.channels[n], row, column, weight)
             for (n, row, column, channel), weight in np.ndenumerate(weights)
         )
-        name = f"filters-{grid.layer}"
-        self._picture(name, figures.filters(grid, columns))
-        self._table(name, ("filter", "channel", "row", "column", "weight"), lines)
+        header = ("filter", "channel", "row", "column", "weight")
+        self._write(f"filters-{grid.layer}", header, lines, figures.filters(grid, columns))
 
     def feature_maps(self, found: FeatureMap, number: int, columns: int | None) -> None:
         """Write feature-maps-NUMBER-LAYER with one line per row of a channel, before and after the activation."""
-        name = f"feature-maps-{number}-{found.layer}"
-        width = found.output.shape[2]
+        header = ("values", "channel", "row", *(f"column {i}" for i in range(found.output.shape[2])))
         lines = (
             [what, channel, row, *(f"{value:.6g}" for value in values[channel, row])]
             for what, values in (("output", found.output), ("activated", found.activated))
             for channel, row in np.ndindex(*values.shape[:2])
         )
-        self._picture(name, figures.feature_maps([found], columns))
-        self._table(name, ("values", "channel", "row", *(f"column {i}" for i in range(width))), lines)
+        figure = figures.feature_maps([found], columns)
+        self._write(f"feature-maps-{number}-{found.layer}", header, lines, figure)
 
     def attribution(self, figure: Figure, explanations: Sequence[Explanation]) -> None:
         """Write attribution with one line per pixel and class."""
         lines = (
-            (
-                found.target,
-                *place,
-                "" if found.grad_cam is None else found.grad_cam[place],
-                value,
-            )
+            (found.target, *place, "" if found.grad_cam is None else found.grad_cam[place], value)
             for found in explanations
             for place, value in np.ndenumerate(found.integrated_gradients)
         )
-        self._picture("attribution", figure)
-        self._table(
-            "attribution", ("class", "row", "column", "grad_cam", "integrated_gradients_logits"), lines
-        )
+        header = ("class", "row", "column", "grad_cam", "integrated_gradients_logits")
+        self._write("attribution", header, lines, figure)
 
     def samples(self, name: str, title: str, samples: Sequence[Sample], columns: int | None) -> None:
         """Write NAME with one line per image."""
-        self._picture(name, figures.contact_sheet(samples, title, columns))
+        header = ("name", "truth", "predicted", "confidence")
         lines = ((found.name, found.truth, found.predicted, found.confidence) for found in samples)
-        self._table(name, ("name", "truth", "predicted", "confidence"), lines)
+        self._write(name, header, lines, figures.contact_sheet(samples, title, columns))
 
     def confused(self, name: str, title: str, pairs: Sequence[ConfusedPair]) -> None:
         """Write NAME with one line per image and the number of images of its kind."""
-        self._picture(name, figures.confused_pairs(pairs, title))
         lines = (
             (pair.truth, pair.predicted, pair.num_images, pair.num_of_class, found.name, found.confidence)
             for pair in pairs
             for found in pair.samples
         )
         header = ("truth", "predicted", "num_images", "num_of_class", "name", "confidence")
-        self._table(name, header, lines)
+        self._write(name, header, lines, figures.confused_pairs(pairs, title))
 
     def label_errors(self, name: str, title: str, suspects: Sequence[SuspectedLabel], count: int) -> None:
         """Write NAME with one line per suspected label; the picture shows the first `count`."""
-        self._picture(name, figures.suspected_labels(suspects[:count], title))
         columns = [column for column in SuspectedLabel.__dataclass_fields__ if column != "image"]
-        self._table(name, columns, ([getattr(found, column) for column in columns] for found in suspects))
+        lines = ([getattr(found, column) for column in columns] for found in suspects)
+        self._write(name, columns, lines, figures.suspected_labels(suspects[:count], title))
 
     def duplicates(self, kinds: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """Write duplicates.csv with one line per picture; equal pictures share a number."""
         groups = [(kind, group) for kind, found in kinds.items() for group in found]
         lines = ((kind, number, name) for number, (kind, group) in enumerate(groups, 1) for name in group)
-        self._table("duplicates", ("kind", "group", "name"), lines)
+        self._write("duplicates", ("kind", "group", "name"), lines)
 
-    def _picture(self, name: str, figure: Figure) -> None:
-        path = self.folder / f"{name}.png"
-        save(figure, path)
-        self.written.append(path)
-
-    def _table(self, name: str, header: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
-        path = self.folder / f"{name}.csv"
-        write_csv(path, header, lines)
-        self.written.append(path)
-
-
-def _cell(value: Any) -> Any:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else value
+    def _write(
+        self, name: str, header: Iterable[str], lines: Iterable[Iterable[Any]], figure: Figure | None = None
+    ) -> None:
+        if figure is not None:
+            save(figure, self.folder / f"{name}.png")
+            self.written.append(self.folder / f"{name}.png")
+        write_csv(self.folder / f"{name}.csv", header, lines)
+        self.written.append(self.folder / f"{name}.csv")

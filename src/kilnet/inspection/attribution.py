@@ -11,7 +11,16 @@ from torch.nn import functional as F
 
 from kilnet.errors import InputError, ModelError, nearest
 from kilnet.inference.classifier import Classifier
-from kilnet.inspection.passes import calls, convolution, convolutions, network_input, one_image, untouched
+from kilnet.inspection.passes import (
+    black,
+    calls,
+    convolution,
+    convolutions,
+    hooked,
+    network_input,
+    one_image,
+    untouched,
+)
 
 Target = str | int | None
 
@@ -137,10 +146,7 @@ def grad_cams(
 
 
 def integrated_gradients(
-    classifier: Classifier,
-    image: npt.NDArray[np.uint8],
-    target: Target = None,
-    steps: int = DEFAULT_STEPS,
+    classifier: Classifier, image: npt.NDArray[np.uint8], target: Target = None, steps: int = DEFAULT_STEPS
 ) -> npt.NDArray[np.float32]:
     """Return how much each pixel adds to the logit of a class, compared with a black image.
 
@@ -165,7 +171,7 @@ def integrated_gradients(
     if steps < 1:
         raise InputError(f"`steps={steps}`: at least 1 is needed")
     end = network_input(classifier, one_image(image))
-    start = network_input(classifier, np.zeros_like(one_image(image)))
+    start = black(classifier)
     label = None if target is None else class_index(classifier, target)
     total = torch.zeros_like(end[0])
     with untouched(classifier.model) as model:
@@ -200,20 +206,15 @@ def _map_layer(classifier: Classifier, layer: str | int | None) -> nn.Module:
     if isinstance(layer, int):
         return convolution(classifier, layer)[1]
     last = convolutions(classifier)[-1][0]
-    maps = [
-        call for call in calls(classifier) if call.output_shape is not None and len(call.output_shape) == 4
-    ]
+    maps = [call for call in calls(classifier) if call.name and len(call.output_shape or ()) == 4]
     if layer is not None:
-        names = [call.name for call in maps if call.name]
-        if layer not in names:
-            raise InputError(
-                f"`layer={layer!r}`: no such layer whose output is a map of the image{nearest(layer, names)}"
-            )
-        return next(call.layer for call in maps if call.name == layer)
-    shapes = {call.name: call.output_shape for call in maps}
-    resolution = (shapes[last] or ())[2:]
-    alike = [call for call in maps if call.name and call.output_shape and call.output_shape[2:] == resolution]
-    return alike[-1].layer
+        layers = {call.name: call.layer for call in maps}
+        if layer not in layers:
+            near = nearest(layer, list(layers))
+            raise InputError(f"`layer={layer!r}`: no such layer whose output is a map of the image{near}")
+        return layers[layer]
+    sizes = {call.name: (call.output_shape or ())[2:] for call in maps}
+    return [call.layer for call in maps if (call.output_shape or ())[2:] == sizes[last]][-1]
 
 
 def _with_gradients(
@@ -229,14 +230,11 @@ def _with_gradients(
         kept.append(output)
         return output.clone()  # later layers may change it in place
 
-    handle = layer.register_forward_hook(keep)
-    try:
-        with untouched(classifier.model) as model, torch.enable_grad():
-            logits = model(network_input(classifier, images).requires_grad_())
-            labels = logits.argmax(1) if targets is None else torch.from_numpy(targets).to(logits.device)
-            (gradients,) = torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), kept[-1])
-    finally:
-        handle.remove()
+    hook = hooked([layer.register_forward_hook(keep)])
+    with hook, untouched(classifier.model) as model, torch.enable_grad():
+        logits = model(network_input(classifier, images).requires_grad_())
+        labels = logits.argmax(1) if targets is None else torch.from_numpy(targets).to(logits.device)
+        (gradients,) = torch.autograd.grad(logits.gather(1, labels[:, None]).sum(), kept[-1])
     if not gradients.isfinite().all():
         raise ModelError(f"{classifier.model_config.name}: its gradients are NaN or infinite; train it again")
     return kept[-1].detach(), gradients

@@ -1,13 +1,15 @@
 """Two networks compared on the same images: is one better, or is it chance?"""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
-from kilnet.metrics import CONFIDENCE_LEVEL, prediction_rows, wilson_interval
+from kilnet.inspection.samples import rows_of
+from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.runs.evaluation import EvaluatedSplit
 
 
@@ -69,9 +71,8 @@ class PairedOutcome:
         second, first = right_second / self.num_images, right_first / self.num_images
         low_second, high_second = wilson_interval(right_second, self.num_images)
         low_first, high_first = wilson_interval(right_first, self.num_images)
-        spread = math.prod(
-            (right_second, self.num_images - right_second, right_first, self.num_images - right_first)
-        )
+        wrong_second, wrong_first = self.num_images - right_second, self.num_images - right_first
+        spread = right_second * wrong_second * right_first * wrong_first
         agreement: float = both * neither - self.num_first * self.num_second
         if agreement > 0:
             agreement = max(agreement - self.num_images / 2, 0)  # correction for continuity
@@ -111,42 +112,25 @@ def paired_outcome(first: EvaluatedSplit, second: EvaluatedSplit) -> PairedOutco
     """
     if first.images.names != second.images.names:
         raise InputError("the two networks were not evaluated on the same images")
-    truth = _names(first, "truth")
-    right_first, right_second = _names(first, "predicted") == truth, _names(second, "predicted") == truth
+    right = [[row.truth == row.predicted for row in rows_of(network)] for network in (first, second)]
+    counts = Counter(zip(*right, strict=True))
     return PairedOutcome(
-        num_both=int((right_first & right_second).sum()),
-        num_first=int((right_first & ~right_second).sum()),
-        num_second=int((~right_first & right_second).sum()),
-        num_neither=int((~right_first & ~right_second).sum()),
+        num_both=counts[True, True],
+        num_first=counts[True, False],
+        num_second=counts[False, True],
+        num_neither=counts[False, False],
     )
 
 
 def disagreements(first: EvaluatedSplit, second: EvaluatedSplit) -> tuple[Disagreement, ...]:
     """Return the images that one of two networks got right and the other wrong, in the order of the split."""
-    truth, says_first, says_second = (
-        _names(first, "truth"),
-        _names(first, "predicted"),
-        _names(second, "predicted"),
-    )
-    apart = np.flatnonzero((says_first == truth) != (says_second == truth))
-    images = first.images
+    rows = zip(first.images.images, rows_of(first), rows_of(second), strict=True)
     return tuple(
-        Disagreement(
-            image=images.images[i],
-            name=images.names[i],
-            truth=str(truth[i]),
-            first=str(says_first[i]),
-            second=str(says_second[i]),
-        )
-        for i in apart
+        Disagreement(image=image, name=one.name, truth=one.truth, first=one.predicted, second=other.predicted)
+        for image, one, other in rows
+        if (one.predicted == one.truth) != (other.predicted == one.truth)
     )
 
 
 def _combined(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
-
-
-def _names(evaluated: EvaluatedSplit, column: str) -> npt.NDArray[np.object_]:
-    images = evaluated.images
-    rows = prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels)
-    return np.array([getattr(row, column) for row in rows], object)

@@ -130,9 +130,8 @@ def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
     wrong = (1 - right) / (logits.shape[1] - 1)  # another class is true, and this label was drawn instead
     gain = wrong - right
     low, high = 0.0, 1.0
-    for _ in range(
-        40
-    ):  # the log-likelihood is concave in this fraction: halve the interval where its slope changes sign
+    # The log-likelihood is concave in this fraction: halve the interval where its slope changes sign.
+    for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if (gain / (right + middle * gain)).sum() > 0 else (low, middle)
     likelihood = right + low * gain

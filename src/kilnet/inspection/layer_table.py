@@ -1,20 +1,17 @@
 """The layers of a network, and what each of them costs."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kilnet.hardware import synchronise
 from kilnet.inference.classifier import Classifier
-from kilnet.inspection.passes import network_input, untouched
+from kilnet.inspection.passes import black, hooked, untouched
 
 _BATCH_SIZE = 64
 _ROUNDS = 7  # timed passes, after one that is not
@@ -62,15 +59,15 @@ def layer_table(classifier: Classifier) -> tuple[LayerRow, ...]:
         multiply_adds = _multiply_adds(classifier, layers)
         milliseconds = _times(classifier, layers)
     rows, counted = [], set[nn.Parameter]()
-    for layer in shapes:
+    for layer, (input_shape, output_shape) in shapes.items():
         parameters = set(layer.parameters(recurse=False)) - counted
         counted |= parameters
         rows.append(
             LayerRow(
                 name=layers[layer],
                 kind=type(layer).__name__,
-                input_shape=shapes[layer][0],
-                output_shape=shapes[layer][1],
+                input_shape=input_shape,
+                output_shape=output_shape,
                 num_parameters=sum(parameter.numel() for parameter in parameters),
                 num_multiply_adds=multiply_adds[layer],
                 milliseconds=milliseconds[layer],
@@ -80,22 +77,22 @@ def layer_table(classifier: Classifier) -> tuple[LayerRow, ...]:
 
 
 Layers = dict[nn.Module, str]
-Shapes = dict[nn.Module, tuple[tuple[int, ...], tuple[int, ...]]]
+Shape = tuple[int, ...]
 
 
-def _shapes(classifier: Classifier, layers: Layers) -> Shapes:
+def _shapes(classifier: Classifier, layers: Layers) -> dict[nn.Module, tuple[Shape, Shape]]:
     """Return the shapes of each layer's first call, in the order in which they end."""
-    found: Shapes = {}
+    found: dict[nn.Module, tuple[Shape, Shape]] = {}
 
     def note(layer: nn.Module, inputs: tuple[Any, ...], output: object) -> None:
         found.setdefault(layer, (_shape(inputs[0] if inputs else None), _shape(output)))
 
-    with _hooks([layer.register_forward_hook(note) for layer in layers]):
-        classifier.model(_images(classifier, 1))
+    with hooked(layer.register_forward_hook(note) for layer in layers):
+        classifier.model(black(classifier))
     return found
 
 
-def _shape(value: object) -> tuple[int, ...]:
+def _shape(value: object) -> Shape:
     return tuple(value.shape[1:]) if isinstance(value, Tensor) else ()
 
 
@@ -103,7 +100,7 @@ def _multiply_adds(classifier: Classifier, layers: Layers) -> dict[nn.Module, in
     """Return each layer's own multiply-adds, without those of the layers inside it."""
     counter = FlopCounterMode(display=False)
     with counter:
-        classifier.model(_images(classifier, 1))
+        classifier.model(black(classifier))
     counts = counter.get_flop_counts()
     root = type(classifier.model).__name__
 
@@ -111,27 +108,19 @@ def _multiply_adds(classifier: Classifier, layers: Layers) -> dict[nn.Module, in
         return sum(counts.get(f"{root}.{name}" if name else root, {}).values()) // 2
 
     own = {layer: whole(name) for layer, name in layers.items()}
-    for name in layers.values():
-        if parent := _enclosing(name, layers):
-            own[parent] -= whole(name)
-    return own
-
-
-def _enclosing(name: str, layers: Layers) -> nn.Module | None:
-    """Return the layer around a layer, for most the network itself; None for the network, whose name is ""."""
-    if not name:
-        return None
     by_name = {name: layer for layer, name in layers.items()}
-    outer = name.rpartition(".")[0]
-    while outer not in by_name:
-        outer = outer.rpartition(".")[0]
-    return by_name[outer]
+    for name in filter(None, by_name):  # all but the network itself, which is around the others
+        outer = name.rpartition(".")[0]
+        while outer not in by_name:
+            outer = outer.rpartition(".")[0]
+        own[by_name[outer]] -= whole(name)
+    return own
 
 
 def _times(classifier: Classifier, layers: Layers) -> dict[nn.Module, float]:
     """Return each layer's own median milliseconds, without those of the layers inside it."""
     settings = classifier.settings
-    images = settings.place_images(_images(classifier, _BATCH_SIZE))
+    images = settings.place_images(black(classifier, _BATCH_SIZE))
     seconds: dict[nn.Module, float] = {}
     running: list[list[float]] = []  # start, and seconds of the layers inside
 
@@ -149,23 +138,10 @@ def _times(classifier: Classifier, layers: Layers) -> dict[nn.Module, float]:
 
     rounds = []
     hooks = [layer.register_forward_pre_hook(begin) for layer in layers]
-    with _hooks([*hooks, *(layer.register_forward_hook(end) for layer in layers)]):
+    with hooked([*hooks, *(layer.register_forward_hook(end) for layer in layers)]):
         for _ in range(1 + _ROUNDS):
             seconds.clear()
             with settings.autocast():
                 classifier.model(images)
             rounds.append(dict(seconds))
     return {layer: 1000 * median(taken[layer] for taken in rounds[1:]) for layer in seconds}
-
-
-@contextmanager
-def _hooks(handles: list[torch.utils.hooks.RemovableHandle]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _images(classifier: Classifier, num_images: int) -> Tensor:
-    return network_input(classifier, np.zeros((num_images, *classifier.image_shape), np.uint8))

@@ -1,6 +1,6 @@
 """One observed forward pass: which layers ran, in which order, with which shapes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from kilnet.errors import DataError, InputError, ModelError, nearest
 from kilnet.inference.classifier import Classifier
@@ -64,24 +65,34 @@ def one_image(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return image[None]
 
 
+@contextmanager
+def hooked(handles: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Remove hooks of layers afterwards."""
+    handles = list(handles)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def black(classifier: Classifier, num_images: int = 1) -> Tensor:
+    """Return black images as the network sees them."""
+    return network_input(classifier, np.zeros((num_images, *classifier.image_shape), np.uint8))
+
+
 @torch.no_grad()
 def calls(classifier: Classifier) -> list[Call]:
     """Run the network on a black image, and return the calls of all layers in the order in which they end."""
     found: list[Call] = []
 
-    def note(name: str, layer: nn.Module, output: object) -> None:
-        found.append(Call(name, layer, tuple(output.shape) if isinstance(output, Tensor) else None))
+    def note(layer: nn.Module, _: object, output: object) -> None:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else None
+        found.append(Call(names[layer], layer, shape))
 
-    handles = [
-        layer.register_forward_hook(lambda layer, _, output, name=name: note(name, layer, output))
-        for name, layer in classifier.model.named_modules()
-    ]
-    try:
-        with untouched(classifier.model) as model:
-            model(network_input(classifier, np.zeros((1, *classifier.image_shape), np.uint8)))
-    finally:
-        for handle in handles:
-            handle.remove()
+    names = {layer: name for name, layer in classifier.model.named_modules()}
+    with hooked(layer.register_forward_hook(note) for layer in names), untouched(classifier.model) as model:
+        model(black(classifier))
     return found
 
 
@@ -115,12 +126,9 @@ def convolution(classifier: Classifier, layer: str | int | None) -> tuple[str, n
     try:
         number = int(layer)
     except ValueError:
-        raise InputError(
-            f"`layer={layer!r}`: no such convolution{nearest(str(layer), list(by_name))}"
-        ) from None
+        message = f"`layer={layer!r}`: no such convolution{nearest(str(layer), list(by_name))}"
+        raise InputError(message) from None
     if not 1 <= number <= len(known):
-        last = len(known)
-        raise InputError(
-            f"`layer={number}`: convolutions are numbered from 1 ({known[0][0]}) to {last} ({known[-1][0]})"
-        )
+        ends = f"1 ({known[0][0]}) to {len(known)} ({known[-1][0]})"
+        raise InputError(f"`layer={number}`: convolutions are numbered from {ends}")
     return known[number - 1]

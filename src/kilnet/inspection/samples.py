@@ -1,11 +1,16 @@
-"""Images with their predictions: a random sample, the worst mistakes, the images of one confusion."""
+"""Images with their predictions: a random sample, the worst mistakes, one confusion; and any picture by its name."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.errors import InputError, nearest
+from kilnet.data.dataset import ImageDataset
+from kilnet.data.decode import to_input
+from kilnet.errors import DataError, InputError, nearest
+from kilnet.inference.classifier import Classifier
 from kilnet.metrics import PredictionRow, prediction_rows
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.seeding import generator
@@ -50,15 +55,14 @@ class ConfusedPair:
 def sample_predictions(evaluated: EvaluatedSplit, count: int = 30, seed: int = 0) -> tuple[Sample, ...]:
     """Return random images; a larger `count` with the same seed begins with the same images."""
     order = generator(seed, "samples").permutation(len(evaluated.images))
-    return samples_at(evaluated, order[:count])
+    return _samples(evaluated, order[:count].tolist())
 
 
 def confident_mistakes(evaluated: EvaluatedSplit, count: int = 30) -> tuple[Sample, ...]:
     """Return the images that the network got wrong, the most confident first."""
-    rows = _rows(evaluated)
-    wrong = np.array([i for i, row in enumerate(rows) if row.truth != row.predicted], np.int64)
-    confidence = np.array([rows[i].confidence for i in wrong])
-    return samples_at(evaluated, wrong[np.argsort(-confidence, kind="stable")][:count])
+    rows = rows_of(evaluated)
+    wrong = [i for i, row in enumerate(rows) if row.truth != row.predicted]
+    return _samples(evaluated, sorted(wrong, key=lambda i: -rows[i].confidence)[:count])
 
 
 def confused_examples(
@@ -73,10 +77,9 @@ def confused_examples(
     for name in (truth, predicted):
         if name not in classes:
             raise InputError(f"no class {name!r}{nearest(name, list(classes))}")
-    rows = _rows(evaluated)
+    rows = rows_of(evaluated)
     found = [i for i, row in enumerate(rows) if (row.truth, row.predicted) == (truth, predicted)]
-    found.sort(key=lambda i: -rows[i].confidence)
-    return samples_at(evaluated, np.array(found[:count], np.int64))
+    return _samples(evaluated, sorted(found, key=lambda i: -rows[i].confidence)[:count])
 
 
 def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6) -> tuple[ConfusedPair, ...]:
@@ -95,21 +98,55 @@ def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6
     )
 
 
-def samples_at(evaluated: EvaluatedSplit, indices: npt.NDArray[np.int64]) -> tuple[Sample, ...]:
-    """Return the images at these places of the split, in that order."""
-    rows = _rows(evaluated)
-    return tuple(
-        Sample(
-            image=evaluated.images.images[i],
-            name=rows[i].name,
-            truth=rows[i].truth,
-            predicted=rows[i].predicted,
-            confidence=rows[i].confidence,
+def find_picture(
+    classifier: Classifier, dataset: ImageDataset, split: str, wanted: str | Path | int
+) -> tuple[npt.NDArray[np.uint8], str, str | None]:
+    """Return a picture as the network takes it, its name and its label.
+
+    Args:
+        classifier: the network.
+        dataset: the data that has the split.
+        split: name of the split.
+        wanted: a number counts the images of the split, from 0. A text is the name of an image of the split, or else a
+            file, or else (unless the images are named by numbers) such a number.
+
+    Returns:
+        uint8 (channels, height, width); the name; the class name, or None for a file.
+
+    Raises:
+        InputError: there is no such image or file, or the file is not a usable picture.
+    """
+    images, name = dataset.split(split), str(wanted)
+    if isinstance(wanted, int):
+        place = wanted
+    elif name in images.names:
+        place = images.names.index(name)
+    elif Path(name).is_file():
+        try:
+            return to_input(Path(name), classifier.image_shape), Path(name).name, None
+        except DataError as error:
+            raise InputError(f"{wanted}: {error}") from None
+    elif name.isdecimal() and not images.names[0].isdecimal():
+        place = int(name)
+    else:
+        raise InputError(
+            f"`image={name!r}`: neither a file nor an image of the {split} split, where names are like "
+            f"{', '.join(images.names[:3])}"
         )
-        for i in indices
-    )
+    if not 0 <= place < len(images):
+        raise InputError(f"`image={wanted}`: the {split} split has images 0 to {len(images) - 1}")
+    return images.images[place], images.names[place], dataset.classes[images.labels[place]]
 
 
-def _rows(evaluated: EvaluatedSplit) -> list[PredictionRow]:
+def rows_of(evaluated: EvaluatedSplit) -> list[PredictionRow]:
+    """Return the row of each image's prediction, in the order of the split."""
     images = evaluated.images
     return list(prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels))
+
+
+def _samples(evaluated: EvaluatedSplit, places: Sequence[int]) -> tuple[Sample, ...]:
+    rows, images = rows_of(evaluated), evaluated.images.images
+    return tuple(
+        Sample(image=images[i], name=name, truth=truth, predicted=predicted, confidence=confidence)
+        for i, (name, truth, predicted, confidence, _) in ((i, rows[i]) for i in places)
+    )

@@ -1,4 +1,4 @@
-"""The pictures of a page: one sheet of images, and sheets of heat maps."""
+"""The pictures of a page: which images of a split it shows, one sheet of them, and sheets of heat maps."""
 
 import base64
 import io
@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from kilnet.data.decode import resized
-from kilnet.page.selection import Predictions, Selection
 from kilnet.runs.wording import one_line
+from kilnet.seeding import generator
 
 SIDE_PX = 64  # larger images are reduced to it
 # Of all images together. Lossless and in base64, 10^6 pixels of photographs take 2.4 MB, of noise 4 MB.
@@ -20,6 +20,43 @@ _MAX_PIXELS = 1_000_000
 _MAX_IMAGES = 2000  # however small
 # Heat maps are smooth: 32 shades are enough, and halve the size of the sheet.
 _SHADES = 32
+_SAMPLES = 30
+_MISTAKES = 30
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predictions of a network on a split, one entry per image.
+
+    Attributes:
+        names: as in the data set.
+        truth, predicted: int64 (num_images,), indices into the class names.
+        confidence: float64 (num_images,), the probability of the predicted class.
+    """
+
+    names: tuple[str, ...]
+    truth: Indices
+    predicted: Indices
+    confidence: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The images of a page; all lists contain places in `indices`.
+
+    Attributes:
+        indices: int64 (num_selected,), images of the split, in its order.
+        cells: images by (truth, predicted); the least confident first if the two agree, else the most confident first.
+        samples: chosen at random.
+        mistakes: the most confident ones.
+    """
+
+    indices: Indices
+    cells: dict[tuple[int, int], list[int]]
+    samples: list[int]
+    mistakes: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +75,39 @@ class Album:
 def num_images_that_fit(side: int) -> int:
     """Return how many images with this side, in pixels, a page can hold."""
     return min(_MAX_IMAGES, _MAX_PIXELS // min(side, SIDE_PX) ** 2)
+
+
+def select(predictions: Predictions, most: int, seed: int = 0) -> Selection:
+    """Choose about `most` images: some at random, the worst mistakes, and the same number from each cell.
+
+    Args:
+        predictions: of the whole split.
+        most: number of images; samples and mistakes come first, the cells share the rest.
+        seed: of the random images.
+    """
+    truth, predicted, confidence = predictions.truth, predictions.predicted, predictions.confidence
+    num_images = len(truth)
+    samples = generator(seed, "samples").permutation(num_images)[:_SAMPLES]
+    wrong = np.flatnonzero(truth != predicted)
+    mistakes = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
+
+    order = np.lexsort((np.where(truth == predicted, confidence, -confidence), predicted, truth))
+    starts = np.flatnonzero(np.diff(truth[order], prepend=-1) | np.diff(predicted[order], prepend=-1))
+    cells = np.split(order, starts[1:]) if num_images else []
+    share = _share([len(cell) for cell in cells], most - len(samples) - len(mistakes))
+    shown = [cell[:share] for cell in cells]
+
+    indices = np.unique(np.concatenate([samples, mistakes, *shown])).astype(np.int64)
+    return Selection(
+        indices=indices,
+        cells={
+            (int(truth[cell[0]]), int(predicted[cell[0]])): np.searchsorted(indices, cell).tolist()
+            for cell in shown
+            if len(cell)
+        },
+        samples=np.searchsorted(indices, samples).tolist(),
+        mistakes=np.searchsorted(indices, mistakes).tolist(),
+    )
 
 
 def make_album(
@@ -93,3 +163,11 @@ def _sheet(images: npt.NDArray[np.uint8], columns: int) -> str:
     sheet[:num_images] = images
     sheet = sheet.reshape(rows, columns, channels, side, side).transpose(0, 3, 1, 4, 2)
     return picture_uri(sheet.reshape(rows * side, columns * side, channels))
+
+
+def _share(sizes: list[int], most: int) -> int:
+    """Return how many images each cell may take so that all cells together take at most `most`."""
+    share = 0
+    while share < max(sizes, default=0) and sum(min(size, share + 1) for size in sizes) <= most:
+        share += 1
+    return share

@@ -49,22 +49,20 @@ def render(title: str, subtitle: str, sections: Sequence[Section], album: Album 
     style = _asset("page.css")
     script = "\n".join(_asset(name) for name in _SCRIPTS)
     parts = [(section, _section(section)) for section in sections]
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            subtitle=subtitle,
-            parts=parts,
-            album=album,
-            style=Markup(style),  # noqa: S704 own file
-            script=Markup(script),  # noqa: S704 own files
-            # The browser accepts only a style and a script with exactly these bytes; nothing can be fetched or sent.
-            policy=f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-            f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'",
-            version=version("kilnet"),
-        )
+    # The browser accepts only a style and a script with exactly these bytes; nothing can be fetched or sent.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
     )
+    template = _environment().get_template("page.html.j2")
+    own = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 own files
+    about = {"title": title, "subtitle": subtitle, "version": version("kilnet")}
+    return template.render(about, **own, parts=parts, album=album, policy=policy)
+
+
+def percent(ratio: float | None) -> str:
+    """Return a fraction as a percentage; a dash where there is none."""
+    return "–" if ratio is None else f"{ratio:.1%}"
 
 
 def _section(section: Section) -> Markup:
@@ -83,15 +81,12 @@ def _environment() -> Environment:
     )
     # Compact, and without NaN, which is not JSON. `tojson` escapes <, >, &, ' and everything beyond ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters["name"] = _name
+    environment.filters["name"] = lambda text: Markup("<bdi>{}</bdi>").format(
+        one_line(text)
+    )  # keeps its own order
     environment.filters["one_line"] = one_line
-    environment.filters["percent"] = lambda ratio: "–" if ratio is None else f"{ratio:.1%}"
+    environment.filters["percent"] = percent
     return environment
-
-
-def _name(text: str) -> Markup:
-    """Return user text as one line that cannot reorder the text around it."""
-    return Markup("<bdi>{}</bdi>").format(one_line(text))
 
 
 def _asset(name: str) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation, wilson_interval
-from kilnet.page.document import Section
-from kilnet.page.selection import Selection
+from kilnet.page.album import Selection
+from kilnet.page.document import Section, percent
 from kilnet.page.svg import Axis, histogram, reliability_chart
 from kilnet.runs.wording import one_line
 
@@ -16,42 +16,29 @@ _PAIRS = 10
 Entry = Mapping[str, Any]
 
 
-def _percent(ratio: float | None) -> str:
-    return "–" if ratio is None else f"{ratio:.1%}"
-
-
 _RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
     "images": lambda entry: f"{entry['num_images']:,}",
-    "accuracy": lambda entry: _percent(entry["accuracy"]),
-    "its 95% interval": lambda entry: " to ".join(map(_percent, entry["accuracy_interval"])),
+    "accuracy": lambda entry: percent(entry["accuracy"]),
+    "its 95% interval": lambda entry: " to ".join(map(percent, entry["accuracy_interval"])),
     "loss (nats per image)": lambda entry: f"{entry['loss']:.4f}",
-    "macro recall": lambda entry: _percent(entry["macro_recall"]),
-    "macro precision": lambda entry: _percent(entry["macro_precision"]),
-    "macro F1": lambda entry: _percent(entry["macro_f1"]),
-    "calibration error": lambda entry: _percent(entry["calibration_error"]),
+    "macro recall": lambda entry: percent(entry["macro_recall"]),
+    "macro precision": lambda entry: percent(entry["macro_precision"]),
+    "macro F1": lambda entry: percent(entry["macro_f1"]),
+    "calibration error": lambda entry: percent(entry["calibration_error"]),
     "times evaluated": lambda entry: f"{entry.get('num_reads', 1):,}",
 }
 
 
-def result(evaluation: Evaluation, entries: Mapping[str, Entry], notes: Sequence[str]) -> Section:
+def result(
+    split: str, num_correct: int, num_images: int, entries: Mapping[str, Entry], notes: Sequence[str]
+) -> Section:
     """Return the accuracy with its interval, then a table of all evaluations of the run.
 
     Args:
-        evaluation: the evaluation that the page shows.
+        split, num_correct, num_images: what the page shows.
         entries: all evaluations in evaluation.json.
         notes: sentences that the reader must not miss.
     """
-    return headline(evaluation.split, evaluation.num_correct, evaluation.num_images, entries, notes)
-
-
-def headline(
-    split: str,
-    num_correct: int,
-    num_images: int,
-    entries: Mapping[str, Entry],
-    notes: Sequence[str],
-) -> Section:
-    """Return the result from counts alone; see `result`."""
     content = {
         "split": split,
         "accuracy": num_correct / num_images if num_images else None,
@@ -101,22 +88,16 @@ def confusion(evaluation: Evaluation, selection: Selection) -> Section:
 
 def per_class(evaluation: Evaluation) -> Section:
     """Return the sortable table of classes."""
-    rows = [
-        {**row, "interval": wilson_interval(row["num_correct"], row["support"])}
-        for row in evaluation.per_class()
-    ]
+    classes = evaluation.per_class()
+    rows = [{**row, "interval": wilson_interval(row["num_correct"], row["support"])} for row in classes]
     content = {"split": evaluation.split, "rows": rows}
     return Section("classes", "Classes", "per_class", content)
 
 
 def calibration(evaluation: Evaluation) -> Section:
     """Return how well confidence and accuracy agree."""
-    columns = zip(
-        evaluation.bin_num_images.tolist(),
-        evaluation.bin_num_correct.tolist(),
-        evaluation.bin_confidence_sum.tolist(),
-        strict=True,
-    )
+    found = (evaluation.bin_num_images, evaluation.bin_num_correct, evaluation.bin_confidence_sum)
+    columns = zip(*(values.tolist() for values in found), strict=True)
     bins = [
         {
             "low": number / NUM_CALIBRATION_BINS,

@@ -13,10 +13,8 @@ from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import grad_cams
 from kilnet.metrics import Evaluation
 from kilnet.page import evaluation_sections, run_sections
-from kilnet.page.album import Album, make_album, num_images_that_fit
-from kilnet.page.document import Section, render
-from kilnet.page.network_sections import network
-from kilnet.page.selection import Predictions, Selection, select
+from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select
+from kilnet.page.document import render
 from kilnet.runs.evaluation_files import read_evaluations, read_predictions
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
@@ -56,20 +54,25 @@ def run_page(
         predictions = _predictions(folder, evaluation)
         images = None if dataset is None else _images(dataset, evaluation, predictions, notes)
         selection, album = _album(classifier, evaluation, predictions, images, notes, progress)
-        parts = _evaluation_parts(evaluation, selection)
-        result = evaluation_sections.result(evaluation, entries, [*_notes(config, entries, split), *notes])
+        parts = [
+            evaluation_sections.confusion(evaluation, selection),
+            evaluation_sections.per_class(evaluation),
+            evaluation_sections.calibration(evaluation),
+            evaluation_sections.samples(evaluation, selection),
+            evaluation_sections.mistakes(evaluation, selection),
+        ]
+        num_correct, num_images = evaluation.num_correct, evaluation.num_images
+        notes = [*_notes(config, entries, split), *notes]
     else:
         best = [record for record in history if record.is_best][-1]
+        num_correct = best.num_validation_correct
         num_images = int(environment.get("data", {}).get("num_validation", 0))
-        notes = [_validated(config), *notes]
-        result = evaluation_sections.headline(
-            "validation", best.num_validation_correct, num_images, entries, notes
-        )
+        notes = [*_notes(config, entries, split), *notes]
     sections = [
-        result,
+        evaluation_sections.result(split, num_correct, num_images, entries, notes),
         run_sections.curves(history),
         *parts,
-        *network(classifier),
+        *run_sections.network(classifier),
         run_sections.repeat(config, environment),
     ]
     name = folder.path.resolve().name
@@ -86,13 +89,9 @@ def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRec
     )
 
 
-def _validated(config: RunConfig) -> str:
-    return _TEST_IS_FOR if config.training.keep == "last" else _CHOSEN_ON_IT
-
-
 def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
     if split == "validation":
-        return [_validated(config)]
+        return [_TEST_IS_FOR if config.training.keep == "last" else _CHOSEN_ON_IT]
     num_reads = entries[split].get("num_reads", 1)
     if num_reads > 1:
         return [
@@ -170,13 +169,3 @@ def _heat(
         notes.append(f"No heat maps: {error}.")
         return None
     return maps
-
-
-def _evaluation_parts(evaluation: Evaluation, selection: Selection) -> list[Section]:
-    return [
-        evaluation_sections.confusion(evaluation, selection),
-        evaluation_sections.per_class(evaluation),
-        evaluation_sections.calibration(evaluation),
-        evaluation_sections.samples(evaluation, selection),
-        evaluation_sections.mistakes(evaluation, selection),
-    ]

@@ -1,14 +1,25 @@
-"""Sections about the training of a run and its settings."""
+"""Sections about a run: its training, its settings, the first filters and the layers of its network."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from kilnet.config import RunConfig
+from kilnet.errors import ModelError
+from kilnet.inference.classifier import Classifier
+from kilnet.inspection.features import filters
+from kilnet.inspection.layer_table import LayerRow, layer_table
+from kilnet.page.album import picture_uri
 from kilnet.page.document import Section
 from kilnet.page.svg import Axis, Line, line_chart
 from kilnet.training.records import EpochRecord
+
+_MAX_FILTERS = 128
+_COLUMNS = 8  # these fit on a phone
+_FILTER_PX, _GAP_PX = 30, 5
 
 
 def curves(history: Sequence[EpochRecord]) -> Section:
@@ -21,24 +32,17 @@ def curves(history: Sequence[EpochRecord]) -> Section:
     first = history[0].epoch if len(history) > 1 else 0
     epochs = Axis("epoch", first, history[-1].epoch, is_whole=True)
     highest = max(max(record.train_loss, record.validation_loss) for record in history)
-    axes = {
-        "loss": Axis("cross-entropy (nats per image)", 0, 1.05 * highest),
-        "accuracy": Axis("accuracy (%)", 0, 100),
-    }
-    charts = {
-        quantity: line_chart(
-            f"{quantity.capitalize()} of training and validation by epoch. {summary} The table has the numbers.",
-            epochs,
-            axis,
-            [
-                Line(kind, [(row.epoch, scale * getattr(row, f"{split}_{quantity}")) for row in history])
-                for kind, split in (("first", "train"), ("second", "validation"))
-            ],
-            kept.epoch,
-        )
-        for (quantity, axis), scale in zip(axes.items(), (1, 100), strict=True)
-    }
-    content = {"summary": summary, "history": [asdict(record) for record in history], **charts}
+    content: dict[str, Any] = {"summary": summary, "history": [asdict(record) for record in history]}
+    for quantity, scale, axis in (
+        ("loss", 1, Axis("cross-entropy (nats per image)", 0, 1.05 * highest)),
+        ("accuracy", 100, Axis("accuracy (%)", 0, 100)),
+    ):
+        title = f"{quantity.capitalize()} of training and validation by epoch. {summary} The table has the numbers."
+        lines = [
+            Line(kind, [(row.epoch, scale * getattr(row, f"{split}_{quantity}")) for row in history])
+            for kind, split in (("first", "train"), ("second", "validation"))
+        ]
+        content[quantity] = line_chart(title, epochs, axis, lines, kept.epoch)
     return Section("curves", "Learning curves", "curves", content)
 
 
@@ -59,18 +63,14 @@ def facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the environment of a run or a search as names and values."""
     settings = environment.get("settings", {})
     data = environment.get("data", {})
-    packages = environment.get("packages", {})
+    kinds = [key for key in ("device", "precision", "layout", "threads") if key in settings]
     known = {
         "Kilnet": environment.get("kilnet"),
         "Python": environment.get("python"),
-        **packages,
+        **environment.get("packages", {}),
         "system": environment.get("system"),
         "machine": environment.get("machine"),
-        "computed with": ", ".join(
-            f"{key} {settings[key]}"
-            for key in ("device", "precision", "layout", "threads")
-            if key in settings
-        ),
+        "computed with": ", ".join(f"{kind} {settings[kind]}" for kind in kinds),
         "measured": settings.get("reason"),
         "data": data.get("name"),
         "fingerprint of training and validation data": data.get("fingerprint"),
@@ -85,3 +85,71 @@ def facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in known.items()
         if value not in (None, "")
     ]
+
+
+def network(classifier: Classifier) -> list[Section]:
+    """Return the filters of the first convolution, if there is one, and the table of layers."""
+    layers = _layers(layer_table(classifier))
+    try:
+        return [_filters(classifier), layers]
+    except ModelError:  # a network without convolutions
+        return [layers]
+
+
+def _filters(classifier: Classifier) -> Section:
+    grid = filters(classifier)
+    pictures = grid.pictures[:_MAX_FILTERS]
+    height, width = pictures.shape[1:3]
+    zoom = max(1, _FILTER_PX // max(height, width))
+    columns = min(_COLUMNS, len(pictures))
+    rows = -(-len(pictures) // columns)
+    step_y, step_x = zoom * height + _GAP_PX, zoom * width + _GAP_PX
+    # The gaps are transparent.
+    sheet = np.zeros((rows * step_y - _GAP_PX, columns * step_x - _GAP_PX, 4), np.uint8)
+    for number, picture in enumerate(np.round(255 * pictures).astype(np.uint8)):
+        top, left = number // columns * step_y, number % columns * step_x
+        square = sheet[top : top + zoom * height, left : left + zoom * width]
+        large = picture.repeat(zoom, 0).repeat(zoom, 1)
+        square[..., :3] = large if large.ndim == 3 else large[..., None]
+        square[..., 3] = 255
+    is_colour = pictures.ndim == 4
+    first = "" if len(pictures) == len(grid.pictures) else f"The first {len(pictures)} of "
+    shown = f"{first}{len(grid.pictures)} filters"
+    hint = (
+        f"{shown} of {width}×{height} weights of {grid.layer}, the first convolution; "
+        f"{'red, green and blue show' if is_colour else 'grey shows'} the weights from {grid.low:.3g} (dark) to "
+        f"{grid.high:.3g} (bright), on the same scale for all filters."
+    )
+    content = {
+        "hint": hint,
+        "uri": picture_uri(sheet),
+        "width": sheet.shape[1],
+        "height": sheet.shape[0],
+        "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row",
+    }
+    return Section("filters", "Filters", "picture", content)
+
+
+def _layers(rows: Sequence[LayerRow]) -> Section:
+    num_parameters = sum(row.num_parameters for row in rows)
+    num_multiply_adds = sum(row.num_multiply_adds for row in rows)
+    milliseconds = sum(row.milliseconds for row in rows)
+    names = ("layer", "kind", "input", "output", "parameters", "multiply-adds per image", "ms for 64 images")
+    heads = [{"title": name, "kind": "number" if place >= 4 else ""} for place, name in enumerate(names)]
+    content = {
+        "caption": f"In total: {num_parameters:,} parameters, {num_multiply_adds:,} multiply-adds per image, "
+        f"{milliseconds:.1f} ms for 64 images on the machine that wrote this page",
+        "hint": "In the order in which the network runs them; shapes are channels, height, width.",
+        "sortable": True,
+        "heads": heads,
+        "rows": [{"mark": False, "cells": _cells(row)} for row in rows],
+    }
+    return Section("layers", "Layers", "table", content)
+
+
+def _cells(row: LayerRow) -> list[dict[str, str]]:
+    words = [row.name or "between the layers", row.kind if row.name else ""]
+    words += [" × ".join(map(str, shape)) for shape in (row.input_shape, row.output_shape)]
+    numbers = [(f"{number:,}", str(number)) for number in (row.num_parameters, row.num_multiply_adds)]
+    numbers.append((f"{row.milliseconds:.2f}", str(row.milliseconds)))
+    return [{"text": text, "value": value} for text, value in [*zip(words, words, strict=True), *numbers]]

@@ -7,9 +7,8 @@ from typing import Any
 from kilnet.errors import InputError
 from kilnet.metrics import Evaluation
 from kilnet.page.document import Section, render
-from kilnet.page.parallel_coordinates import parallel_coordinates
 from kilnet.page.run_sections import facts
-from kilnet.page.svg import Axis, Line, bars, line_chart
+from kilnet.page.svg import Axis, Line, bars, line_chart, parallel_coordinates
 from kilnet.runs.wording import accuracy_with_interval
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.summary import Summary, TrialRow

@@ -1,8 +1,9 @@
 """Charts as inline SVG; the style of the page colours them, and each has a description for screen readers."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -11,6 +12,8 @@ from kilnet.runs.wording import shorten
 # Of a chart, in its own units; a phone shows it a fifth smaller, and text stays readable.
 WIDTH, HEIGHT = 400, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 18, 12, 44
+_TALL = 300  # parallel coordinates
+_BETWEEN, _SIDE, _HEAD, _FOOT = 120, 60, 34, 12  # of their axes
 
 
 def tag(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
@@ -89,9 +92,7 @@ def line_chart(
     across, up = _scales(x, y)
     parts = [_grid(x, y, across, up)]
     if mark is not None:
-        parts.append(
-            tag("line", class_="mark", x1=across(mark), x2=across(mark), y1=up(y.low), y2=up(y.high))
-        )
+        parts.append(_line("mark", across(mark), across(mark), up(y.low), up(y.high)))
     for line in lines:
         places = [(across(px), up(py)) for px, py in line.points if math.isfinite(py)]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in places)
@@ -122,18 +123,9 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
         confidence, accuracy, low, high = (100 * value for value in entry)
         left, right = across(number * width), across((number + 1) * width)
         parts.append(_bar(left, right, up(accuracy), up(0)))
-        parts.append(
-            tag(
-                "line",
-                class_="whisker",
-                x1=across(confidence),
-                x2=across(confidence),
-                y1=up(low),
-                y2=up(high),
-            )
-        )
+        parts.append(_line("whisker", across(confidence), across(confidence), up(low), up(high)))
         parts.append(tag("circle", class_="dot second", cx=across(confidence), cy=up(accuracy), r=2.5))
-    parts.append(tag("line", class_="mark", x1=across(0), y1=up(0), x2=across(100), y2=up(100)))
+    parts.append(_line("mark", across(0), across(100), up(0), up(100)))
     return frame(title, parts)
 
 
@@ -172,6 +164,86 @@ def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
     return frame(title, parts, bottom + 30)
 
 
+def parallel_coordinates(
+    title: str, columns: Mapping[str, Sequence[Any]], numbers: Sequence[int], marked: Sequence[bool]
+) -> Markup:
+    """Return one line per trial across one axis per column.
+
+    Args:
+        title: for screen readers.
+        columns: by name, one value per trial; None leaves a gap.
+        numbers: of the trials; shown when the pointer is over a line.
+        marked: whether each trial stands out.
+    """
+    names = list(columns)
+    known = [any(value is not None for value in column) for column in columns.values()]
+    axes = [
+        _Setting(columns[name]) if is_known else None for name, is_known in zip(names, known, strict=True)
+    ]
+    width = 2 * _SIDE + _BETWEEN * (len(names) - 1)
+    parts = []
+    for trial in sorted(
+        range(len(numbers)), key=lambda trial: marked[trial]
+    ):  # marked trials are drawn on top
+        values = [columns[name][trial] for name in names]
+        points = [
+            f"{_SIDE + _BETWEEN * place:g},{axis(value):.1f}"
+            for place, (axis, value) in enumerate(zip(axes, values, strict=True))
+            if axis is not None and value is not None
+        ]
+        kind = "trial marked" if marked[trial] else "trial"
+        name = tag("title", f"trial {numbers[trial]}")
+        parts.append(tag("polyline", name, class_=kind, points=" ".join(points)))
+    for place, (name, axis) in enumerate(zip(names, axes, strict=True)):
+        x = _SIDE + _BETWEEN * place
+        parts.append(_line("axis", x, x, _HEAD, _TALL - _FOOT))
+        parts.append(tag("text", shorten(name, 18), class_="middle", x=x, y=16))
+        for y, text in axis.marks if axis is not None else ():
+            parts.append(tag("text", text, class_="halo", x=x + 5, y=y + 4))
+    size = {"viewBox": f"0 0 {width} {_TALL}", "width": width, "height": _TALL}
+    return tag("svg", *parts, **size, class_="chart wide", role="img", aria_label=title)
+
+
+class _Setting:
+    """Places the values of one setting: numbers on a scale (logarithmic if they span two decades), others in steps."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        known = [value for value in values if value is not None]
+        numbers = [value for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
+        self._is_number = len(numbers) == len(known) > 0
+        self._is_log = self._is_number and min(numbers) > 0 and max(numbers) >= 100 * min(numbers)
+        self._names = list(dict.fromkeys(map(str, known)))
+        places = [self._position(value) for value in known]
+        self._scale = Scale(min(places), max(places), _TALL - _FOOT, _HEAD)
+        if len(set(places)) == 1:  # a single value is in the middle
+            self._scale = Scale(places[0] - 1, places[0] + 1, _TALL - _FOOT, _HEAD)
+        self.marks = self._marks(sorted(set(numbers)))
+
+    def __call__(self, value: Any) -> float:
+        """Return the height of a value."""
+        return self._scale(self._position(value))
+
+    def _position(self, value: Any) -> float:
+        if not self._is_number:
+            return self._names.index(str(value))
+        return math.log10(value) if self._is_log else float(value)
+
+    def _marks(self, numbers: list[float]) -> list[tuple[float, str]]:
+        if not self._is_number:
+            return [(self._scale(place), shorten(name, 12)) for place, name in enumerate(self._names)]
+        if len(numbers) > 6:
+            low, high = numbers[0], numbers[-1]
+            if self._is_log:
+                between = [
+                    10.0**decade for decade in range(*(math.ceil(math.log10(end)) for end in (low, high)))
+                ]
+            else:
+                between = ticks(low, high, 5)
+            ends = (self(low), self(high))
+            numbers = [low, *(n for n in between if min(abs(self(n) - end) for end in ends) > 18), high]
+        return [(self(number), f"{number:.3g}") for number in numbers]
+
+
 def frame(title: str, parts: Iterable[Markup], height: float = HEIGHT) -> Markup:
     """Return an `svg` of the usual width around its parts; `title` describes it for screen readers."""
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height:g}", class_="chart", role="img", aria_label=title)
@@ -184,28 +256,29 @@ def _scales(x: Axis, y: Axis) -> tuple[Scale, Scale]:
 
 def _grid(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-    parts = [tag("line", class_="axis", x1=_LEFT, x2=right, y1=bottom, y2=bottom)]
+    parts = [_line("axis", _LEFT, right, bottom, bottom)]
     for value in y.ticks():
         place = up(value)
-        parts.append(tag("line", class_="grid", x1=_LEFT, x2=right, y1=place, y2=place))
+        parts.append(_line("grid", _LEFT, right, place, place))
         parts.append(tag("text", f"{value:{y.format}}", class_="end", x=_LEFT - 6, y=place + 4))
     parts += [
         tag("text", f"{value:{x.format}}", class_="middle", x=across(value), y=bottom + 17)
         for value in x.ticks()
     ]
-    centre = (_LEFT + right) / 2
-    parts.append(tag("text", x.label, class_="middle", x=centre, y=HEIGHT - 6))
+    parts.append(tag("text", x.label, class_="middle", x=(_LEFT + right) / 2, y=HEIGHT - 6))
     middle = (_TOP + bottom) / 2
-    parts.append(
-        tag("text", y.label, class_="middle", x=12, y=middle, transform=f"rotate(-90 12 {middle:g})")
-    )
+    turned = f"rotate(-90 12 {middle:g})"
+    parts.append(tag("text", y.label, class_="middle", x=12, y=middle, transform=turned))
     return Markup("").join(parts)
 
 
+def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> Markup:
+    return tag("line", class_=kind, x1=x1, x2=x2, y1=y1, y2=y2)
+
+
 def _bar(left: float, right: float, top: float, bottom: float) -> Markup:
-    return tag(
-        "rect", class_="bar", x=left + 0.5, width=max(right - left - 1, 1), y=top, height=max(bottom - top, 0)
-    )
+    width, height = max(right - left - 1, 1), max(bottom - top, 0)
+    return tag("rect", class_="bar", x=left + 0.5, width=width, y=top, height=height)
 
 
 def _number(value: str | float) -> str:

@@ -5,7 +5,6 @@ from kilnet.data.sources import Data
 from kilnet.figures import inspection_figures
 from kilnet.figures.charts import Figure
 from kilnet.inspection import features
-from kilnet.inspection import filters as filters_of
 from kilnet.plots.predicted_images import with_data
 from kilnet.runs.run import AnyRun, opened
 from kilnet.verbs.inspect import explanations, picture_to_explain
@@ -19,8 +18,8 @@ def filters(
     all_kernels: bool = False,
     columns: int | None = None,
 ) -> Figure:
-    """Draw the filters of a convolution, by name or by number from 1; see `kilnet.inspection.filters.filters`."""
-    grid = filters_of.filters(opened(run).classifier, layer, channel, all_kernels)
+    """Draw the filters of a convolution, by name or by number from 1; see `kilnet.inspection.features.filters`."""
+    grid = features.filters(opened(run).classifier, layer, channel, all_kernels)
     return inspection_figures.filters(grid, columns)
 
 

@@ -7,7 +7,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.errors import InputError
-from kilnet.figures import dataset_figures
+from kilnet.figures import mosaics
 from kilnet.figures.charts import Figure
 from kilnet.seeding import generator
 from kilnet.terminal.progress import ProgressDisplay
@@ -19,7 +19,7 @@ def training_images(
 ) -> Figure:
     """Draw training images at random, one row per class; `settings` are those of `kilnet.train`."""
     dataset, _ = _dataset(data, settings, seed)
-    return dataset_figures.images_by_class(
+    return mosaics.images_by_class(
         dataset.train,
         dataset.classes,
         _at_least_one("count", count),
@@ -41,7 +41,7 @@ def augmentation(
     order = generator(seed, "augmentation").permutation(len(dataset.train))
     indices = order[: _at_least_one("count", count)]
     num_epochs = _at_least_one("num_epochs", num_epochs)
-    return dataset_figures.augmentation(dataset.train, indices, config.augment, seed, num_epochs)
+    return mosaics.augmentation(dataset.train, indices, config.augment, seed, num_epochs)
 
 
 def _dataset(data: Data, settings: Mapping[str, Any] | None, seed: int) -> tuple[ImageDataset, RunConfig]:

@@ -21,10 +21,7 @@ _WITHIN_CLASS = (
     "more than once in one class",
     "Training counts each copy, and no split separates them; one copy is enough.",
 )
-_ACROSS_CLASSES = (
-    "in more than one class",
-    "At most one of the labels is right; delete the other copies.",
-)
+_ACROSS_CLASSES = ("in more than one class", "At most one of the labels is right; delete the other copies.")
 _ACROSS_SPLITS = (
     "in more than one split",
     "Accuracy on a picture from the training split means nothing; delete it from all splits but one.",

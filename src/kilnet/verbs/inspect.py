@@ -16,17 +16,16 @@ from kilnet.figures import inspection_figures
 from kilnet.figures.inspection_files import InspectionFiles
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import Explanation, explain
-from kilnet.inspection.features import feature_maps
-from kilnet.inspection.filters import filters
+from kilnet.inspection.features import feature_maps, filters
 from kilnet.inspection.label_errors import SuspectedLabel, suspected_labels
 from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.inspection.passes import convolution, convolutions
-from kilnet.inspection.picture import find_picture
 from kilnet.inspection.samples import (
     ConfusedPair,
     Sample,
     confident_mistakes,
     confused_pairs,
+    find_picture,
     sample_predictions,
 )
 from kilnet.metrics import softmax
