@@ -36,6 +36,7 @@ def examine() -> Diagnosis:
     fp32 = hardware.matmul_gflops("fp32", device, 512)
     slow_bf16 = hardware.matmul_gflops("bf16", device, 128) * 10 < fp32  # at 512 it could take minutes
     bf16 = hardware.matmul_gflops("bf16", device, 128 if slow_bf16 else 512)
+    kept = hardware.keep_freed_memory()
     cache = cache_folder()
     facts = {
         "kilnet": version("kilnet"),
@@ -46,9 +47,7 @@ def examine() -> Diagnosis:
         "machine": hardware.machine(device),
         "fp32 product": f"{fp32:,.0f} GFLOP/s",
         "bf16 product": f"{bf16:,.1f} GFLOP/s ({bf16 / fp32:.2g} of fp32)",
-        "freed memory": "kept"
-        if hardware.keep_freed_memory()
-        else "given back to the system (only glibc can keep it)",
+        "freed memory": "kept" if kept else "given back to the system (only glibc can keep it)",
         "cache folder": str(cache),
         "KILNET_DATA": os.environ.get("KILNET_DATA") or "not set",
     }
@@ -63,9 +62,8 @@ def _problems(cache: Path) -> list[str]:
         (cache / "doctor").unlink()
         free = shutil.disk_usage(cache).free
         if free < _LOW_DISK_BYTES:
-            problems.append(
-                f"{cache}: only {free / 1e6:,.0f} MB free; free some, or point KILNET_CACHE elsewhere"
-            )
+            advice = "free some, or point KILNET_CACHE elsewhere"
+            problems.append(f"{cache}: only {free / 1e6:,.0f} MB free; {advice}")
     except (OSError, StorageError) as error:
         problems.append(f"{cache}: cannot be written ({error}); point KILNET_CACHE to another folder")
     data = os.environ.get("KILNET_DATA")

@@ -1,16 +1,15 @@
 """kilnet inspect."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
+from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
 from kilnet.cli.output import print_json
 
 
 def inspect(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: RunArgument,
     layer: Annotated[
         str | None,
         typer.Option(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption
+from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
 from kilnet.cli.output import print_json, print_rich
 
 
@@ -13,10 +13,7 @@ def report(
     run: Annotated[
         Path, typer.Argument(metavar="RUN", help="A run folder, or a search, also while it runs.")
     ],
-    data: Annotated[
-        str | None,
-        typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved."),
-    ] = None,
+    data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
     as_json: JsonOption = False,

@@ -1,7 +1,6 @@
 """The network as it is exported: preprocessing before it; views, temperature and softmax after it."""
 
 import copy
-import hashlib
 import json
 from dataclasses import replace
 from importlib.metadata import version
@@ -60,9 +59,8 @@ class Deployed(nn.Module):
 def on_cpu(classifier: Classifier) -> Classifier:
     """Return a copy that computes as exported files do, in fp32 on the CPU."""
     settings = Settings("cpu", "fp32", "contiguous", torch.get_num_threads())
-    return replace(
-        classifier, model=settings.place(copy.deepcopy(classifier.model)).eval(), settings=settings
-    )
+    model = settings.place(copy.deepcopy(classifier.model)).eval()
+    return replace(classifier, model=model, settings=settings)
 
 
 def temperature(classifier: Classifier) -> float:
@@ -73,8 +71,7 @@ def temperature(classifier: Classifier) -> float:
 def describe(classifier: Classifier) -> dict[str, str]:
     """Return what a user of the file must know, as its metadata."""
     channels, height, width = classifier.image_shape
-    calibration = classifier.calibration
-    threshold = None if calibration is None else calibration.threshold
+    threshold = None if classifier.calibration is None else classifier.calibration.threshold
     return {
         "classes": json.dumps(classifier.classes),
         "channels": str(channels),
@@ -85,8 +82,3 @@ def describe(classifier: Classifier) -> dict[str, str]:
         "unsure_below": json.dumps(threshold),
         "made_by": f"kilnet {version('kilnet')}",
     }
-
-
-def sha256(content: bytes) -> str:
-    """Return the checksum of an exported file, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

@@ -1,12 +1,13 @@
 """A run as one file that works without Kilnet; it is kept only if it answers as Kilnet does."""
 
+import hashlib
 import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from PIL import Image
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, StorageError, VerificationError
-from kilnet.exporting.deployed import Deployed, describe, sha256
+from kilnet.exporting.deployed import Deployed, describe
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
@@ -63,8 +64,7 @@ class Export:
         return {**content, "path": str(self.path), _PROOF: verification}
 
 
-class _Exported(Protocol):
-    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]: ...
+_Answers = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 
 def file_name(export_format: str) -> str:
@@ -102,26 +102,20 @@ def export(
         MissingPackageError: the packages of the extra `export` are not there.
         StorageError: a file cannot be written.
     """
-    content, exported, runtime = _make(classifier, dataset, export_format)
-    sample = _sample(dataset.validation)
+    content, answers, runtime = _make(classifier, dataset, export_format)
+    sample = dataset.validation
+    if len(sample) > MAX_VERIFICATION_IMAGES:
+        sample = sample.take(generator(0, _PROOF).permutation(len(sample))[:MAX_VERIFICATION_IMAGES])
     come_from = "files" if pictures else "images, encoded as PNG"
-    verification = verify(
-        exported.probabilities,
-        classifier,
-        readers(sample, pictures),
-        sample.labels,
-        TOLERANCES[export_format],
-    )
-    breach = verification.breach()
-    if breach:
-        raise VerificationError(
-            f"{path}: not exported: {breach} ({verification.num_images:,} validation images)"
-        )
+    files = readers(sample, pictures)
+    verification = verify(answers, classifier, files, sample.labels, TOLERANCES[export_format])
+    if breach := verification.breach():
+        raise VerificationError(f"{path}: not exported: {breach} ({len(sample):,} validation images)")
     made = Export(
         path=path,
         format=export_format,
         num_bytes=len(content),
-        sha256=sha256(content),
+        sha256=hashlib.sha256(content).hexdigest(),
         runtime=runtime,
         images=f"{verification.num_images:,} validation {come_from}",
         verification=verification,
@@ -143,14 +137,14 @@ def readers(split: Split, pictures: Path | None) -> list[Callable[[], bytes]]:
     return [partial(_png, image) for image in split.images]
 
 
-def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
+def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Answers, str]:
     network, notes = Deployed(classifier), describe(classifier)
     machine = hardware.machine()
     if export_format == "torch":
         from kilnet.exporting.torch_file import TorchFile, write_torch
 
         content = write_torch(network, classifier.image_shape, notes)
-        return content, TorchFile(content), f"torch {version('torch')} on {machine}"
+        return content, TorchFile(content).probabilities, f"torch {version('torch')} on {machine}"
     from kilnet.exporting.onnx_file import OnnxFile, quantise, write_onnx  # the extra `export`
 
     content = write_onnx(network, classifier.image_shape, notes)
@@ -158,13 +152,8 @@ def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> 
         images = dataset.train.images
         chosen = generator(0, "quantisation").permutation(len(images))[:NUM_RANGE_IMAGES]
         content = quantise(content, images[chosen], notes)
-    return content, OnnxFile(content, "the export"), f"onnxruntime {version('onnxruntime')} on {machine}"
-
-
-def _sample(split: Split) -> Split:
-    if len(split) <= MAX_VERIFICATION_IMAGES:
-        return split
-    return split.take(generator(0, _PROOF).permutation(len(split))[:MAX_VERIFICATION_IMAGES])
+    runtime = f"onnxruntime {version('onnxruntime')} on {machine}"
+    return content, OnnxFile(content, "the export").probabilities, runtime
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:

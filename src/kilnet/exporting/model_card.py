@@ -100,9 +100,8 @@ def _front_matter(exported: Export) -> str:
         "file": exported.path.name,
         "sha256": exported.sha256,
     }
-    return "\n".join(
-        ["---", *(f"{key}: {json.dumps(value)}" for key, value in entries.items()), "---"]
-    )  # JSON is YAML
+    lines = [f"{key}: {json.dumps(value)}" for key, value in entries.items()]  # JSON is YAML
+    return "\n".join(["---", *lines, "---"])
 
 
 def _interface(classifier: Classifier) -> str:

@@ -46,7 +46,9 @@ class OnnxFile:
             model = onnx.ModelProto.FromString(content)
         except DecodeError:
             raise InputError(f"{where}: not an ONNX file") from None
-        if any(_is_external(tensor) for tensor in _tensors(model)):
+        tensors = [part for part in _messages(model) if isinstance(part, onnx.TensorProto)]
+        elsewhere = onnx.TensorProto.EXTERNAL
+        if any(tensor.external_data or tensor.data_location == elsewhere for tensor in tensors):
             raise InputError(f"{where}: its weights are in other files; only self-contained files are read")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -112,18 +114,14 @@ def quantise(content: bytes, images: npt.NDArray[np.uint8], notes: Mapping[str, 
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._batches = iter(np.array_split(images, max(1, len(images) // _BATCH_SIZE)))
+    batches = ({INPUT: batch} for batch in np.array_split(images, max(1, len(images) // _BATCH_SIZE)))
 
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, Any] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else {INPUT: batch}
+            return next(batches, None)
 
     with tempfile.TemporaryDirectory() as folder:
-        exported, prepared, quantised = (
-            Path(folder) / f"{step}.onnx" for step in ("exact", "prepared", "quantised")
-        )
+        exported, prepared, quantised = (Path(folder) / f"{step}.onnx" for step in (1, 2, 3))
         exported.write_bytes(content)
         quant_pre_process(exported, prepared, skip_symbolic_shape=True)
         quantize_static(
@@ -150,8 +148,7 @@ def _finished(model: onnx.ModelProto, notes: Mapping[str, str]) -> bytes:
     model.ClearField("metadata_props")
     for key, value in notes.items():
         model.metadata_props.add(key=key, value=value)
-    whole: bytes = model.SerializeToString(deterministic=True)
-    return whole
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _normalisation(model: onnx.ModelProto) -> list[str]:
@@ -170,11 +167,3 @@ def _messages(message: Message) -> Iterator[Message]:
         if field.type == field.TYPE_MESSAGE:
             for part in [value] if isinstance(value, Message) else value:
                 yield from _messages(part)
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    return (part for part in _messages(model) if isinstance(part, onnx.TensorProto))
-
-
-def _is_external(tensor: onnx.TensorProto) -> bool:
-    return bool(tensor.external_data) or tensor.data_location == onnx.TensorProto.EXTERNAL

@@ -64,9 +64,8 @@ class Verification:
             return f"only {self.agreement:.2%} of the images get the same class, at least {allowed.agreement:.2%} must"
         if not self.largest_difference <= allowed.difference:  # NaN is a breach too
             return f"a probability differs by {self.largest_difference:.2g}, at most {allowed.difference:g} is allowed"
-        if self.num_correct_kilnet - self.num_correct_export > max(
-            1, allowed.accuracy_lost * self.num_images
-        ):
+        num_lost = self.num_correct_kilnet - self.num_correct_export
+        if num_lost > max(1, allowed.accuracy_lost * self.num_images):
             return (
                 f"accuracy falls by {self.accuracy_lost:.2%}, at most {allowed.accuracy_lost:.2%} is allowed"
             )

@@ -65,11 +65,6 @@ def base64_png(image: npt.NDArray[np.uint8]) -> str:
     return base64.b64encode(png(image)).decode()
 
 
-def heat_png(heat: npt.NDArray[np.float32]) -> str:
-    """Return a heat map, 0 to 1, as a grey PNG file in base64."""
-    return base64_png((heat * 255).round().astype(np.uint8))
-
-
 @dataclass(frozen=True)
 class Example:
     """A validation image: its name, its class, and its pixels as a PNG file."""

@@ -1,4 +1,4 @@
-"""The page and the API of one run."""
+"""The page and the API of one run, with its answers as the OpenAPI document describes them."""
 
 import asyncio
 import os
@@ -10,23 +10,15 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import FastAPI, Path, Query, Request, Response
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp
 
 from kilnet.inference.classifier import Classifier
-from kilnet.server.answers import Answer, Example, Question, answer, base64_png, heat_png
+from kilnet.server.answers import Answer, Example, Question, answer, base64_png
 from kilnet.server.batching import Batcher, QueueFullError
-from kilnet.server.counters import MEDIA_TYPE, RequestCounters
-from kilnet.server.guard import Guard, Refusal, RefusedError
-from kilnet.server.schemas import (
-    ClassProbability,
-    ExampleAnswer,
-    Explanation,
-    HealthAnswer,
-    PredictionAnswer,
-    Problem,
-    RunAnswer,
-)
+from kilnet.server.guard import MEDIA_TYPE, Guard, Refusal, RefusedError, RequestCounters
 from kilnet.server.upload import MAX_BYTES, MAX_PIXELS, Uploads
 
 _ASSETS = files("kilnet.server") / "assets"
@@ -37,6 +29,68 @@ _PAGE_FILES = {
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+
+
+class ClassProbability(BaseModel):
+    """A class and its calibrated probability."""
+
+    name: str = Field(serialization_alias="class")
+    probability: float = Field(ge=0, le=1)
+
+
+class Explanation(BaseModel):
+    """Where the network looked."""
+
+    seen: str = Field(description="The picture as the network sees it: a PNG file in base64.")
+    heat: str | None = Field(
+        description="Grad-CAM for the first class, on the pixels of `seen`: a grey PNG file in base64; 255 is the "
+        "largest value. Null if the network has no convolution."
+    )
+
+
+class PredictionAnswer(BaseModel):
+    """What the network says about a picture."""
+
+    classes: list[ClassProbability] = Field(description="The most probable first.")
+    unsure: bool | None = Field(
+        description="Whether a person should check it; null if the run is not calibrated."
+    )
+    explanation: Explanation | None
+
+
+class RunAnswer(BaseModel):
+    """The run that is served."""
+
+    name: str
+    classes: list[str]
+    channels: int
+    height: int
+    width: int
+    calibrated: bool = Field(description="Whether probabilities are calibrated on validation images.")
+    sure_from: float | None = Field(description="Predictions with less confidence are unsure.")
+    max_bytes: int = Field(description="A picture with more bytes is refused with status 413.")
+    max_pixels: int = Field(description="A picture with more pixels is refused with status 413.")
+    num_examples: int
+
+
+class ExampleAnswer(BaseModel):
+    """A validation image."""
+
+    number: int
+    name: str
+    truth: str
+
+
+class HealthAnswer(BaseModel):
+    """The server is running."""
+
+    status: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -113,10 +167,7 @@ def make_app(
     @app.get("/api/examples", responses=_refusals())
     async def list_examples() -> list[ExampleAnswer]:
         """List validation images to try."""
-        return [
-            ExampleAnswer(number=number, name=example.name, truth=example.truth)
-            for number, example in enumerate(examples)
-        ]
+        return [ExampleAnswer(number=i, name=one.name, truth=one.truth) for i, one in enumerate(examples)]
 
     @app.get(
         "/api/examples/{number}",
@@ -155,7 +206,7 @@ def make_app(
             raise RefusedError(503, "too many requests are waiting; try again") from None
         prediction = found.prediction
         ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
-        heat = None if found.heat is None else heat_png(found.heat)
+        heat = None if found.heat is None else base64_png((found.heat * 255).round().astype(np.uint8))
         return PredictionAnswer(
             classes=[ClassProbability(name=label, probability=value) for label, value in ranked],
             unsure=prediction.unsure,
@@ -182,8 +233,7 @@ def make_app(
         return Response(counters.text(totals, gauges), media_type=MEDIA_TYPE)
 
     for path, (file, media_type) in _PAGE_FILES.items():
-        content = (_ASSETS / file).read_bytes()
-        page_file = partial(_page_file, content, media_type)
+        page_file = partial(_page_file, (_ASSETS / file).read_bytes(), media_type)
         app.add_api_route(path, page_file, include_in_schema=False, response_class=Response)
     return Guard(app, names, counters)
 

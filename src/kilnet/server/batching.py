@@ -63,15 +63,13 @@ class Batcher(Generic[Asked, Answer]):
                 await asyncio.sleep(_GATHER_SECONDS)
                 while len(batch) < MAX_BATCH and not self._waiting.empty():
                     batch.append(self._waiting.get_nowait())
-                batch = [
-                    (asked, future) for asked, future in batch if not future.done()
-                ]  # some callers have left
+                # Some callers have left.
+                batch = [(asked, future) for asked, future in batch if not future.done()]
                 if not batch:
                     continue
+                questions = [asked for asked, _ in batch]
                 try:
-                    answers = await loop.run_in_executor(
-                        self._thread, self._work, [asked for asked, _ in batch]
-                    )
+                    answers = await loop.run_in_executor(self._thread, self._work, questions)
                 except Exception as error:  # their callers get it; the server keeps running
                     for _, future in batch:
                         if not future.done():

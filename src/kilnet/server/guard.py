@@ -1,4 +1,4 @@
-"""Who may use the server, how others are refused, and the headers that every answer carries.
+"""Who may use the server, how others are refused, what every answer carries, and how requests are counted.
 
 Every page that a user visits can send requests to a server on the loopback address. If the page also makes its own
 name resolve to that address (DNS rebinding), it can read the answers. So `Host` must be a name that nobody else can
@@ -9,13 +9,14 @@ import asyncio
 import ipaddress
 import re
 import socket
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from kilnet.server.counters import RequestCounters
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -28,15 +29,17 @@ _HEADERS = {
     "cache-control": "no-store",
 }
 _ENCODED_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+_READ = (b"host", b"origin", b"sec-fetch-site")
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:/?#@\[\]\s]+)(:\d{1,5})?", re.IGNORECASE)
-
-
 # Closing a connection while the client is still sending resets it, and the answer may be lost. So the server reads and
 # drops the rest of a request first, up to these limits.
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 2**26
 BODY_IS_READ = "kilnet.body_is_read"
 """Key of a request's scope, which says whether its body has been received to the end."""
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of the metrics: Prometheus' text format 0.0.4."""
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 
 
 class RefusedError(Exception):
@@ -44,8 +47,7 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
-        self.status = status
-        self.reason = reason
+        self.status, self.reason = status, reason
 
 
 class Refusal(JSONResponse):
@@ -69,6 +71,45 @@ class Refusal(JSONResponse):
         await send({"type": "http.response.body", "body": b""})
 
 
+class RequestCounters:
+    """Counts requests by path and status, and how long they took."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._buckets = [0] * (len(_BUCKETS) + 1)
+        self._seconds = 0.0
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Add a request; `path` is the path of the route, so that visitors cannot invent labels."""
+        self._requests[path, status] += 1
+        self._buckets[bisect_left(_BUCKETS, seconds)] += 1
+        self._seconds += seconds
+
+    def text(self, totals: Mapping[str, tuple[str, int]], gauges: Mapping[str, tuple[str, int]]) -> str:
+        """Return everything in Prometheus' text format.
+
+        Args:
+            totals, gauges: further metrics by name, each with its meaning and its value.
+        """
+        lines = _head("kilnet_requests_total", "counter", "HTTP requests by path and status.")
+        for (path, status), number in sorted(self._requests.items()):
+            lines.append(f'kilnet_requests_total{{path="{path}",status="{status}"}} {number}')
+        lines += _head("kilnet_request_seconds", "histogram", "Time from a request's head to its answer.")
+        below = 0
+        for bound, number in zip((*map(str, _BUCKETS), "+Inf"), self._buckets, strict=True):
+            below += number
+            lines.append(f'kilnet_request_seconds_bucket{{le="{bound}"}} {below}')
+        lines += [f"kilnet_request_seconds_sum {self._seconds:.6f}", f"kilnet_request_seconds_count {below}"]
+        for kind, metrics in (("counter", totals), ("gauge", gauges)):
+            for name, (meaning, value) in metrics.items():
+                lines += [*_head(name, kind, meaning), f"{name} {value}"]
+        return "\n".join(lines) + "\n"
+
+
+def _head(name: str, kind: str, meaning: str) -> list[str]:
+    return [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+
+
 class Guard:
     """Refuses foreign hosts and origins before anything else runs, counts requests, and adds headers to every answer.
 
@@ -79,9 +120,7 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, names: frozenset[str], counters: RequestCounters) -> None:
-        self._app = app
-        self._names = names
-        self._counters = counters
+        self._app, self._names, self._counters = app, names, counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -113,27 +152,18 @@ class Guard:
         headers = {name: [v.decode("latin-1") for n, v in scope["headers"] if n == name] for name in _READ}
         host = headers[b"host"]
         if len(host) != 1 or not is_own(host[0], self._names):
-            return Refusal(
-                421, "this server has another name; use its address, or start it with this name as its host"
-            )
+            reason = "this server has another name; use its address, or start it with this name as its host"
+            return Refusal(421, reason)
         origins = {origin.partition("://")[2].lower() for origin in headers[b"origin"]}  # "null" becomes ""
-        if origins - {host[0].lower()}:
-            return Refusal(403, "requests from other sites' pages are refused")
         foreign = set(headers[b"sec-fetch-site"]) - {"same-origin", "none"}
-        if foreign and scope["path"].startswith("/api/"):
+        if origins - {host[0].lower()} or (foreign and scope["path"].startswith("/api/")):
             return Refusal(403, "requests from other sites' pages are refused")
         return None
 
 
-_READ = (b"host", b"origin", b"sec-fetch-site")
-
-
 def own_names(host: str) -> frozenset[str]:
     """Return the names of a server that listens at `host`, apart from addresses and `localhost`."""
-    names = {host.lower()}
-    if not is_loopback(host):
-        names.add(socket.gethostname().lower())
-    return frozenset(names)
+    return frozenset({host.lower()} | (set() if is_loopback(host) else {socket.gethostname().lower()}))
 
 
 def is_own(authority: str, names: frozenset[str]) -> bool:
@@ -146,18 +176,17 @@ def is_own(authority: str, names: frozenset[str]) -> bool:
     if match is None:
         return False
     name = match["name"].lower().strip("[]")
-    if name == "localhost" or name in names:
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return name == "localhost" or name in names or _address(name) is not None
 
 
 def is_loopback(host: str) -> bool:
     """Return whether only programs on this machine can reach a server at `host`."""
+    address = _address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(name)
     except ValueError:
-        return host.lower() == "localhost"
+        return None

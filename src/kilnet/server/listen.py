@@ -71,9 +71,8 @@ def bind(host: str, port: int) -> socket.socket:
         InputError: `host` is not an address of this machine.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = known[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
         raise InputError(f"`host={host!r}`: {error.strerror or error}") from None

@@ -40,10 +40,10 @@ class Uploads:
         """
         media_type = request.headers.get("content-type", "").lower()
         if not media_type.startswith(_MEDIA_TYPES):
-            raise RefusedError(
-                415,
-                "send the picture file itself as the body, with the type image/* or application/octet-stream",
+            reason = (
+                "send the picture file itself as the body, with the type image/* or application/octet-stream"
             )
+            raise RefusedError(415, reason)
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > MAX_BYTES:
             raise _too_large()

@@ -36,25 +36,21 @@ def layers_table(rows: Sequence[LayerRow]) -> Table:
     table = empty_table("Layers", ["layer", "kind"], numbers, name_width=20)
     for row in rows:
         name = shorten(row.name, 20) if row.name else "between layers"
+        shapes = ["×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape)]
         table.add_row(
             Text(name),
             Text(shorten(row.kind, 14)),
-            _shape(row.input_shape),
-            _shape(row.output_shape),
+            *shapes,
             f"{row.num_parameters:,}" if row.num_parameters else "",
             _short(row.num_multiply_adds),
             f"{row.milliseconds:.2f}",
         )
     table.add_section()
-    table.add_row(
-        "total",
-        "",
-        "",
-        "",
-        f"{sum(row.num_parameters for row in rows):,}",
-        _short(sum(row.num_multiply_adds for row in rows)),
-        f"{sum(row.milliseconds for row in rows):.2f}",
-    )
+    num_parameters = sum(row.num_parameters for row in rows)
+    num_multiply_adds = sum(row.num_multiply_adds for row in rows)
+    milliseconds = sum(row.milliseconds for row in rows)
+    totals = (f"{num_parameters:,}", _short(num_multiply_adds), f"{milliseconds:.2f}")
+    table.add_row("total", "", "", "", *totals)
     table.caption = "multiply-adds for one image; milliseconds for 64 images"
     table.caption_justify = "left"
     return table
@@ -65,10 +61,8 @@ def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int
     heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
     if not suspects:
         return Group(heading)
-    table = empty_table(
-        "", ["image", "split", "label", "network says"], ["confidence", "suspicion"], name_width=22
-    )
-    table.title = None
+    names = ["image", "split", "label", "network says"]
+    table = empty_table("", names, ["confidence", "suspicion"], name_width=22)
     for found in suspects[:MAX_LINES]:
         table.add_row(
             Text(shorten(found.name, 22)),
@@ -81,10 +75,8 @@ def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
-    parts.append(
-        Text("Look at an image before you change its label: a weak network suspects many labels wrongly.")
-    )
-    return Group(*parts)
+    advice = "Look at an image before you change its label: a weak network suspects many labels wrongly."
+    return Group(*parts, Text(advice))
 
 
 def duplicates_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
@@ -95,10 +87,6 @@ def duplicates_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
             example = " = ".join(one_line(name) for name in groups[0][:3])
             lines.append(Text(f"{len(groups):,} pictures {kind}, such as {example}", overflow="fold"))
     return Group(*(lines or [Text("no duplicates")]))
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _short(number: int) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from kilnet.data.inventory import Inventory, Sizes
 from kilnet.runs.wording import one_line, shorten
-from kilnet.terminal.tables import empty_table
+from kilnet.terminal.tables import empty_table, facts_table
 
 MAX_LINES = 10
 """Most files of each kind that are listed; the JSON lists all."""
@@ -33,9 +33,12 @@ def inventory_tables(inventory: Inventory) -> Group:
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
     parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])
     parts += _list("stray file", inventory.stray, "These are in no class folder, so training ignores them.")
-    parts += _duplicates(inventory.duplicates_within_class, *_WITHIN_CLASS)
-    parts += _duplicates(inventory.duplicates_across_classes, *_ACROSS_CLASSES)
-    parts += _duplicates(inventory.duplicates_across_splits, *_ACROSS_SPLITS)
+    for groups, (where, advice) in (
+        (inventory.duplicates_within_class, _WITHIN_CLASS),
+        (inventory.duplicates_across_classes, _ACROSS_CLASSES),
+        (inventory.duplicates_across_splits, _ACROSS_SPLITS),
+    ):
+        parts += _list("picture", [_equal(group) for group in groups], advice, where)
     if len(parts) == 2:
         parts.append(Text("no unusable files, no stray files, no duplicates"))
     parts += _list("warning", inventory.warnings)
@@ -51,12 +54,7 @@ def _summary(inventory: Inventory) -> Table:
     }
     if inventory.original_sizes is not None:
         rows["files"] = _sizes(inventory.original_sizes)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        table.add_row(name, Text(value))
-    return table
+    return facts_table(rows)
 
 
 def _sizes(sizes: Sizes) -> str:
@@ -80,10 +78,6 @@ def _counts(inventory: Inventory) -> Table:
     table.add_section()
     table.add_row("total", *(f"{count:,}" for count in (*totals, sum(totals))))
     return table
-
-
-def _duplicates(groups: Sequence[Sequence[str]], where: str, advice: str) -> list[RenderableType]:
-    return _list("picture", [_equal(group) for group in groups], advice, where)
 
 
 def _equal(names: Sequence[str]) -> str:

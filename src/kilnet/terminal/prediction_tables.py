@@ -18,7 +18,6 @@ _FILE_WIDTH = 32
 def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Table:
     """Return one row per picture: file, class, confidence, the next classes, and whether a person should check it."""
     rows = empty_table("", ["file", "class"], ["confidence"], name_width=_FILE_WIDTH)
-    rows.title = None
     if top > 1:
         rows.add_column("then")  # wraps in a narrow terminal; the other columns keep their width
     if mark_unsure:

@@ -99,14 +99,8 @@ class ProgressDisplay:
             return
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(what or key, total=total, rate=rate)
-        self._bars.update(
-            self._tasks[key],
-            description=what or key,
-            completed=done,
-            total=total,
-            rate=rate,
-            visible=done < total,
-        )
+        bar, shown = self._tasks[key], {"description": what or key, "rate": rate}
+        self._bars.update(bar, completed=done, total=total, visible=done < total, **shown)
 
     def _line_is_due(self) -> bool:
         """Return whether plain output is wanted and nothing was printed for a while."""

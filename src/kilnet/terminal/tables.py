@@ -1,7 +1,7 @@
 """An evaluation as tables for a terminal of 80 columns; the style of all tables."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich import box
 from rich.cells import cell_len
@@ -31,9 +31,6 @@ def evaluation_tables(evaluation: Evaluation) -> Group:
 
 def summary_table(evaluation: Evaluation) -> Table:
     """Return the accuracy with its interval, the loss, the macro averages and the calibration error."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     rows = {
         "split": one_line(evaluation.split),
         "accuracy": accuracy_with_interval(evaluation),
@@ -42,7 +39,15 @@ def summary_table(evaluation: Evaluation) -> Table:
         f"precision {percent(evaluation.macro_precision)}, F1 {percent(evaluation.macro_f1)}",
         "calibration error": f"{percent(evaluation.calibration_error)} ({NUM_CALIBRATION_BINS} bins)",
     }
-    for name, value in rows.items():
+    return facts_table(rows)
+
+
+def facts_table(facts: Mapping[str, str]) -> Table:
+    """Return names and values, one per line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
         table.add_row(name, Text(value))
     return table
 
@@ -52,9 +57,8 @@ def per_class_table(evaluation: Evaluation) -> Table:
     table = empty_table("Classes", ["class"], ["recall", "precision", "F1", "images"], name_width=30)
     columns = (evaluation.classes, evaluation.recall, evaluation.precision, evaluation.f1, evaluation.support)
     for name, recall, precision, f1, support in zip(*columns, strict=True):
-        table.add_row(
-            Text(shorten(name, 30)), percent(recall), percent(precision), percent(f1), f"{support:,}"
-        )
+        ratios = (percent(recall), percent(precision), percent(f1))
+        table.add_row(Text(shorten(name, 30)), *ratios, f"{support:,}")
     return table
 
 

@@ -77,14 +77,11 @@ class Inspection:
             "split": self.split,
             "layers": [vars(row) for row in self.layers],
             "image": self.image,
-            "samples": [_without_pixels(found) for found in self.samples],
-            "mistakes": [_without_pixels(found) for found in self.mistakes],
-            "confused": [
-                {**vars(pair), "samples": [_without_pixels(found) for found in pair.samples]}
-                for pair in self.confused
-            ],
+            "samples": _without_pixels(self.samples),
+            "mistakes": _without_pixels(self.mistakes),
+            "confused": [{**vars(pair), "samples": _without_pixels(pair.samples)} for pair in self.confused],
             "num_labels_checked": self.num_labels_checked,
-            "suspected_labels": [_without_pixels(found) for found in self.suspects],
+            "suspected_labels": _without_pixels(self.suspects),
             "duplicates": dict(self.duplicates),
             "files": [str(path) for path in self.files],
         }
@@ -143,10 +140,8 @@ def inspect(
     with ProgressDisplay(enabled=progress) as display:
         dataset = run.own_data(data, data_dir, display.advance)
         display.warn(dataset.warnings)
-        grids = [
-            filters(classifier, name, channel, all_kernels)
-            for name in _layers(classifier, layer, channel, all_kernels)
-        ]
+        names = _layers(classifier, layer, channel, all_kernels)
+        grids = [filters(classifier, name, channel, all_kernels) for name in names]
         wanted = None if image is None else find_picture(classifier, dataset, split, image)
         found = evaluated(run, split)
         mistakes = confident_mistakes(found, count)
@@ -251,27 +246,24 @@ def _checked(
     classes, dataset, split = run.classifier.classes, run.own_data(), evaluated.evaluation.split
     checked: dict[str, Checked] = {}
     if num_folds is not None:
+        num_epochs = None if run.config.budget.seconds else run.config.training.epochs
         validation = CrossValidation(dataset, run.config, run.files, num_folds, run.own_models)
         for fold in validation:
             if not fold.session.loop.finished:
                 display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
             try:
-                display.follow(
-                    fold.session, None if run.config.budget.seconds else run.config.training.epochs
-                )
+                display.follow(fold.session, num_epochs)
             except InterruptedRunError:
-                raise InterruptedRunError(
-                    "stopped; the folds are saved; the same again resumes them"
-                ) from None
+                message = "stopped; the folds are saved; the same again resumes them"
+                raise InterruptedRunError(message) from None
         checked["train"] = dataset.train, classes, softmax(validation.logits())
     if split != "train":
         checked[split] = evaluated.images, classes, softmax(evaluated.logits)
     elif num_folds is None:
-        display.say(
-            "no labels are checked: the network was trained on these images; folds or another split would do"
-        )
+        reason = "the network was trained on these images; folds or another split would do"
+        display.say(f"no labels are checked: {reason}")
     return checked
 
 
-def _without_pixels(found: Sample | SuspectedLabel) -> dict[str, Any]:
-    return {key: value for key, value in vars(found).items() if key != "image"}
+def _without_pixels(found: Sequence[Sample | SuspectedLabel]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in vars(one).items() if key != "image"} for one in found]
