@@ -74,9 +74,8 @@ def _problems(cache: Path) -> list[str]:
             importlib.import_module("torchvision")
         except Exception as error:  # a build that does not match can raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            problems.append(
-                f"torchvision does not fit this torch ({reason}); Kilnet does not need it: uninstall it"
-            )
+            advice = "Kilnet does not need it: uninstall it"
+            problems.append(f"torchvision does not fit this torch ({reason}); {advice}")
     if torch.version.cuda and not torch.cuda.is_available():
         problems.append("this torch is built for CUDA, but no GPU answers; check the driver with nvidia-smi")
     return problems

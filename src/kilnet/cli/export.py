@@ -29,13 +29,10 @@ def export(
         print_json(made.to_dict())
         return
     found, allowed = made.verification, made.verification.tolerance
-    typer.echo(
-        f"{made.path}: {made.num_bytes / 1e6:.2f} MB, verified on {made.images}, run by {made.runtime}"
-    )
+    size = f"{made.num_bytes / 1e6:.2f} MB"
+    typer.echo(f"{made.path}: {size}, verified on {made.images}, run by {made.runtime}")
     typer.echo(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
     typer.echo(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
-    typer.echo(
-        f"accuracy lost          {100 * found.accuracy_lost:.2f} points (at most {100 * allowed.accuracy_lost:.2f}, "
-        "or one image)"
-    )
+    most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
+    typer.echo(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
     typer.echo(f"how to use it: {made.path.with_name('README.md')}")

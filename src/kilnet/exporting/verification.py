@@ -66,9 +66,8 @@ class Verification:
             return f"a probability differs by {self.largest_difference:.2g}, at most {allowed.difference:g} is allowed"
         num_lost = self.num_correct_kilnet - self.num_correct_export
         if num_lost > max(1, allowed.accuracy_lost * self.num_images):
-            return (
-                f"accuracy falls by {self.accuracy_lost:.2%}, at most {allowed.accuracy_lost:.2%} is allowed"
-            )
+            most = f"at most {allowed.accuracy_lost:.2%} is allowed"
+            return f"accuracy falls by {self.accuracy_lost:.2%}, {most}"
         return None
 
 

@@ -11,16 +11,7 @@ from torch.nn import functional as F
 
 from kilnet.errors import InputError, ModelError, nearest
 from kilnet.inference.classifier import Classifier
-from kilnet.inspection.passes import (
-    black,
-    calls,
-    convolution,
-    convolutions,
-    hooked,
-    network_input,
-    one_image,
-    untouched,
-)
+from kilnet.inspection.passes import black, hooked, map_layer, network_input, one_image, untouched
 
 Target = str | int | None
 
@@ -81,21 +72,14 @@ def grad_cam(
     target: Target = None,
     layer: str | int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return where in an image the network finds support for a class; see `grad_cams`.
+    """Return where in one image the network finds support for a class, as `grad_cams` does: float32 (height, width).
 
     Args:
-        classifier: the network.
-        image: uint8 (channels, height, width).
-        target: class by name or index; by default the predicted one.
-        layer: see `grad_cams`.
-
-    Returns:
-        float32 (height, width).
+        classifier, image, target: as for `explain`.
+        layer: as for `grad_cams`.
 
     Raises:
-        InputError: there is no such class or layer.
-        DataError: the image does not fit.
-        ModelError: the network has no convolution.
+        InputError, DataError, ModelError: as for `grad_cams`, or there is no such class.
     """
     targets = None if target is None else np.array([class_index(classifier, target)])
     heat: npt.NDArray[np.float32] = grad_cams(classifier, one_image(image), targets, layer)[0]
@@ -130,14 +114,13 @@ def grad_cams(
         DataError: the images do not fit.
         ModelError: the network has no convolution.
     """
-    watched = _map_layer(classifier, layer)
+    watched = map_layer(classifier, layer)
     size = images.shape[2:]
     maps = [np.zeros((0, *size), np.float32)]
     for start in range(0, len(images), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
-        values, gradients = _with_gradients(
-            classifier, watched, images[part], None if targets is None else targets[part]
-        )
+        chosen = None if targets is None else targets[part]
+        values, gradients = _with_gradients(classifier, watched, images[part], chosen)
         heat = F.relu((gradients.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True))
         heat = F.interpolate(heat, size, mode="bilinear", align_corners=False)[:, 0]
         largest = heat.amax((1, 2), keepdim=True)
@@ -156,17 +139,14 @@ def integrated_gradients(
     (completeness). Computed in fp32; the network is unchanged afterwards.
 
     Args:
-        classifier: the network.
-        image: uint8 (channels, height, width).
-        target: class by name or index; by default the predicted one.
+        classifier, image, target: as for `explain`.
         steps: number of points between black and the image.
 
     Returns:
         float32 (height, width), in logits; positive values support the class.
 
     Raises:
-        InputError: there is no such class, or `steps` is below 1.
-        DataError: the image does not fit.
+        InputError, DataError: as for `explain`.
     """
     if steps < 1:
         raise InputError(f"`steps={steps}`: at least 1 is needed")
@@ -200,21 +180,6 @@ def class_index(classifier: Classifier, target: str | int) -> int:
     if not 0 <= target < len(classifier.classes):
         raise InputError(f"no class {target}: classes are numbered 0 to {len(classifier.classes) - 1}")
     return int(target)
-
-
-def _map_layer(classifier: Classifier, layer: str | int | None) -> nn.Module:
-    if isinstance(layer, int):
-        return convolution(classifier, layer)[1]
-    last = convolutions(classifier)[-1][0]
-    maps = [call for call in calls(classifier) if call.name and len(call.output_shape or ()) == 4]
-    if layer is not None:
-        layers = {call.name: call.layer for call in maps}
-        if layer not in layers:
-            near = nearest(layer, list(layers))
-            raise InputError(f"`layer={layer!r}`: no such layer whose output is a map of the image{near}")
-        return layers[layer]
-    sizes = {call.name: (call.output_shape or ())[2:] for call in maps}
-    return [call.layer for call in maps if (call.output_shape or ())[2:] == sizes[last]][-1]
 
 
 def _with_gradients(

@@ -45,18 +45,11 @@ class PairedOutcome:
         equally likely to be the first's or the second's.
         """
         num_only_one, fewer = self.num_first + self.num_second, min(self.num_first, self.num_second)
-        # The largest probability of the tail, and the others as fractions of it, so that nothing overflows.
-        largest = math.exp(
-            math.lgamma(num_only_one + 1)
-            - math.lgamma(fewer + 1)
-            - math.lgamma(num_only_one - fewer + 1)
-            - num_only_one * math.log(2)
-        )
-        part = parts = 1.0
-        for i in range(fewer, 0, -1):
-            part *= i / (num_only_one - i + 1)
-            parts += part
-        return min(1.0, 2 * largest * parts)
+        part = tail = 1  # in whole numbers, which do not overflow
+        for i in range(fewer):
+            part = part * (num_only_one - i) // (i + 1)
+            tail += part
+        return min(1.0, 2 * tail / 2**num_only_one)
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -104,9 +104,8 @@ def convolutions(classifier: Classifier) -> list[tuple[str, nn.Conv2d]]:
     """
     found = {call.name: call.layer for call in calls(classifier) if isinstance(call.layer, nn.Conv2d)}
     if not found:
-        raise ModelError(
-            f"{classifier.model_config.name} has no torch.nn.Conv2d, so it has no filters, feature maps or heat maps"
-        )
+        lacks = "has no torch.nn.Conv2d, so it has no filters, feature maps or heat maps"
+        raise ModelError(f"{classifier.model_config.name} {lacks}")
     return list(found.items())
 
 
@@ -132,3 +131,19 @@ def convolution(classifier: Classifier, layer: str | int | None) -> tuple[str, n
         ends = f"1 ({known[0][0]}) to {len(known)} ({known[-1][0]})"
         raise InputError(f"`layer={number}`: convolutions are numbered from {ends}")
     return known[number - 1]
+
+
+def map_layer(classifier: Classifier, layer: str | int | None) -> nn.Module:
+    """Return the layer that heat maps are of; see `kilnet.inspection.attribution.grad_cams`."""
+    if isinstance(layer, int):
+        return convolution(classifier, layer)[1]
+    last = convolutions(classifier)[-1][0]
+    maps = [call for call in calls(classifier) if call.name and len(call.output_shape or ()) == 4]
+    if layer is not None:
+        layers = {call.name: call.layer for call in maps}
+        if layer not in layers:
+            near = nearest(layer, list(layers))
+            raise InputError(f"`layer={layer!r}`: no such layer whose output is a map of the image{near}")
+        return layers[layer]
+    sizes = {call.name: (call.output_shape or ())[2:] for call in maps}
+    return [call.layer for call in maps if (call.output_shape or ())[2:] == sizes[last]][-1]

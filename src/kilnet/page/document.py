@@ -81,9 +81,8 @@ def _environment() -> Environment:
     )
     # Compact, and without NaN, which is not JSON. `tojson` escapes <, >, &, ' and everything beyond ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters["name"] = lambda text: Markup("<bdi>{}</bdi>").format(
-        one_line(text)
-    )  # keeps its own order
+    # A name in its own direction, which cannot reorder the text around it.
+    environment.filters["name"] = lambda text: Markup("<bdi>{}</bdi>").format(one_line(text))
     environment.filters["one_line"] = one_line
     environment.filters["percent"] = percent
     return environment

@@ -120,9 +120,8 @@ def _images(
     names = tuple(name.encode(errors="backslashreplace").decode() for name in images.names)  # as in the file
     if names == predictions.names:
         return images
-    notes.append(
-        f"No pictures: the {evaluation.split} images have changed since the evaluation; evaluate again."
-    )
+    changed = f"the {evaluation.split} images have changed since the evaluation"
+    notes.append(f"No pictures: {changed}; evaluate again.")
     return None
 
 

@@ -89,8 +89,8 @@ def line_chart(
         mark: position of a vertical line, if there is one.
         dots: single points as (x, y, stands out); by default the points of the lines, if they are few.
     """
-    across, up = _scales(x, y)
-    parts = [_grid(x, y, across, up)]
+    across, up, grid = _axes(x, y)
+    parts = [grid]
     if mark is not None:
         parts.append(_line("mark", across(mark), across(mark), up(y.low), up(y.high)))
     for line in lines:
@@ -114,8 +114,8 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
             and high bound the accuracy; None if there are no images.
     """
     x, y = Axis("confidence (%)", 0, 100), Axis("accuracy (%)", 0, 100)
-    across, up = _scales(x, y)
-    parts = [_grid(x, y, across, up)]
+    across, up, grid = _axes(x, y)
+    parts = [grid]
     width = 100 / len(bins)
     for number, entry in enumerate(bins):
         if entry is None:
@@ -132,14 +132,14 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
 def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Markup:
     """Return counts in equal steps of `x` as bars."""
     y = Axis(y_label, 0, max([*counts, 1]) * 1.05, ",.0f")
-    across, up = _scales(x, y)
+    across, up, grid = _axes(x, y)
     width = (x.high - x.low) / len(counts)
     bars = [
         _bar(across(x.low + number * width), across(x.low + (number + 1) * width), up(count), up(0))
         for number, count in enumerate(counts)
         if count
     ]
-    return frame(title, [_grid(x, y, across, up), *bars])
+    return frame(title, [grid, *bars])
 
 
 def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
@@ -182,9 +182,7 @@ def parallel_coordinates(
     ]
     width = 2 * _SIDE + _BETWEEN * (len(names) - 1)
     parts = []
-    for trial in sorted(
-        range(len(numbers)), key=lambda trial: marked[trial]
-    ):  # marked trials are drawn on top
+    for trial in sorted(range(len(numbers)), key=lambda trial: marked[trial]):  # marked ones on top
         values = [columns[name][trial] for name in names]
         points = [
             f"{_SIDE + _BETWEEN * place:g},{axis(value):.1f}"
@@ -192,15 +190,15 @@ def parallel_coordinates(
             if axis is not None and value is not None
         ]
         kind = "trial marked" if marked[trial] else "trial"
-        name = tag("title", f"trial {numbers[trial]}")
-        parts.append(tag("polyline", name, class_=kind, points=" ".join(points)))
+        hint = tag("title", f"trial {numbers[trial]}")
+        parts.append(tag("polyline", hint, class_=kind, points=" ".join(points)))
     for place, (name, axis) in enumerate(zip(names, axes, strict=True)):
         x = _SIDE + _BETWEEN * place
         parts.append(_line("axis", x, x, _HEAD, _TALL - _FOOT))
         parts.append(tag("text", shorten(name, 18), class_="middle", x=x, y=16))
         for y, text in axis.marks if axis is not None else ():
             parts.append(tag("text", text, class_="halo", x=x + 5, y=y + 4))
-    size = {"viewBox": f"0 0 {width} {_TALL}", "width": width, "height": _TALL}
+    size: dict[str, Any] = {"viewBox": f"0 0 {width} {_TALL}", "width": width, "height": _TALL}
     return tag("svg", *parts, **size, class_="chart wide", role="img", aria_label=title)
 
 
@@ -233,12 +231,10 @@ class _Setting:
             return [(self._scale(place), shorten(name, 12)) for place, name in enumerate(self._names)]
         if len(numbers) > 6:
             low, high = numbers[0], numbers[-1]
+            between = ticks(low, high, 5)
             if self._is_log:
-                between = [
-                    10.0**decade for decade in range(*(math.ceil(math.log10(end)) for end in (low, high)))
-                ]
-            else:
-                between = ticks(low, high, 5)
+                decades = range(math.ceil(math.log10(low)), math.ceil(math.log10(high)))
+                between = [10.0**decade for decade in decades]
             ends = (self(low), self(high))
             numbers = [low, *(n for n in between if min(abs(self(n) - end) for end in ends) > 18), high]
         return [(self(number), f"{number:.3g}") for number in numbers]
@@ -249,13 +245,10 @@ def frame(title: str, parts: Iterable[Markup], height: float = HEIGHT) -> Markup
     return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height:g}", class_="chart", role="img", aria_label=title)
 
 
-def _scales(x: Axis, y: Axis) -> tuple[Scale, Scale]:
-    across = Scale(x.low, x.high, _LEFT, WIDTH - _RIGHT)
-    return across, Scale(y.low, y.high, HEIGHT - _BOTTOM, _TOP)
-
-
-def _grid(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
+def _axes(x: Axis, y: Axis) -> tuple[Scale, Scale, Markup]:
+    """Return the horizontal and the vertical scale, and the axes with their labels and the grid."""
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+    across, up = Scale(x.low, x.high, _LEFT, right), Scale(y.low, y.high, bottom, _TOP)
     parts = [_line("axis", _LEFT, right, bottom, bottom)]
     for value in y.ticks():
         place = up(value)
@@ -269,7 +262,7 @@ def _grid(x: Axis, y: Axis, across: Scale, up: Scale) -> Markup:
     middle = (_TOP + bottom) / 2
     turned = f"rotate(-90 12 {middle:g})"
     parts.append(tag("text", y.label, class_="middle", x=12, y=middle, transform=turned))
-    return Markup("").join(parts)
+    return across, up, Markup("").join(parts)
 
 
 def _line(kind: str, x1: float, x2: float, y1: float, y2: float) -> Markup:

@@ -16,16 +16,21 @@ MAX_LINES = 10
 _MAX_NAMES = 3  # of equal pictures in one line
 _NAME_WIDTH = 30
 
-# The three kinds of duplicates: where they are, and what to do about them.
-_WITHIN_CLASS = (
-    "more than once in one class",
-    "Training counts each copy, and no split separates them; one copy is enough.",
-)
-_ACROSS_CLASSES = ("in more than one class", "At most one of the labels is right; delete the other copies.")
-_ACROSS_SPLITS = (
-    "in more than one split",
-    "Accuracy on a picture from the training split means nothing; delete it from all splits but one.",
-)
+# The three kinds of duplicates in an inventory: where they are, and what to do about them.
+_DUPLICATES = {
+    "duplicates_within_class": (
+        "more than once in one class",
+        "Training counts each copy, and no split separates them; one copy is enough.",
+    ),
+    "duplicates_across_classes": (
+        "in more than one class",
+        "At most one of the labels is right; delete the other copies.",
+    ),
+    "duplicates_across_splits": (
+        "in more than one split",
+        "Accuracy on a picture from the training split means nothing; delete it from all splits but one.",
+    ),
+}
 
 
 def inventory_tables(inventory: Inventory) -> Group:
@@ -33,12 +38,9 @@ def inventory_tables(inventory: Inventory) -> Group:
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
     parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])
     parts += _list("stray file", inventory.stray, "These are in no class folder, so training ignores them.")
-    for groups, (where, advice) in (
-        (inventory.duplicates_within_class, _WITHIN_CLASS),
-        (inventory.duplicates_across_classes, _ACROSS_CLASSES),
-        (inventory.duplicates_across_splits, _ACROSS_SPLITS),
-    ):
-        parts += _list("picture", [_equal(group) for group in groups], advice, where)
+    for kind, (where, advice) in _DUPLICATES.items():
+        groups = [_equal(group) for group in getattr(inventory, kind)]
+        parts += _list("picture", groups, advice, where)
     if len(parts) == 2:
         parts.append(Text("no unusable files, no stray files, no duplicates"))
     parts += _list("warning", inventory.warnings)

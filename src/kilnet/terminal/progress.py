@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from time import monotonic
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -48,9 +47,7 @@ class ProgressDisplay:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def say(self, line: str) -> None:
@@ -90,17 +87,17 @@ class ProgressDisplay:
                 if self._line_is_due() and record.step < record.num_steps:
                     self.say(f"{what}: step {record.step:,} of {record.num_steps:,}, {rate}")
             else:
-                seconds = monotonic() - start
-                self.say(epoch_line(record, num_epochs, seconds, num_images, left))
+                self.say(epoch_line(record, num_epochs, monotonic() - start, num_images, left))
                 start, num_images = monotonic(), 0
 
     def _draw(self, key: str, done: int, total: int, rate: str, what: str | None = None) -> None:
         if self._bars.disable:
             return
+        name = what or key
         if key not in self._tasks:
-            self._tasks[key] = self._bars.add_task(what or key, total=total, rate=rate)
-        bar, shown = self._tasks[key], {"description": what or key, "rate": rate}
-        self._bars.update(bar, completed=done, total=total, visible=done < total, **shown)
+            self._tasks[key] = self._bars.add_task(name, total=total, rate=rate)
+        bar = self._tasks[key]
+        self._bars.update(bar, description=name, completed=done, total=total, rate=rate, visible=done < total)
 
     def _line_is_due(self) -> bool:
         """Return whether plain output is wanted and nothing was printed for a while."""

@@ -123,8 +123,7 @@ def inspect(
             of them; they are kept in `folds/` and resume there when interrupted.
         data: the run's data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
-        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
-            is imported.
+        model: see `load`.
         progress: whether to show progress on standard error.
 
     Raises:

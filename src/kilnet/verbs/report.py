@@ -36,8 +36,7 @@ def report(
         run: what `train` or `tune` returned, or the folder of a run or a search.
         data: the data that the run was trained on, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
-        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
-            is imported.
+        model: see `load`.
         progress: whether to show progress on standard error.
 
     Raises:

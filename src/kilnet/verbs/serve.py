@@ -42,9 +42,8 @@ def serve(
     try:
         from kilnet.server import app, guard, listen
     except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            f"serving needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
-        ) from None
+        message = f"serving needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
+        raise MissingPackageError(message) from None
     if not 0 <= port <= 65535:
         raise InputError(f"`port={port}`: ports are 0 to 65535")
     with listen.bind(host, port) as bound:

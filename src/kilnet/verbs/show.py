@@ -30,24 +30,22 @@ def show(result: Result) -> None:
     Console(highlight=False).print(_tables(result))
 
 
-def _tables(result: Result) -> RenderableType:
-    match result:
+def _tables(found: Result) -> RenderableType:
+    match found:
         case Evaluation():
-            return evaluation_tables(result)
+            return evaluation_tables(found)
         case Inventory():
-            return inventory_tables(result)
+            return inventory_tables(found)
         case Inspection():
-            return inspection_tables(
-                result.layers, result.suspects, result.num_labels_checked, result.duplicates
-            )
+            return inspection_tables(found.layers, found.suspects, found.num_labels_checked, found.duplicates)
         case RunComparison():
             return comparison_tables(
-                result.names, result.split, result.differences, result.outcome, result.disagreements
+                found.names, found.split, found.differences, found.outcome, found.disagreements
             )
         case Summary():
-            return search_tables(result)
+            return search_tables(found)
         case Search():
-            tables = search_tables(result.summary, result.evaluation)
-            return Group(tables, evaluation_tables(result.evaluation))
+            tables = search_tables(found.summary, found.evaluation)
+            return Group(tables, evaluation_tables(found.evaluation))
         case _:
-            raise InputError(f"`result` is a {type(result).__name__}, which has no tables")
+            raise InputError(f"`result` is a {type(found).__name__}, which has no tables")
