@@ -21,10 +21,9 @@ from kilnet.config import ViewsConfig
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, ModelError, RunFolderError, VerificationError
 from kilnet.exporting import exported_file as exporting
-from kilnet.exporting.deployed import Deployed, describe
+from kilnet.exporting.deployed import Deployed, TorchFile, describe, write_torch
 from kilnet.exporting.exported_file import readers
 from kilnet.exporting.model_card import SCRIPT
-from kilnet.exporting.torch_file import TorchFile, write_torch
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.recipes.reading import load_config
 

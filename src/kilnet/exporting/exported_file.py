@@ -16,7 +16,7 @@ from PIL import Image
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, StorageError, VerificationError
-from kilnet.exporting.deployed import Deployed, describe
+from kilnet.exporting.deployed import Deployed, TorchFile, describe, write_torch
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
@@ -141,8 +141,6 @@ def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> 
     network, notes = Deployed(classifier), describe(classifier)
     machine = hardware.machine()
     if export_format == "torch":
-        from kilnet.exporting.torch_file import TorchFile, write_torch
-
         content = write_torch(network, classifier.image_shape, notes)
         return content, TorchFile(content).probabilities, f"torch {version('torch')} on {machine}"
     from kilnet.exporting.onnx_file import OnnxFile, quantise, write_onnx  # the extra `export`

@@ -49,7 +49,7 @@ class PairedOutcome:
         for i in range(fewer):
             part = part * (num_only_one - i) // (i + 1)
             tail += part
-        return min(1.0, 2 * tail / 2**num_only_one)
+        return min(1.0, 2 * tail / (1 << num_only_one))
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -70,16 +70,13 @@ class SuspectedLabel:
 def suspected_labels(
     split: str, images: Split, classes: Sequence[str], probabilities: Probabilities
 ) -> tuple[SuspectedLabel, ...]:
-    """Return the images of a split whose labels are suspected, the worst first; see `label_errors`.
+    """Return the images of a split whose labels are suspected, the worst first.
 
     Args:
         split: its name.
         images: the split; labels are indices into `classes`.
         classes: class names.
-        probabilities: floating point (num_images, num_classes), of networks that were not trained on the images.
-
-    Raises:
-        InputError: the shapes do not fit.
+        probabilities: as for `label_errors`, which also says what is raised.
     """
     found = label_errors(probabilities, images.labels)
     return tuple(

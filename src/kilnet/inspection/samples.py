@@ -1,6 +1,6 @@
 """Images with their predictions: a random sample, the worst mistakes, one confusion; and any picture by its name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +60,7 @@ def sample_predictions(evaluated: EvaluatedSplit, count: int = 30, seed: int = 0
 
 def confident_mistakes(evaluated: EvaluatedSplit, count: int = 30) -> tuple[Sample, ...]:
     """Return the images that the network got wrong, the most confident first."""
-    rows = rows_of(evaluated)
-    wrong = [i for i, row in enumerate(rows) if row.truth != row.predicted]
-    return _samples(evaluated, sorted(wrong, key=lambda i: -rows[i].confidence)[:count])
+    return _most_confident(evaluated, count, lambda row: row.truth != row.predicted)
 
 
 def confused_examples(
@@ -77,9 +75,7 @@ def confused_examples(
     for name in (truth, predicted):
         if name not in classes:
             raise InputError(f"no class {name!r}{nearest(name, list(classes))}")
-    rows = rows_of(evaluated)
-    found = [i for i, row in enumerate(rows) if (row.truth, row.predicted) == (truth, predicted)]
-    return _samples(evaluated, sorted(found, key=lambda i: -rows[i].confidence)[:count])
+    return _most_confident(evaluated, count, lambda row: (row.truth, row.predicted) == (truth, predicted))
 
 
 def confused_pairs(evaluated: EvaluatedSplit, num_pairs: int = 5, count: int = 6) -> tuple[ConfusedPair, ...]:
@@ -142,6 +138,14 @@ def rows_of(evaluated: EvaluatedSplit) -> list[PredictionRow]:
     """Return the row of each image's prediction, in the order of the split."""
     images = evaluated.images
     return list(prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels))
+
+
+def _most_confident(
+    evaluated: EvaluatedSplit, count: int, is_wanted: Callable[[PredictionRow], bool]
+) -> tuple[Sample, ...]:
+    rows = rows_of(evaluated)
+    found = [i for i, row in enumerate(rows) if is_wanted(row)]
+    return _samples(evaluated, sorted(found, key=lambda i: -rows[i].confidence)[:count])
 
 
 def _samples(evaluated: EvaluatedSplit, places: Sequence[int]) -> tuple[Sample, ...]:

@@ -43,7 +43,10 @@ def report(
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
     if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(Path(run)).exists):
-        return _report_search(run.folder if isinstance(run, Search) else Path(run))
+        path = run.folder if isinstance(run, Search) else Path(run)
+        summary, evaluation = read_search(path)
+        write_text(path / "report.html", search_page(summary, SearchFolder(path).environment(), evaluation))
+        return path / "report.html"
     return _report_run(opened(run, model), data, data_dir, progress)
 
 
@@ -58,13 +61,6 @@ def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
         if folder is not None and (read := read_evaluations(RunFolder(folder)).get("test")):
             return summary, Evaluation.from_dict(read)
     return summary, None
-
-
-def _report_search(path: Path) -> Path:
-    summary, evaluation = read_search(path)
-    page = search_page(summary, SearchFolder(path).environment(), evaluation)
-    write_text(path / "report.html", page)
-    return path / "report.html"
 
 
 def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: bool) -> Path:
