@@ -20,8 +20,7 @@ _MAX_PIXELS = 1_000_000
 _MAX_IMAGES = 2000  # however small
 # Heat maps are smooth: 32 shades are enough, and halve the size of the sheet.
 _SHADES = 32
-_SAMPLES = 30
-_MISTAKES = 30
+_SAMPLES = _MISTAKES = 30
 
 Indices = npt.NDArray[np.int64]
 

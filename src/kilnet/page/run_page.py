@@ -62,12 +62,11 @@ def run_page(
             evaluation_sections.mistakes(evaluation, selection),
         ]
         num_correct, num_images = evaluation.num_correct, evaluation.num_images
-        notes = [*_notes(config, entries, split), *notes]
     else:
         best = [record for record in history if record.is_best][-1]
         num_correct = best.num_validation_correct
         num_images = int(environment.get("data", {}).get("num_validation", 0))
-        notes = [*_notes(config, entries, split), *notes]
+    notes = [*_notes(config, entries, split), *notes]
     sections = [
         evaluation_sections.result(split, num_correct, num_images, entries, notes),
         run_sections.curves(history),

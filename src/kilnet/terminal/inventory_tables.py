@@ -16,21 +16,13 @@ MAX_LINES = 10
 _MAX_NAMES = 3  # of equal pictures in one line
 _NAME_WIDTH = 30
 
-# The three kinds of duplicates in an inventory: where they are, and what to do about them.
-_DUPLICATES = {
-    "duplicates_within_class": (
-        "more than once in one class",
-        "Training counts each copy, and no split separates them; one copy is enough.",
-    ),
-    "duplicates_across_classes": (
-        "in more than one class",
-        "At most one of the labels is right; delete the other copies.",
-    ),
-    "duplicates_across_splits": (
-        "in more than one split",
-        "Accuracy on a picture from the training split means nothing; delete it from all splits but one.",
-    ),
+DUPLICATES = {
+    "more than once in one class": "Training counts each copy, and no split separates them; one copy is enough.",
+    "in more than one class": "At most one of the labels is right; delete the other copies.",
+    "in more than one split": "Accuracy on a picture from the training split means nothing; delete it from all splits "
+    "but one.",
 }
+"""The kinds of duplicates in the order of `kilnet.data.inventory.duplicates`, and what to do about them."""
 
 
 def inventory_tables(inventory: Inventory) -> Group:
@@ -38,9 +30,10 @@ def inventory_tables(inventory: Inventory) -> Group:
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
     parts += _list("unusable file", [f"{file.path}: {file.reason}" for file in inventory.unusable])
     parts += _list("stray file", inventory.stray, "These are in no class folder, so training ignores them.")
-    for kind, (where, advice) in _DUPLICATES.items():
-        groups = [_equal(group) for group in getattr(inventory, kind)]
-        parts += _list("picture", groups, advice, where)
+    within, across = inventory.duplicates_within_class, inventory.duplicates_across_classes
+    kinds = (within, across, inventory.duplicates_across_splits)
+    for groups, (where, advice) in zip(kinds, DUPLICATES.items(), strict=True):
+        parts += _list("picture", [_equal(group) for group in groups], advice, where)
     if len(parts) == 2:
         parts.append(Text("no unusable files, no stray files, no duplicates"))
     parts += _list("warning", inventory.warnings)

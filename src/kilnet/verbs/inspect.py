@@ -33,10 +33,9 @@ from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
 from kilnet.runs.run import Run, opened
 from kilnet.storage import make_folder
+from kilnet.terminal.inventory_tables import DUPLICATES
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated
-
-KINDS_OF_DUPLICATES = ("more than once in one class", "in more than one class", "in more than one split")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +149,7 @@ def inspect(
         checked = _checked(run, found, num_folds, display)
     suspects = {name: suspected_labels(name, *rest) for name, rest in checked.items()}
     searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
-    equal = dict(zip(KINDS_OF_DUPLICATES, duplicates(dataset, searched), strict=True))
+    equal = dict(zip(DUPLICATES, duplicates(dataset, searched), strict=True))
     layers = layer_table(classifier)
     samples = sample_predictions(found, count, seed)
     confused = confused_pairs(found)
