@@ -12,8 +12,8 @@ from kilnet.runs.wording import shorten
 # Of a chart, in its own units; a phone shows it a fifth smaller, and text stays readable.
 WIDTH, HEIGHT = 400, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 18, 12, 44
-_TALL = 300  # parallel coordinates
-_BETWEEN, _SIDE, _HEAD, _FOOT = 120, 60, 34, 12  # of their axes
+_TALL = 300  # height of parallel coordinates
+_BETWEEN, _SIDE, _HEAD, _FOOT = 120, 60, 34, 12  # room between their axes, and around them
 
 
 def tag(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
@@ -176,10 +176,8 @@ def parallel_coordinates(
         marked: whether each trial stands out.
     """
     names = list(columns)
-    known = [any(value is not None for value in column) for column in columns.values()]
-    axes = [
-        _Setting(columns[name]) if is_known else None for name, is_known in zip(names, known, strict=True)
-    ]
+    has_value = [any(value is not None for value in column) for column in columns.values()]
+    axes = [_Setting(columns[name]) if known else None for name, known in zip(names, has_value, strict=True)]
     width = 2 * _SIDE + _BETWEEN * (len(names) - 1)
     parts = []
     for trial in sorted(range(len(numbers)), key=lambda trial: marked[trial]):  # marked ones on top
