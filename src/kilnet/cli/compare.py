@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
 from kilnet.cli.output import print_json
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN", help="Another, of the same data.")],
+    first: Annotated[Path, Argument(metavar="RUN", help="A run folder.")],
+    second: Annotated[Path, Argument(metavar="RUN", help="Another, of the same data.")],
     split: Annotated[
-        str, typer.Option("--split", help="val (default), train, or test, whose reading is recorded.")
+        str, Option("--split", help="val (default), train, or test, whose reading is recorded.")
     ] = "val",
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,

@@ -1,6 +1,6 @@
 """kilnet data."""
 
-from kilnet.cli.options import DataArgument, DataDirOption, ImageSizeOption, JsonOption, given
+from kilnet.cli.options import DataArgument, DataDirOption, ImageSizeOption, JsonOption, chosen
 from kilnet.cli.output import print_json
 
 
@@ -15,8 +15,8 @@ def data(
 
     import kilnet
 
-    options = given({"data.dir": data_dir, "data.image_size": image_size})
-    inventory = kilnet.inspect_data(source, settings=options, progress=not as_json)
+    settings = chosen(None, data_dir, image_size)
+    inventory = kilnet.inspect_data(source, settings=settings, progress=not as_json)
     if as_json:
         print_json(asdict(inventory))
     else:

@@ -4,48 +4,38 @@ from pathlib import Path
 from time import monotonic
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from kilnet.cli.options import (
-    BudgetOption,
-    JsonOption,
-    OwnModelOption,
-    SettingsOption,
-)
+from kilnet.cli import options
 
 
 def finetune(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN|SEARCH", help="A run folder, or a search with a winner.")
-    ],
-    epochs: Annotated[int | None, typer.Option("--epochs", help="At most; default 50.")] = None,
-    budget: BudgetOption = None,
+    run: Annotated[Path, Argument(metavar="RUN|SEARCH", help="A run folder, or a search with a winner.")],
+    epochs: Annotated[int | None, Option("--epochs", help="At most; default 50.")] = None,
+    budget: options.BudgetOption = None,
     lr: Annotated[
         float | None,
-        typer.Option(
+        Option(
             "--lr",
             help="Default: 0.0008, or 4/5 of the parent's if that is less; with Muon 1/5 of the parent's.",
         ),
     ] = None,
     patience: Annotated[
         int | None,
-        typer.Option(
+        Option(
             "--patience", help="Epochs without a lower validation loss; default 6, with --budget any number."
         ),
     ] = None,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Begin with random weights, not the parent's.")
-    ] = False,
-    settings: SettingsOption = None,
-    model: OwnModelOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: beside the parent.")] = None,
-    as_json: JsonOption = False,
+    anew: Annotated[bool, Option("--anew", help="Begin with random weights, not the parent's.")] = False,
+    settings: options.SettingsOption = None,
+    model: options.OwnModelOption = None,
+    out: Annotated[Path | None, Option("--out", help="Run folder; default: beside the parent.")] = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Train a run, or a search's winner, further at a lower learning rate, until patience is spent."""
     started = monotonic()
     import kilnet
     from kilnet.cli.train import print_run
-    from kilnet.recipes.reading import parse_settings
 
     print_run(
         kilnet.finetune(
@@ -55,7 +45,7 @@ def finetune(
             lr=lr,
             patience=patience,
             anew=anew,
-            settings=parse_settings(settings or []),
+            settings=options.chosen(settings),
             model=model,
             out=out,
             progress=not as_json,

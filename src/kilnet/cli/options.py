@@ -4,12 +4,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DataArgument = Annotated[str, Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")]
+JsonOption = Annotated[bool, Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def reach_own_code(given: str | list[str] | None) -> Any:
@@ -22,7 +20,7 @@ def reach_own_code(given: str | list[str] | None) -> Any:
 
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--model",
         help="ConvNet, ConfigNet, ResNet, FastNet, or package.module:builder.",
         callback=reach_own_code,
@@ -30,7 +28,7 @@ ModelOption = Annotated[
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--recipe",
         metavar="FILE|NAME",
         help="TOML file with settings, or a name that `kilnet recipes` lists.",
@@ -38,33 +36,28 @@ RecipeOption = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.", callback=reach_own_code),
+    Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.", callback=reach_own_code),
 ]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", help="How often to go through the images.")]
+EpochsOption = Annotated[int | None, Option("--epochs", help="How often to go through the images.")]
 BudgetOption = Annotated[
-    str | None,
-    typer.Option("--budget", metavar="TIME", help="How long the command may take: 90s, 10m, 1h30m."),
+    str | None, Option("--budget", metavar="TIME", help="How long the command may take: 90s, 10m, 1h30m.")
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+SeedOption = Annotated[int | None, Option("--seed", help="Seed of everything random.")]
+DeviceOption = Annotated[str | None, Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 DataDirOption = Annotated[
-    str | None,
-    typer.Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched."),
+    str | None, Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched.")
 ]
-ImageSizeOption = Annotated[
-    int | None, typer.Option("--image-size", help="Side of the square images, in pixels.")
-]
+ImageSizeOption = Annotated[int | None, Option("--image-size", help="Side of the square images, in pixels.")]
 BadImageOption = Annotated[
-    str | None,
-    typer.Option("--on-bad-image", help="What to do when a file is no usable image: fail or skip."),
+    str | None, Option("--on-bad-image", help="What to do when a file is no usable image: fail or skip.")
 ]
 MovedDataOption = Annotated[
-    str | None, typer.Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
+    str | None, Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+RunArgument = Annotated[Path, Argument(metavar="RUN", help="A run folder.")]
 OwnModelOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--model",
         help="The run's package.module:builder, if its network is your own code.",
         callback=reach_own_code,
@@ -72,6 +65,14 @@ OwnModelOption = Annotated[
 ]
 
 
-def given(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that were given on the command line."""
-    return {key: value for key, value in settings.items() if value is not None}
+def chosen(
+    settings: list[str] | None,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    on_bad_image: str | None = None,
+) -> dict[str, Any]:
+    """Return the settings of the command line by dotted key; those with an option of their own win."""
+    from kilnet.recipes.reading import parse_settings
+
+    own = {"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image}
+    return {**parse_settings(settings or []), **{key: v for key, v in own.items() if v is not None}}

@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option, echo
 
 from kilnet.cli.options import JsonOption
 from kilnet.cli.output import print_json
 
-SearchArgument = Annotated[Path, typer.Argument(metavar="SEARCH", help="A search folder.")]
-
 
 def promote(
-    search: SearchArgument,
-    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Its number.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; default: a name in runs/.")] = None,
+    search: Annotated[Path, Argument(metavar="SEARCH", help="A search folder.")],
+    trial: Annotated[int, Argument(metavar="TRIAL", help="Its number.")],
+    out: Annotated[Path | None, Option("--out", help="Run folder; default: a name in runs/.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy a trial out of a search as a run of its own."""
@@ -24,4 +22,4 @@ def promote(
     if as_json:
         print_json({"run": str(folder)})
     else:
-        typer.echo(f"next: kilnet evaluate {folder} --split val")
+        echo(f"next: kilnet evaluate {folder} --split val")

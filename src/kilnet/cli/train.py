@@ -4,23 +4,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option, echo
 
-from kilnet.cli.options import (
-    BadImageOption,
-    BudgetOption,
-    DataArgument,
-    DataDirOption,
-    DeviceOption,
-    EpochsOption,
-    ImageSizeOption,
-    JsonOption,
-    ModelOption,
-    RecipeOption,
-    SeedOption,
-    SettingsOption,
-    given,
-)
+from kilnet.cli import options
 from kilnet.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -28,33 +14,29 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: DataArgument,
-    model: ModelOption = None,
-    recipe: RecipeOption = None,
-    settings: SettingsOption = None,
-    epochs: EpochsOption = None,
-    budget: BudgetOption = None,
-    seed: SeedOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Run folder; default: a free name in runs/.")
-    ] = None,
-    device: DeviceOption = None,
-    data_dir: DataDirOption = None,
-    image_size: ImageSizeOption = None,
-    on_bad_image: BadImageOption = None,
-    as_json: JsonOption = False,
+    data: options.DataArgument,
+    model: options.ModelOption = None,
+    recipe: options.RecipeOption = None,
+    settings: options.SettingsOption = None,
+    epochs: options.EpochsOption = None,
+    budget: options.BudgetOption = None,
+    seed: options.SeedOption = None,
+    out: Annotated[Path | None, Option("--out", help="Run folder; default: a free name in runs/.")] = None,
+    device: options.DeviceOption = None,
+    data_dir: options.DataDirOption = None,
+    image_size: options.ImageSizeOption = None,
+    on_bad_image: options.BadImageOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Train a network, or resume a run that was interrupted."""
     started = monotonic()
     import kilnet
-    from kilnet.recipes.reading import parse_settings
 
-    options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     run = kilnet.train(
         data,
         model,
         recipe=recipe,
-        settings={**parse_settings(settings or []), **options},
+        settings=options.chosen(settings, data_dir, image_size, on_bad_image),
         epochs=epochs,
         budget=budget,
         seed=seed,
@@ -83,8 +65,8 @@ def print_run(run: "Run", as_json: bool) -> None:
             }
         )
         return
-    typer.echo(
+    echo(
         f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
     )
-    typer.echo(f"next: kilnet evaluate {run.folder}")
+    echo(f"next: kilnet evaluate {run.folder}")

@@ -3,91 +3,69 @@
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import typer
+from typer import Option, echo
 
-from kilnet.cli.options import (
-    BadImageOption,
-    DataArgument,
-    DataDirOption,
-    DeviceOption,
-    EpochsOption,
-    ImageSizeOption,
-    JsonOption,
-    ModelOption,
-    RecipeOption,
-    SeedOption,
-    SettingsOption,
-    given,
-    reach_own_code,
-)
+from kilnet.cli import options
 from kilnet.cli.output import print_json
 
 
 def tune(
-    data: DataArgument,
+    data: options.DataArgument,
     space: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--space",
             metavar="FILE|NAME|KEY=VALUES",
             help="What to vary: a TOML file, a name that `kilnet recipes` lists, model.c1=48,96 or "
             "optimizer.lr=1e-4..1e-2:log; may be repeated. Default: tutorial.",
-            callback=reach_own_code,
+            callback=options.reach_own_code,
         ),
     ] = None,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", help="grid (default for lists), random, or tpe (default for ranges)."),
+        Option("--strategy", help="grid (default for lists), random, or tpe (default for ranges)."),
     ] = None,
     halving: Annotated[
-        bool,
-        typer.Option("--halving/--no-halving", help="After each rung, train only the best third further."),
+        bool, Option("--halving/--no-halving", help="After each rung, train only the best third further.")
     ] = True,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="How many, for random and tpe; default 30.")
+        int | None, Option("--trials", min=1, help="How many, for random and tpe; default 30.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes that train at once; default: measured.")
+        int | None, Option("--workers", min=1, help="Processes that train at once; default: measured.")
     ] = None,
     finalists: Annotated[
-        int, typer.Option("--finalists", min=1, help="How many of the best are trained again.")
+        int, Option("--finalists", min=1, help="How many of the best are trained again.")
     ] = 3,
-    seeds: Annotated[int, typer.Option("--seeds", min=0, help="With how many seeds each.")] = 3,
-    fine_tune: Annotated[
-        bool, typer.Option("--finetune", help="Fine-tune the winner before the test.")
-    ] = False,
-    model: ModelOption = None,
-    recipe: RecipeOption = None,
-    settings: SettingsOption = None,
-    epochs: EpochsOption = None,
-    seed: SeedOption = None,
+    seeds: Annotated[int, Option("--seeds", min=0, help="With how many seeds each.")] = 3,
+    fine_tune: Annotated[bool, Option("--finetune", help="Fine-tune the winner before the test.")] = False,
+    model: options.ModelOption = None,
+    recipe: options.RecipeOption = None,
+    settings: options.SettingsOption = None,
+    epochs: options.EpochsOption = None,
+    seed: options.SeedOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Search folder; default: a free name in searches/.")
+        Path | None, Option("--out", help="Search folder; default: a free name in searches/.")
     ] = None,
     storage: Annotated[
-        str | None,
-        typer.Option("--storage", help="URL of an Optuna storage that gets a copy of the trials."),
+        str | None, Option("--storage", help="URL of an Optuna storage that gets a copy of the trials.")
     ] = None,
     dashboard: Annotated[
         bool,
-        typer.Option(
-            "--dashboard", help="Copy the trials to study.sqlite3 in the folder, for optuna-dashboard."
-        ),
+        Option("--dashboard", help="Copy the trials to study.sqlite3 in the folder, for optuna-dashboard."),
     ] = False,
     disk_gb: Annotated[
-        float, typer.Option("--disk-gb", min=0, help="For weights and states of trials, in 10^9 bytes.")
+        float, Option("--disk-gb", min=0, help="For weights and states of trials, in 10^9 bytes.")
     ] = 10.0,
-    device: DeviceOption = None,
-    data_dir: DataDirOption = None,
-    image_size: ImageSizeOption = None,
-    on_bad_image: BadImageOption = None,
-    as_json: JsonOption = False,
+    device: options.DeviceOption = None,
+    data_dir: options.DataDirOption = None,
+    image_size: options.ImageSizeOption = None,
+    on_bad_image: options.BadImageOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Search for the best configuration; resumes after an interruption. The winner is tested once, at the end."""
     import kilnet
-    from kilnet.recipes.reading import parse_settings
 
-    options = given({"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image})
     search = kilnet.tune(
         data,
         space,
@@ -100,7 +78,7 @@ def tune(
         seeds=seeds,
         model=model,
         recipe=recipe,
-        settings={**parse_settings(settings or []), **options},
+        settings=options.chosen(settings, data_dir, image_size, on_bad_image),
         epochs=epochs,
         seed=seed,
         out=out,
@@ -116,4 +94,4 @@ def tune(
         )
         return
     kilnet.show(search)
-    typer.echo(f"the winner's run: {search.winner}")
+    echo(f"the winner's run: {search.winner}")
