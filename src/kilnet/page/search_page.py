@@ -1,7 +1,7 @@
 """The page of a search: its winner, its trials, what mattered, and which trials are as good as the best."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from kilnet.errors import InputError
@@ -38,15 +38,7 @@ def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Ev
 
 
 def search_sections(summary: Summary, evaluation: Evaluation | None = None) -> list[Section]:
-    """Return the sections of a search's page.
-
-    Args:
-        summary: what the search has found, finished or not.
-        evaluation: of its winner on the test split, if there is one.
-
-    Raises:
-        InputError: no trial has an accuracy.
-    """
+    """Return the sections of a search's page; arguments and errors are those of `search_page`."""
     trials = sorted(summary.trials, key=lambda row: row.number)
     scored = [row for row in trials if row.accuracy is not None]
     if not scored:
@@ -67,7 +59,7 @@ def _winner(summary: Summary, scored: Sequence[TrialRow], evaluation: Evaluation
     best = next(row for row in scored if row.number == summary.winner)
     content = {
         "best": best,
-        "settings": {key: _text(value) for key, value in best.values.items()},
+        "settings": {k: f"{v:.6g}" if isinstance(v, float) else str(v) for k, v in best.values.items()},
         "num_trials": len(scored),
         "test": accuracy_with_interval(evaluation) if evaluation else None,
         "num_finalists": len(summary.finals),
@@ -99,24 +91,22 @@ def _finalists(summary: Summary) -> Section:
     rows = []
     for final in summary.finals:
         low, high = _within(final.accuracy.low, final.accuracy.high)
-        cells = [
-            _cell(final.number, "{}"),
-            _cell(describe(values[final.number]), "{}"),
-            _cell(final.accuracy.mean, "{:.2%}"),
-            _cell(f"{low:.1%} to {high:.1%}", "{}"),
-        ]
         behind = final.behind
-        cells.append(_cell(None if behind is None else 100 * behind.mean, "{:.2f}"))
-        cells.append(
-            _cell(None if behind is None else f"{100 * behind.low:.2f} to {100 * behind.high:.2f}", "{}")
-        )
+        cells = [
+            _cell(final.number),
+            _cell(describe(values[final.number])),
+            _cell(final.accuracy.mean, "{:.2%}"),
+            _cell(f"{low:.1%} to {high:.1%}"),
+            _cell(behind and 100 * behind.mean, "{:.2f}"),
+            _cell(behind and f"{100 * behind.low:.2f} to {100 * behind.high:.2f}"),
+        ]
         rows.append({"cells": cells, "mark": final.is_tied})
     titles = ("trial", "settings", "mean accuracy", "95%", "behind the best (points)", "95% (points)")
     content = {
         "caption": f"The best trials, trained again with {summary.finals[0].accuracy.num_seeds} seeds",
         "hint": "Differences are paired by seed and validation image. Marked rows are not clearly worse than the best.",
         "sortable": False,
-        "heads": [{"title": title, "kind": "" if title in ("settings",) else "number"} for title in titles],
+        "heads": _heads(titles, {"settings"}),
         "rows": rows,
     }
     return Section("finalists", "Finalists", "table", content)
@@ -124,10 +114,8 @@ def _finalists(summary: Summary) -> Section:
 
 def _history(scored: Sequence[TrialRow], indistinguishable: Collection[int]) -> Section:
     points = [(trial.number, 100 * (trial.accuracy or 0)) for trial in scored]
-    highest = [
-        (number, max(value for _, value in points[: place + 1])) for place, (number, _) in enumerate(points)
-    ]
     values = [value for _, value in points]
+    highest = list(zip((number for number, _ in points), accumulate(values, max), strict=True))
     room = max(0.05 * (max(values) - min(values)), 0.5)
     title = (
         f"Validation accuracy by trial, {min(values):.1f}% to {max(values):.1f}%; "
@@ -138,65 +126,49 @@ def _history(scored: Sequence[TrialRow], indistinguishable: Collection[int]) -> 
         Axis("trial", points[0][0], max(points[-1][0], points[0][0] + 1), is_whole=True),
         Axis("validation accuracy (%)", max(min(values) - room, 0), min(max(values) + room, 100)),
         [Line("soft", _steps(highest))],
-        dots=[
-            (x, y, trial.number in indistinguishable) for (x, y), trial in zip(points, scored, strict=True)
-        ],
+        dots=[(number, value, number in indistinguishable) for number, value in points],
     )
     return Section("history", "History", "search_history", {"chart": chart})
 
 
 def _steps(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return a curve that is level until the next point."""
-    corners = [(later[0], earlier[1]) for earlier, later in pairwise(points)]
-    return sorted([*points, *corners])
+    return sorted([*points, *((later[0], earlier[1]) for earlier, later in pairwise(points))])
 
 
 def _importance(importance: Mapping[str, float]) -> Section:
     ranked = sorted(importance.items(), key=lambda item: -item[1])
     title = "Importance of each setting: " + ", ".join(f"{key} {value:.0%}" for key, value in ranked)
-    content = {
-        "chart": bars(title, "share of the differences in accuracy (%)", [(k, 100 * v) for k, v in ranked])
-    }
-    return Section("importance", "What mattered", "search_importance", content)
+    chart = bars(title, "share of the differences in accuracy (%)", [(k, 100 * v) for k, v in ranked])
+    return Section("importance", "What mattered", "search_importance", {"chart": chart})
 
 
 def _parallel(scored: Sequence[TrialRow], keys: Sequence[str], indistinguishable: Collection[int]) -> Section:
     columns = {key: [trial.values.get(key) for trial in scored] for key in keys}
     columns["accuracy (%)"] = [round(100 * (trial.accuracy or 0), 2) for trial in scored]
     numbers = [trial.number for trial in scored]
-    chart = parallel_coordinates(
-        "Settings and accuracy of each trial as a line; the table of trials lists the numbers.",
-        columns,
-        numbers,
-        [number in indistinguishable for number in numbers],
-    )
+    title = "Settings and accuracy of each trial as a line; the table of trials lists the numbers."
+    marked = [number in indistinguishable for number in numbers]
+    chart = parallel_coordinates(title, columns, numbers, marked)
     return Section("parallel", "Parallel coordinates", "search_parallel", {"chart": chart})
 
 
 def _table(trials: Sequence[TrialRow], keys: Sequence[str], indistinguishable: Collection[int]) -> Section:
-    numeric = {key for key in keys if all(_is_number(trial.values.get(key, 0)) for trial in trials)}
-    heads = [{"title": "trial", "kind": "number"}]
-    heads += [{"title": key, "kind": "number" if key in numeric else ""} for key in keys]
-    heads += [{"title": title, "kind": "number"} for title in ("accuracy", "loss (nats)", "epochs")]
-    heads += [{"title": "status", "kind": ""}, {"title": "as good as the best", "kind": ""}]
+    words = {key for key in keys if not all(_is_number(trial.values.get(key, 0)) for trial in trials)}
+    titles = ["trial", *keys, "accuracy", "loss (nats)", "epochs", "status", "as good as the best"]
     rows = []
     for trial in trials:
         alike = trial.number in indistinguishable
-        cells = [_cell(trial.number, "{}")]
-        cells += [_cell(trial.values.get(key), "{:.4g}" if key in numeric else "{}") for key in keys]
-        cells += [
-            _cell(trial.accuracy, "{:.2%}"),
-            _cell(trial.loss, "{:.4f}"),
-            _cell(trial.num_epochs, "{}"),
-        ]
-        cells += [_cell(trial.status, "{}"), _cell("yes" if alike else "", "{}")]
+        cells = [_cell(trial.number)]
+        cells += [_cell(trial.values.get(key), "{}" if key in words else "{:.4g}") for key in keys]
+        cells += [_cell(trial.accuracy, "{:.2%}"), _cell(trial.loss, "{:.4f}"), _cell(trial.num_epochs)]
+        cells += [_cell(trial.status), _cell("yes" if alike else "")]
         rows.append({"cells": cells, "mark": alike})
-    hint = "Choose a heading to sort by it. Marked rows are not clearly worse than the best."
     content = {
         "caption": f"{len(trials)} trials",
-        "hint": hint,
+        "hint": "Choose a heading to sort by it. Marked rows are not clearly worse than the best.",
         "sortable": True,
-        "heads": heads,
+        "heads": _heads(titles, words | {"status", "as good as the best"}),
         "rows": rows,
     }
     return Section("trials", "Trials", "table", content)
@@ -213,15 +185,15 @@ def _repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
     return Section("repeat", "Configuration and environment", "repeat", content)
 
 
-def _text(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _cell(value: Any, pattern: str) -> dict[str, str]:
+def _heads(titles: Sequence[str], words: Collection[str]) -> list[dict[str, str]]:
+    return [{"title": title, "kind": "" if title in words else "number"} for title in titles]
+
+
+def _cell(value: Any, pattern: str = "{}") -> dict[str, str]:
     if value is None:
         return {"text": "–", "value": ""}
     return {"text": pattern.format(value), "value": str(value)}

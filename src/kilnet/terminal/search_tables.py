@@ -1,6 +1,7 @@
 """A search as tables for a terminal."""
 
-from collections.abc import Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Sequence, Set
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,8 +10,7 @@ from rich.text import Text
 from kilnet.metrics import Evaluation
 from kilnet.runs.wording import accuracy_with_interval, percent
 from kilnet.terminal.progress import duration
-from kilnet.terminal.tables import empty_table
-from kilnet.tuning.finalists import Estimate
+from kilnet.terminal.tables import empty_table, facts_table
 from kilnet.tuning.search_config import describe, shown
 from kilnet.tuning.summary import Summary, TrialRow
 
@@ -33,28 +33,23 @@ def search_tables(summary: Summary, evaluation: Evaluation | None = None) -> Gro
 def head_table(summary: Summary) -> Table:
     """Return how far the search has come and what it has cost."""
     config = summary.config
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     halving = ", halving" if config.halving else ""
-    table.add_row("search", str(summary.folder))
-    table.add_row("strategy", f"{config.strategy}{halving}, seed {config.run.seed}")
-    counts = {
-        status: sum(row.status == status for row in summary.trials)
-        for status in ("finished", "stopped", "failed", "waiting")
-    }
-    by_status = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-    table.add_row(
-        "trials", f"{len(summary.trials)} of {config.num_trials}" + (f": {by_status}" if by_status else "")
-    )
+    counts = Counter(row.status for row in summary.trials)
+    known = [status for status in ("finished", "stopped", "failed", "waiting") if counts[status]]
+    by_status = ", ".join(f"{counts[status]} {status}" for status in known)
     passes = f"{summary.num_image_passes:,} images"
     if summary.num_finalist_image_passes:
         passes += f", and {summary.num_finalist_image_passes:,} for the finalists"
-    table.add_row("trained on", passes)
-    table.add_row("computed", f"{duration(summary.seconds)}, added up over the workers")
+    rows = {
+        "search": str(summary.folder),
+        "strategy": f"{config.strategy}{halving}, seed {config.run.seed}",
+        "trials": f"{len(summary.trials)} of {config.num_trials}" + (f": {by_status}" if by_status else ""),
+        "trained on": passes,
+        "computed": f"{duration(summary.seconds)}, added up over the workers",
+    }
     if not summary.is_complete:
-        table.add_row("state", "not finished; run the same command again to resume it")
-    return table
+        rows["state"] = "not finished; run the same command again to resume it"
+    return facts_table(rows)
 
 
 def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int] = frozenset()) -> Group:
@@ -66,7 +61,9 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int]
         training: numbers of the trials that are training now.
     """
     keys = summary.config.parsed_space().keys
-    names = short_names(keys)
+    # The last part of each key, or the whole key where two would be the same.
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    names = [key if last[short := key.rpartition(".")[2]] > 1 else short for key in keys]
     table = empty_table("Trials", ["", "no."], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
     table.add_column(Text("status"), no_wrap=True)
     tied = {final.number for final in summary.finals if final.is_tied}
@@ -96,18 +93,12 @@ def finals_table(summary: Summary) -> Table:
     values = {row.number: row.values for row in summary.trials}
     for final in summary.finals:
         mark = "*" if final.behind is None else "=" if final.is_tied else ""
-        behind = (
-            "" if final.behind is None else f"{points(final.behind.mean)} ({_range_of_points(final.behind)})"
-        )
+        settings, mean = describe(values[final.number]), f"{final.accuracy.mean:.2%}"
         interval = f"{max(0, final.accuracy.low):.1%}–{min(1, final.accuracy.high):.1%}"
-        cells = [
-            mark,
-            str(final.number),
-            describe(values[final.number]),
-            f"{final.accuracy.mean:.2%}",
-            interval,
-        ]
-        table.add_row(*cells, behind)
+        behind = ""
+        if (gap := final.behind) is not None:
+            behind = f"{100 * gap.mean:.2f} ({100 * gap.low:.2f} to {100 * gap.high:.2f} points)"
+        table.add_row(mark, str(final.number), settings, mean, interval, behind)
     return table
 
 
@@ -125,40 +116,19 @@ def winner_text(summary: Summary, evaluation: Evaluation | None) -> Group:
     """Return the best settings, their run folder, and their test accuracy."""
     values = next(row.values for row in summary.trials if row.number == summary.winner)
     lines = [Text(f"best: trial {summary.winner}, {describe(values)}", style="bold")]
-    tied = [final.number for final in summary.finals if final.behind is not None and final.is_tied]
-    if tied:
-        lines.append(Text(f"not clearly worse: trial {', '.join(map(str, sorted(tied)))}"))
+    if tied := sorted(final.number for final in summary.finals if final.behind and final.is_tied):
+        lines.append(Text(f"not clearly worse: trial {', '.join(map(str, tied))}"))
     lines.append(Text(f"its run folder: {summary.winner_folder}"))
     if evaluation is not None:
         lines.append(Text(f"test accuracy {accuracy_with_interval(evaluation)}, read once"))
     return Group(*lines)
 
 
-def short_names(keys: Iterable[str]) -> list[str]:
-    """Return the last part of each key, or the whole key if two would be the same."""
-    keys = list(keys)
-    last = [key.rpartition(".")[2] for key in keys]
-    return [key if last.count(short) > 1 else short for key, short in zip(keys, last, strict=True)]
-
-
-def points(difference: float) -> str:
-    """Return a difference of accuracies in percentage points."""
-    return f"{100 * difference:.2f}"
-
-
-def _range_of_points(behind: Estimate) -> str:
-    return f"{points(behind.low)} to {points(behind.high)} points"
-
-
 def _cells(row: TrialRow, keys: Sequence[str]) -> list[str]:
     interval = (
-        f"{row.accuracy_interval[0]:.1%}–{row.accuracy_interval[1]:.1%}" if row.accuracy_interval else "–"
+        "–" if row.accuracy_interval is None else "–".join(f"{end:.1%}" for end in row.accuracy_interval)
     )
-    return [
-        str(row.number),
-        f"{row.accuracy:.2%}" if row.accuracy is not None else "–",
-        interval,
-        f"{row.loss:.4f}" if row.loss is not None else "–",
-        *(shown(row.values[key]) if key in row.values else "" for key in keys),
-        str(row.num_epochs),
-    ]
+    accuracy = "–" if row.accuracy is None else f"{row.accuracy:.2%}"
+    loss = "–" if row.loss is None else f"{row.loss:.4f}"
+    values = (shown(row.values[key]) if key in row.values else "" for key in keys)
+    return [str(row.number), accuracy, interval, loss, *values, str(row.num_epochs)]
