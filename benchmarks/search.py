@@ -73,7 +73,7 @@ def num_cells(summary: Summary) -> int:
 def winner_table(summary: Summary) -> npt.NDArray[np.bool_]:
     """Return which validation images the winner has right, bool (num_seeds, num_images)."""
     folder, config = SearchFolder(summary.folder), summary.config
-    runs = [folder.finalist_folder(summary.finals[0].number, seed) for seed in config.seeds]
+    runs = [folder.run_folder(summary.finals[0].number, seed) for seed in config.seeds]
     return np.stack([right for run in runs if (right := folder.correct(run)) is not None])
 
 

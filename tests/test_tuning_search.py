@@ -223,7 +223,7 @@ def test_the_winner_is_the_best_over_seeds(tmp_path):
     run(tmp_path, config)
     summary, folder = summarise(tmp_path), SearchFolder(tmp_path)
     mean = {
-        number: np.mean([folder.correct(folder.finalist_folder(number, seed)).mean() for seed in (1, 2, 3)])
+        number: np.mean([folder.correct(folder.run_folder(number, seed)).mean() for seed in (1, 2, 3)])
         for number in range(9)
     }
     assert summary.winner == max(mean, key=mean.get) == summary.finals[0].number
@@ -232,7 +232,7 @@ def test_the_winner_is_the_best_over_seeds(tmp_path):
     )
     losses = {}
     for seed in (1, 2, 3):
-        path = folder.finalist_folder(summary.winner, seed)
+        path = folder.run_folder(summary.winner, seed)
         losses[path] = min(record.validation_loss for record in RunFolder(path).history())
     assert summary.winner_folder == min(losses, key=losses.get)
 
@@ -526,12 +526,10 @@ def test_what_is_deleted_is_the_worst_and_never_needed(tmp_path):
     had_state = set()
     for _ in loop:
         due = {trial.number for place in loop.standings() for trial in place.due}
-        has_state = {n for n in due if RunFolder(loop.folder.trial_folder(n)).state_path.is_file()}
+        has_state = {n for n in due if RunFolder(loop.folder.run_folder(n)).state_path.is_file()}
         assert due & had_state <= has_state
         had_state = has_state
-    idle = [
-        RunFolder(loop.folder.trial_folder(row.number)) for row in summarise(tmp_path).trials
-    ]  # best first
+    idle = [RunFolder(loop.folder.run_folder(row.number)) for row in summarise(tmp_path).trials]  # best first
     has_state = [folder.state_path.is_file() for folder in idle]
     has_weights = [folder.weights_path.exists() for folder in idle]
     kept = STATE_BYTES * sum(has_state) + WEIGHTS_BYTES * sum(has_weights)

@@ -69,19 +69,15 @@ class SearchDisplay:
             return
         if self._summary is None:
             self._summary = summarise(self._search.folder.path)
-        trials = self._search.trials
-        folders = {job.folder for job, _ in self._search.running.values()}
-        training = {t.number for t in trials if self._search.folder.trial_folder(t.number) in folders}
-        table = trials_table(self._summary, _MAX_ROWS, training)
-        frame = Group(table, self._workers(), Text(self._progress()))
-        self._live.update(frame, refresh=True)
-        self._last_frame = monotonic()
-
-    def _workers(self) -> Table:
-        table = Table.grid(padding=(0, 2))
+        workers = Table.grid(padding=(0, 2))
         for name, (job, event) in self._search.running.items():
-            table.add_row(name, Text(self._values(name)), _state(event, job.until))
-        return table
+            workers.add_row(name, Text(self._values(name)), _state(event, job.until))
+        folders = {job.folder for job, _ in self._search.running.values()}
+        numbers = range(len(self._search.trials))
+        training = {number for number in numbers if self._search.folder.run_folder(number) in folders}
+        table = trials_table(self._summary, _MAX_ROWS, training)
+        self._live.update(Group(table, workers, Text(self._progress())), refresh=True)
+        self._last_frame = monotonic()
 
     def _values(self, name: str) -> str:
         number = int(name.split()[1].rstrip(","))
@@ -92,11 +88,8 @@ class SearchDisplay:
         history = self._search.folder.history(job.folder)
         best = [record for record in history if record.is_best]
         outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "no epoch yet"
-        after = (
-            f"after epoch {len(history)}: {outcome}"
-            if event.kind == "done"
-            else f"{event.kind}: {event.reason}"
-        )
+        done = f"after epoch {len(history)}: {outcome}"
+        after = done if event.kind == "done" else f"{event.kind}: {event.reason}"
         return f"{job.name} ({self._values(job.name)}) {after}; {self._progress()}"
 
     def _progress(self) -> str:

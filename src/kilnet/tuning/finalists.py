@@ -1,4 +1,4 @@
-"""The best trials, trained again with other seeds and compared: over seeds and images, neither taken for certain."""
+"""The best trials, trained again with other seeds, and compared over seeds and images."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -30,9 +30,9 @@ class Standing:
     """Where a cohort is.
 
     Attributes:
-        rung: the rung that its survivors are in, from 0.
+        rung: that its survivors are in, from 0.
         until: epochs at the end of that rung.
-        due: survivors that still have to train up to there; empty when the cohort is through.
+        due: survivors that still have to train up to there; empty when the cohort is done.
         alive: numbers of the trials that are in this rung.
         stopped: numbers of the trials that an earlier rung has stopped.
         num_members: of the whole cohort.

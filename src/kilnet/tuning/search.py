@@ -1,10 +1,11 @@
-"""The search itself: proposes trials, gives them to workers, stops the worse, trains the best again."""
+"""The search itself: proposes trials, gives them to workers, stops the weaker ones, trains the best again."""
 
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kilnet import models
-from kilnet.config import DataConfig, ModelConfig, RunConfig
+from kilnet.config import DataConfig, ModelConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, KilnetError, StorageError, WorkerError
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent, Workers
@@ -94,7 +95,7 @@ class SearchLoop:
                 self._workers.close()
                 self.running.clear()
                 write_summary(summarise(self.folder.path))
-            self.folder.remove_images()
+            shutil.rmtree(self.folder.images_path, ignore_errors=True)
 
     def standings(self) -> list[Standing]:
         """Return where each cohort is, oldest first."""
@@ -122,7 +123,7 @@ class SearchLoop:
         yield from self._work(self._due_finalists)
 
     def _propose(self) -> bool:
-        """Write the next cohort, or what is missing of the newest; returns whether there was any."""
+        """Write the next cohort, or the rest of the newest one; returns whether there was any."""
         is_whole = len(self.trials) % self.config.cohort == 0
         if is_whole and any(standing.due for standing in self.standings()):
             return False
@@ -133,48 +134,32 @@ class SearchLoop:
         return bool(proposed)
 
     def _due_trials(self) -> list[TrainingJob]:
-        return [
-            self._job(
-                f"trial {trial.number}",
-                self._run_of(trial),
-                self.folder.trial_folder(trial.number),
-                standing.until,
-            )
-            for standing in self.standings()
-            for trial in standing.due
-        ]
+        return [self._job(trial, standing.until) for standing in self.standings() for trial in standing.due]
 
     def _due_finalists(self) -> list[TrainingJob]:
         jobs: list[TrainingJob] = []
         for trial in choose_finalists(self.trials, self._marks, self.config.num_finalists):
             for seed in self.config.seeds:
-                folder = self.folder.finalist_folder(trial.number, seed)
+                folder = self.folder.run_folder(trial.number, seed)
                 if self.folder.correct(folder) is None and not self.folder.attempts(folder).failed:
-                    config = self._run_of(trial, seed)
-                    job = self._job(
-                        f"finalist {trial.number}, seed {seed}", config, folder, config.training.epochs
-                    )
-                    jobs.append(replace(job, score_validation=True))
+                    jobs.append(self._job(trial, trial.num_epochs, seed))
         return jobs
 
-    def _job(self, name: str, config: RunConfig, folder: Path, until: int) -> TrainingJob:
+    def _job(self, trial: Trial, until: int, seed: int | None = None) -> TrainingJob:
+        """Return a trial as a job; with a seed, its training as a finalist."""
+        config, number = self.config.run_of(trial.values, seed, self._own_models), trial.number
+        images = self.folder.images_path / f"{config.data.image_size}-{config.data.num_train}"
+        if not is_shared(images):
+            share_images(self._load(config.data), images)
         return TrainingJob(
-            name=name,
+            name=f"trial {number}" if seed is None else f"finalist {number}, seed {seed}",
             config=config,
-            folder=folder,
-            images=self._images(config),
+            folder=self.folder.run_folder(number, seed),
+            images=images,
             until=until,
+            score_validation=seed is not None,
             own_models=self._own_models,
         )
-
-    def _run_of(self, trial: Trial, seed: int | None = None) -> RunConfig:
-        return self.config.run_of(trial.values, seed, self._own_models)
-
-    def _images(self, config: RunConfig) -> Path:
-        folder = self.folder.images_path / f"{config.data.image_size}-{config.data.num_train}"
-        if not is_shared(folder):
-            share_images(self._load(config.data), folder)
-        return folder
 
     def _work(self, due: Callable[[], list[TrainingJob]]) -> Iterator[WorkerEvent | Notice]:
         """Keep the workers busy until nothing is due."""
@@ -213,12 +198,9 @@ class SearchLoop:
 
     def _update(self, folder: Path) -> Iterator[Notice]:
         """Read a trial again after an event of its run, and copy it into the study."""
-        self.trials = [
-            self.folder.trial(trial.number, self.config)
-            if self.folder.trial_folder(trial.number) == folder
-            else trial
-            for trial in self.trials
-        ]
+        for number in range(len(self.trials)):
+            if self.folder.run_folder(number) == folder:
+                self.trials[number] = self.folder.trial(number, self.config)
         yield from self._update_study()
 
     def _update_study(self) -> Iterator[Notice]:
@@ -238,9 +220,9 @@ class SearchLoop:
         busy = {job.folder for job, _ in self.running.values()}
         for standing in self.standings():
             if standing.due:  # the others of the rung may train on after it
-                busy |= {self.folder.trial_folder(number) for number in standing.alive}
+                busy |= set(map(self.folder.run_folder, standing.alive))
         ranked = choose_finalists(self.trials, self._marks, len(self.trials))
-        folders = [self.folder.trial_folder(trial.number) for trial in ranked]
+        folders = [self.folder.run_folder(trial.number) for trial in ranked]
         free_up([folder for folder in folders if folder not in busy], self._disk_budget_bytes)
 
 
@@ -250,9 +232,11 @@ def longest_first(jobs: list[TrainingJob]) -> list[TrainingJob]:
     Workers that take the longest job that is left end within a third of the shortest possible time (Graham, 1969,
     "Bounds on multiprocessing timing anomalies"): no worker is left with a large network at the end.
     """
-    return sorted(
-        jobs, key=lambda job: -_operations(job.config.model.model_dump_json(), job.images, job.own_models)
-    )
+
+    def operations(job: TrainingJob) -> int:
+        return _operations(job.config.model.model_dump_json(), job.images, job.own_models)
+
+    return sorted(jobs, key=operations, reverse=True)
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import platform
 import shlex
-import shutil
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -28,7 +27,6 @@ from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values
 from kilnet.tuning.trial import Trial
 
-_CORRECT = "correct.npy"
 # The cohort may follow from the number of workers, which is free; space and run are compared key by key.
 _COMPARED_APART = {"cohort", "run", "space"}
 
@@ -104,32 +102,21 @@ class SearchFolder:
         """Read versions, machine, and the size and fingerprint of the data."""
         return read_json(self.environment_path)
 
-    def trial_folder(self, number: int) -> Path:
-        """Return the run folder of a trial."""
-        return self.path / "trials" / f"{number:04}"
-
-    def finalist_folder(self, number: int, seed: int) -> Path:
-        """Return the run folder of a finalist's training with one seed."""
-        return self.path / "finalists" / f"{number:04}-seed-{seed}"
-
-    def finalist_folders(self) -> list[Path]:
-        """Return the run folders of all finalists that were begun."""
-        return sorted((self.path / "finalists").glob("*-seed-*"))
+    def run_folder(self, number: int, seed: int | None = None) -> Path:
+        """Return the run folder of a trial, or of its training with one seed as a finalist."""
+        name = f"trials/{number:04}" if seed is None else f"finalists/{number:04}-seed-{seed}"
+        return self.path / name
 
     def add_trial(self, number: int, values: Values) -> None:
-        """Write down a proposed trial."""
-        folder = self.trial_folder(number)
+        """Write a proposed trial."""
+        folder = self.run_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "trial.json", {"number": number, "values": values})
 
     def trials(self, config: SearchConfig) -> list[Trial]:
-        """Read all trials, in order.
-
-        Raises:
-            RunFolderError: a file is damaged.
-        """
+        """Read all trials, in order; raises what `trial` does."""
         found: list[Trial] = []
-        while (self.trial_folder(len(found)) / "trial.json").is_file():
+        while (self.run_folder(len(found)) / "trial.json").is_file():
             found.append(self.trial(len(found), config))
         return found
 
@@ -139,7 +126,7 @@ class SearchFolder:
         Raises:
             RunFolderError: a file is damaged.
         """
-        folder = self.trial_folder(number)
+        folder = self.run_folder(number)
         try:
             values = read_json(folder / "trial.json")["values"]
             if unknown := values.keys() - config.space.keys():
@@ -173,20 +160,16 @@ class SearchFolder:
         )
 
     def write_attempts(self, folder: Path, attempts: Attempts) -> None:
-        """Write down what went wrong with a trial or a finalist."""
+        """Write what went wrong with a trial or a finalist."""
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "attempts.json", vars(attempts))
 
     def correct(self, folder: Path) -> npt.NDArray[np.bool_] | None:
         """Return which validation images a finalist classifies correctly, bool (num_images,); None before its end."""
         try:
-            return np.load(folder / _CORRECT)  # type: ignore[no-any-return]
+            return np.load(folder / "correct.npy")  # type: ignore[no-any-return]
         except FileNotFoundError:
             return None
-
-    def remove_images(self) -> None:
-        """Delete what the workers shared."""
-        shutil.rmtree(self.images_path, ignore_errors=True)
 
 
 def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
@@ -227,8 +210,8 @@ def open_search(
     with folder.locked():
         if folder.exists:
             _refuse_another(folder, asked, dataset)
-        config = folder.config() if folder.exists else asked
-        config, allocation = settle(config, workers, dataset, own_models, folder.logs_path)
+            asked = folder.config()
+        config, allocation = settle(asked, workers, dataset, own_models, folder.logs_path)
         if not folder.exists:
             folder.begin(config, _environment(dataset))
     return folder, allocation

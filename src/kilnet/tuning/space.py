@@ -9,12 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial as OptunaTrial
 
 from kilnet.errors import ConfigError
@@ -64,7 +59,7 @@ class Dimension:
         """Return all values in order, or None where there are infinitely many."""
         match self.distribution:
             case CategoricalDistribution(choices=choices):
-                return tuple(choices)
+                return choices
             case IntDistribution(low=low, high=high, step=step):
                 return tuple(range(low, high + 1, step))
             case FloatDistribution(low=low, high=high, step=float(step)):
@@ -74,7 +69,7 @@ class Dimension:
     def extremes(self) -> tuple[Any, ...]:
         """Return every value of a list, the ends of a range."""
         if isinstance(self.distribution, CategoricalDistribution):
-            return tuple(self.distribution.choices)
+            return self.distribution.choices
         return tuple(dict.fromkeys((self.distribution.low, self.distribution.high)))
 
 
@@ -102,9 +97,9 @@ class Space:
         dimensions: dict[str, Dimension] = {}
         for key, leaf in flatten(tree):
             if key in _REFUSED:
-                raise ConfigError(f"the space: {key}: {_REFUSED[key]}")
+                raise _wrong(f"{key}: {_REFUSED[key]}")
             if key in dimensions:
-                raise ConfigError(f"the space: {key} is there twice")
+                raise _wrong(f"{key} is there twice")
             dimensions[key] = _dimension(key, leaf, dimensions)
         if not dimensions:
             raise ConfigError("the space is empty; for example model.c1=48,96")
@@ -127,8 +122,8 @@ class Space:
             ConfigError: a range without a step has infinitely many values.
         """
         if self.endless is not None:
-            raise ConfigError(
-                f"the space: {self.endless}: a range without a step has infinitely many values; "
+            raise _wrong(
+                f"{self.endless}: a range without a step has infinitely many values; "
                 "give a step or a list; or choose `strategy='random'` or `strategy='tpe'`"
             )
         return list(self._combinations([dimension.listed() or () for dimension in self.dimensions]))
@@ -255,12 +250,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
+def _wrong(problem: str) -> ConfigError:
+    return ConfigError(f"the space: {problem}")
+
+
 def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimension:
     if isinstance(leaf, Mapping):
         when = _conditions(key, leaf.get("when", {}), earlier)
         if "values" in leaf:
             if unknown := leaf.keys() - {"values", "when"}:
-                raise ConfigError(f"the space: {key}: values do not go with {', '.join(sorted(unknown))}")
+                raise _wrong(f"{key}: values do not go with {', '.join(sorted(unknown))}")
             return Dimension(key, _choices(key, leaf["values"]), when)
         return Dimension(key, _range(key, leaf), when)
     return Dimension(key, _choices(key, leaf), {})
@@ -268,37 +267,33 @@ def _dimension(key: str, leaf: Any, earlier: Mapping[str, Dimension]) -> Dimensi
 
 def _choices(key: str, values: Any) -> CategoricalDistribution:
     if not isinstance(values, list | tuple):
-        raise ConfigError(
-            f"the space: {key} = {values!r}: give a list or a range; give one value with `settings`"
-        )
+        raise _wrong(f"{key} = {values!r}: give a list or a range; give one value with `settings`")
     if not values:
-        raise ConfigError(f"the space: {key}: the list is empty")
+        raise _wrong(f"{key}: the list is empty")
     for index, value in enumerate(values):
         if not isinstance(value, bool | int | float | str):
-            raise ConfigError(f"the space: {key}: {value!r} is not a number, a word or true or false")
+            raise _wrong(f"{key}: {value!r} is not a number, a word or true or false")
         if any(value == other and type(value) is type(other) for other in values[:index]):
-            raise ConfigError(f"the space: {key}: {value!r} is listed twice")
+            raise _wrong(f"{key}: {value!r} is listed twice")
     return CategoricalDistribution(tuple(values))
 
 
 def _range(key: str, leaf: Mapping[str, Any]) -> IntDistribution | FloatDistribution:
     if unknown := leaf.keys() - _RANGE_KEYS:
-        raise ConfigError(
-            f"the space: {key}: unknown {', '.join(sorted(unknown))}; a range has low, high, step, log"
-        )
+        raise _wrong(f"{key}: unknown {', '.join(sorted(unknown))}; a range has low, high, step, log")
     low, high, step, log = leaf.get("low"), leaf.get("high"), leaf.get("step"), leaf.get("log", False)
     numbers = [number for number in (low, high, step) if number is not None]
     is_number = all(
         isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
     )
     if low is None or high is None or not is_number or not isinstance(log, bool):
-        raise ConfigError(f"the space: {key} = {dict(leaf)}: a range needs two numbers, low and high")
+        raise _wrong(f"{key} = {dict(leaf)}: a range needs two numbers, low and high")
     if low >= high:
-        raise ConfigError(f"the space: {key}: low {low} is not below high {high}")
+        raise _wrong(f"{key}: low {low} is not below high {high}")
     if log and (low <= 0 or step is not None):
-        raise ConfigError(f"the space: {key}: a logarithmic range starts above 0 and has no step")
+        raise _wrong(f"{key}: a logarithmic range starts above 0 and has no step")
     if step is not None and step <= 0:
-        raise ConfigError(f"the space: {key}: step {step} is not above 0")
+        raise _wrong(f"{key}: step {step} is not above 0")
     # The end is moved to the last step, which Optuna would do with a warning of its own.
     if all(isinstance(number, int) for number in numbers):
         step = step or 1
@@ -315,16 +310,14 @@ def _steps(low: float, high: float, step: float) -> tuple[float, ...]:
 
 def _conditions(key: str, when: Any, earlier: Mapping[str, Dimension]) -> dict[str, tuple[Any, ...]]:
     if not isinstance(when, Mapping):
-        raise ConfigError(f"the space: {key}: when = {when!r}: give a table from keys to values")
+        raise _wrong(f"{key}: when = {when!r}: give a table from keys to values")
     conditions = {}
     for parent, allowed in flatten(when):
         if parent not in earlier:
-            raise ConfigError(
-                f"the space: {key}: when names {parent}, which is not an earlier key of the space"
-            )
+            raise _wrong(f"{key}: when names {parent}, which is not an earlier key of the space")
         conditions[parent] = tuple(allowed) if isinstance(allowed, list | tuple) else (allowed,)
         known = earlier[parent].listed()
         for value in conditions[parent]:
             if known is not None and value not in known:
-                raise ConfigError(f"the space: {key}: when names {parent} = {value!r}, which it never is")
+                raise _wrong(f"{key}: when names {parent} = {value!r}, which it never is")
     return conditions

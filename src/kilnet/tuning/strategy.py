@@ -1,4 +1,4 @@
-"""Which trials come next: every cell of a grid, random ones, or what TPE makes of the trials before."""
+"""Which trials come next: every cell of a grid, random ones, or those that TPE chooses after the trials before."""
 
 import itertools
 import warnings
@@ -20,10 +20,10 @@ _MAX_REPEATS = 50
 
 
 def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
-    """Return the values of the next cohort, or of what is missing of the newest; empty when there are no more.
+    """Return the values of the next cohort, or of the rest of the newest one; empty when there are no more.
 
-    They follow from the configuration and the earlier cohorts alone: asked again after a crash, it proposes the same.
-    No values are proposed twice.
+    They follow from the configuration and the earlier cohorts alone, so they are the same after a crash. No values
+    are proposed twice.
 
     Args:
         config: the search.

@@ -14,6 +14,12 @@ from kilnet.tuning.trial import Trial
 
 STUDY_FILE = "study.sqlite3"
 _OWNER = "kilnet_folder"
+_STATES = {
+    "failed": TrialState.FAIL,
+    "finished": TrialState.COMPLETE,
+    "stopped": TrialState.PRUNED,
+    "waiting": TrialState.RUNNING,
+}
 
 
 class StudyCopy:
@@ -69,7 +75,7 @@ class StudyCopy:
         try:
             kept = storage.get_all_trials(self._study_id, deepcopy=False)
             for trial in trials:
-                state = _state(trial, stopped)
+                state = _STATES[trial.status(stopped)]
                 if trial.number >= len(kept):
                     # Step by step: Optuna does not change a trial that has ended.
                     opened = as_optuna(trial, self._space, TrialState.RUNNING)
@@ -80,7 +86,7 @@ class StudyCopy:
             raise StorageError(f"{self._shown}: {_first_line(error)}") from None
 
     def _open(self) -> str:
-        """Open the study, and return the folder that it belongs to."""
+        """Open the study, and return the folder that it belongs to; a damaged file of the search is written again."""
         try:
             return self._open_storage()
         except Exception:
@@ -119,14 +125,6 @@ class StudyCopy:
 def sqlite_url(path: Path) -> str:
     """Return the storage URL of an SQLite file."""
     return f"sqlite:///{path.resolve()}"
-
-
-def _state(trial: Trial, stopped: set[int]) -> TrialState:
-    if trial.failed:
-        return TrialState.FAIL
-    if trial.finished:
-        return TrialState.COMPLETE
-    return TrialState.PRUNED if trial.number in stopped else TrialState.RUNNING
 
 
 def _first_line(error: Exception) -> str:

@@ -30,7 +30,7 @@ class TrialRow:
     Attributes:
         number: of the trial.
         values: of the searched keys.
-        status: "waiting", "finished" (trained to its end), "stopped" (by a rung), or "failed".
+        status: as from `Trial.status`.
         accuracy, accuracy_interval, loss: on validation, of the weights that were kept; None before the first epoch.
         num_epochs: it was trained for.
         seconds: of training.
@@ -85,7 +85,20 @@ class Summary:
         Leyton-Brown, 2014, "An Efficient Approach for Assessing Hyperparameter Importance"). All are compared after
         the first rung, which each has reached. Keys with conditions are left out.
         """
-        return _importance(self._trials, self.config)
+        first = rungs(self.config.run.training.epochs, self.config.halving)[0]
+        space = self.config.parsed_space()
+        study = create_study()
+        for trial in self._trials:
+            best = trial.best(first)
+            if best is not None and trial.reached(first):
+                there = space.distributions(trial.values)
+                study.add_trial(
+                    create_trial(params=trial.values, distributions=there, value=best.validation_accuracy)
+                )
+        if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
+            return {}
+        keys = [d.key for d in space.dimensions if not d.when]
+        return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=keys))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-able values."""
@@ -127,6 +140,7 @@ def summarise(path: Path) -> Summary:
     data = folder.environment().get("data", {})
     num_train, num_validation = data.get("num_train", 0), data.get("num_validation", 0)
     rows = tuple(_row(folder, trial, stopped, num_validation) for trial in ranked)
+    trained_again = [(t, folder.run_folder(t.number, seed)) for t in trials for seed in config.seeds]
     return Summary(
         folder=path,
         config=config,
@@ -137,12 +151,10 @@ def summarise(path: Path) -> Summary:
         winner_folder=_winner_folder(folder, config, winner),
         num_image_passes=sum(row.num_epochs * _num_train(config, row.values, num_train) for row in rows),
         num_finalist_image_passes=sum(
-            len(folder.history(folder.finalist_folder(trial.number, seed)))
-            * _num_train(config, trial.values, num_train)
-            for trial in trials
-            for seed in config.seeds
+            len(folder.history(run)) * _num_train(config, trial.values, num_train)
+            for trial, run in trained_again
         ),
-        seconds=sum(row.seconds for row in rows) + sum(map(_seconds, folder.finalist_folders())),
+        seconds=sum(row.seconds for row in rows) + sum(_seconds(run) for _, run in trained_again),
         _trials=tuple(trials),
     )
 
@@ -152,10 +164,9 @@ def write_summary(summary: Summary) -> None:
     write_json(summary.folder / "search.json", summary.to_dict())
     text = io.StringIO()
     keys = summary.config.parsed_space().keys
-    head = ["trial", "status", "accuracy", "accuracy_low", "accuracy_high", "loss"]
-    head += [*keys, "epochs", "seconds", "reason"]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    head = ["trial", "status", "accuracy", "accuracy_low", "accuracy_high", "loss"]
+    writer.writerow([*head, *keys, "epochs", "seconds", "reason"])
     for row in summary.trials:
         interval = row.accuracy_interval or (None, None)
         values = [row.values.get(key) for key in keys]
@@ -164,49 +175,21 @@ def write_summary(summary: Summary) -> None:
     write_text(summary.folder / "search.csv", text.getvalue())
 
 
-def _importance(trials: Sequence[Trial], config: SearchConfig) -> dict[str, float]:
-    first = rungs(config.run.training.epochs, config.halving)[0]
-    space = config.parsed_space()
-    study = create_study()
-    for trial in trials:
-        best = trial.best(first)
-        if best is not None and trial.reached(first):
-            study.add_trial(
-                create_trial(
-                    params=trial.values,
-                    distributions=space.distributions(trial.values),
-                    value=best.validation_accuracy,
-                )
-            )
-    if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
-        return {}
-    keys = [d.key for d in space.dimensions if not d.when]
-    evaluator = FanovaImportanceEvaluator(seed=0)
-    return dict(get_param_importances(study, evaluator=evaluator, params=keys))
-
-
 def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:
     return min(values.get("data.num_train", config.run.data.num_train) or num_there, num_there)
 
 
 def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:
     best = trial.best()
-    status = "waiting"
-    if trial.failed:
-        status = "failed"
-    elif trial.finished:
-        status = "finished"
-    elif trial.number in stopped:
-        status = "stopped"
     return TrialRow(
         number=trial.number,
         values=trial.values,
-        status=status,
+        status=trial.status(stopped),
         accuracy=best.validation_accuracy if best else None,
         accuracy_interval=wilson_interval(best.num_validation_correct, num_validation) if best else None,
         loss=best.validation_loss if best else None,
         num_epochs=len(trial.history),
-        seconds=_seconds(folder.trial_folder(trial.number)),
+        seconds=_seconds(folder.run_folder(trial.number)),
         reason=trial.reasons[-1] if trial.reasons else None,
     )
 
@@ -222,7 +205,7 @@ def _finals(
             continue
         correct[trial.number] = {}
         for seed in config.seeds:
-            run = folder.finalist_folder(trial.number, seed)
+            run = folder.run_folder(trial.number, seed)
             found = folder.correct(run)
             if found is not None:
                 correct[trial.number][seed] = found
@@ -237,11 +220,11 @@ def _winner_folder(folder: SearchFolder, config: SearchConfig, winner: int | Non
         return None
     found = []
     for seed in config.seeds:
-        run = folder.finalist_folder(winner, seed)
+        run = folder.run_folder(winner, seed)
         kept = [record.validation_loss for record in folder.history(run) if record.is_best]
         if kept and folder.correct(run) is not None:
             found.append((kept[-1], run))
-    return min(found)[1] if found else folder.trial_folder(winner)
+    return min(found)[1] if found else folder.run_folder(winner)
 
 
 def _seconds(folder: Path) -> float:

@@ -1,5 +1,6 @@
 """One trial of a search: what it tries, how far it has come, and how good it is."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from kilnet.training.records import EpochRecord
@@ -38,6 +39,14 @@ class Trial:
         for record in self.history:
             stopping.step(record.validation_loss)
         return len(self.history) >= self.num_epochs or stopping.should_stop
+
+    def status(self, stopped: Collection[int]) -> str:
+        """Return "failed", "finished" (trained to its end), "stopped" (by a rung), or "waiting"."""
+        if self.failed:
+            return "failed"
+        if self.finished:
+            return "finished"
+        return "stopped" if self.number in stopped else "waiting"
 
     def reached(self, epoch: int) -> bool:
         """Whether it can be compared after `epoch` epochs."""

@@ -70,9 +70,8 @@ def compare(
         first, second: what `train` returned, or their folders.
         split: "validation", "train" or "test"; reading the test split is recorded for both as `evaluate` does.
         data: the runs' data, if it cannot be loaded by its name.
-        data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
-        model: "package.module:builder", if runs in folders are of a network of your own: only what is named is
-            imported.
+        data_dir: as for `evaluate`.
+        model: as for `evaluate`.
         progress: whether to show progress on standard error.
 
     Raises:

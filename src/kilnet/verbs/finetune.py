@@ -57,8 +57,7 @@ def finetune(
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
         data: if the parent's data cannot be loaded by its name.
-        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
-            is imported.
+        model: as for `evaluate`.
         out: run folder; by default beside the parent, or `finetuned` in the search.
         progress: whether to show progress on standard error.
         started: as for `train`.

@@ -21,7 +21,7 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
     """
     folder = SearchFolder(Path(search))
     folder.config()
-    source = folder.trial_folder(trial)
+    source = folder.run_folder(trial)
     run = RunFolder(source)
     if not run.exists:
         raise RunFolderError(f"{search}: trial {trial} was not begun")

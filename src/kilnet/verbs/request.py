@@ -1,10 +1,12 @@
 """The configuration that a verb is asked for."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kilnet.config import PlannedKey, RunConfig, change
+from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, located
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import FAST
@@ -41,6 +43,11 @@ def requested(
     if budget is not None:
         config = with_budget(config, budget, settings, _FREE if is_free else ())
     return config.model_copy(update={"data": located(config.data)})
+
+
+def folder_name(dataset: ImageDataset, config: RunConfig) -> str:
+    """Return the default name of a run or a search, in characters that every file system takes."""
+    return re.sub(r"[^\w.-]+", "-", f"{dataset.name}-{config.model.name}").strip("-.")
 
 
 # What is chosen for the images and the time where the user has named neither recipe nor network.

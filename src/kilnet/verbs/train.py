@@ -1,6 +1,5 @@
 """Training a run."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession, free_folder
-from kilnet.verbs.request import requested
+from kilnet.verbs.request import folder_name, requested
 
 
 def train(
@@ -75,7 +74,7 @@ def train_as(
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display.advance)
-        folder = out or _default_folder(dataset, config)
+        folder = out or free_folder(Path("runs"), folder_name(dataset, config), config)
         session = TrainingSession(dataset, config, folder, started, own_models=own)
         _introduce(session, dataset, display)
         display.follow(
@@ -88,11 +87,6 @@ def train_as(
         if session.loop.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
             display.say(run.calibrate(dataset).summary())
         return run
-
-
-def _default_folder(dataset: ImageDataset, config: RunConfig) -> Path:
-    name = f"{dataset.name}-{config.model.name}"
-    return free_folder(Path("runs"), re.sub(r"[^\w.-]+", "-", name).strip("-."), config)
 
 
 def _introduce(session: TrainingSession, dataset: ImageDataset, display: ProgressDisplay) -> None:

@@ -1,6 +1,5 @@
-"""Searching for the best configuration, and what can be done with a search."""
+"""Searching for the best configuration."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
-from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
-from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import Notice, SearchLoop
@@ -26,7 +24,7 @@ from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
 from kilnet.verbs.evaluate import evaluate
-from kilnet.verbs.request import requested
+from kilnet.verbs.request import folder_name, requested
 
 
 class SearchOptions(TypedDict, total=False):
@@ -116,7 +114,8 @@ class HyperSearch:
             self.dataset = in_memory(data, base.data, display.advance)
             display.warn(self.dataset.warnings)
             check(asked, self.dataset.image_shape, len(self.dataset.classes), self.own_models)
-            path = Path(options.get("out") or free_search_folder(Path("searches"), self._name(asked), asked))
+            name = folder_name(self.dataset, base)
+            path = Path(options.get("out") or free_search_folder(Path("searches"), name, asked))
             study = None
             if storage or options.get("dashboard"):
                 study = StudyCopy(path, asked.parsed_space(), storage)
@@ -165,10 +164,6 @@ class HyperSearch:
             return self.dataset
         return load_dataset(config)
 
-    def _name(self, config: SearchConfig) -> str:
-        name = f"{self.dataset.name}-{config.run.model.name}"
-        return re.sub(r"[^\w.-]+", "-", name).strip("-.")
-
 
 @dataclass(frozen=True, eq=False)
 class Search:
@@ -212,17 +207,17 @@ def tune(
     winner = summary.winner_folder
     if winner is None:
         raise RunFolderError(f"{search.folder}: the search has no winner")
-    name = RunFolder(winner).config().model.name
-    model = name if name in search.own_models else None
+    run = Run(winner)
+    run.own_models = search.own_models
     if finetune:
-        winner = finetuning.finetune(search.folder, data=search.data, model=model, progress=progress).folder
-    read = read_evaluations(RunFolder(winner)).get("test")  # by the same call before
-    evaluation = (
-        Evaluation.from_dict(read)
-        if read
-        else evaluate(winner, "test", data=search.data, model=model, progress=progress)
-    )
-    return Search(search.folder, summary, winner, evaluation)
+        name = run.config.model.name
+        model = name if name in search.own_models else None
+        run = finetuning.finetune(search.folder, data=search.data, model=model, progress=progress)
+    if read := run.evaluations().get("test"):  # by the same call before
+        evaluation = Evaluation.from_dict(read)
+    else:
+        evaluation = evaluate(run, "test", data=search.data, progress=progress)
+    return Search(search.folder, summary, run.folder, evaluation)
 
 
 def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) -> None:

@@ -67,8 +67,8 @@ class WorkerEvent:
 
     Attributes:
         job: which.
-        kind: "step" now and then, "epoch" after each, "done", "failed" (it cannot succeed), "crashed" (it may the
-            next time), "blocked" (no job can succeed before somebody helps: a full disk).
+        kind: "step" now and then, "epoch" after each, "done", "failed" (it cannot succeed), "crashed" (it may
+            succeed the next time), "blocked" (no job can succeed before somebody helps: a full disk).
         record: for "epoch".
         step, num_steps: for "step".
         images_per_second: for "done" of a `SpeedJob`.

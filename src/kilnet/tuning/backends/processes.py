@@ -117,15 +117,19 @@ class LocalWorkers:
         numbers = {int(process.log.stem.rpartition("-")[2]) for process in self._processes}
         number = min(set(range(1, self._num_workers + 1)) - numbers)
         log = self._logs / f"worker-{number}.log"
-        # Threads that wait by spinning would take the cores from the other workers.
-        environment = {"OMP_NUM_THREADS": str(self._num_threads), "OMP_WAIT_POLICY": "passive"}
+        environment = {
+            "OMP_NUM_THREADS": str(self._num_threads),
+            "OMP_WAIT_POLICY": "passive",  # spinning would take the cores from the other workers
+            # `python -P` imports what this process would, in the same order.
+            "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path),
+        }
         with log.open("w", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kilnet.tuning.backends.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=os.environ | _python_path() | environment,
+                env=os.environ | environment,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
             )
@@ -140,11 +144,6 @@ class LocalWorkers:
                 self._messages.put((worker, json.loads(line)))
         worker.process.wait()
         self._messages.put((worker, None))
-
-
-def _python_path() -> dict[str, str]:
-    """Return the environment in which `python -P` imports what this process would, in the same order."""
-    return {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
 
 
 def _cause_of_end(worker: _Process) -> str:

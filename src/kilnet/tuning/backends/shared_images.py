@@ -23,12 +23,11 @@ def share_images(dataset: ImageDataset, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in _SPLITS:
         split = dataset.split(name)
-        _write(folder / f"{name}-images.npy", split.images)
-        _write(folder / f"{name}-labels.npy", split.labels)
+        write_array(folder / f"{name}-images.npy", split.images)
+        write_array(folder / f"{name}-labels.npy", split.labels)
     content = {"name": dataset.name, "classes": dataset.classes, "warnings": dataset.warnings}
-    write_json(
-        folder / _DESCRIPTION, content | {"names": {name: dataset.split(name).names for name in _SPLITS}}
-    )
+    names = {name: dataset.split(name).names for name in _SPLITS}
+    write_json(folder / _DESCRIPTION, content | {"names": names})
 
 
 def is_shared(folder: Path) -> bool:
@@ -58,7 +57,8 @@ def map_images(folder: Path) -> ImageDataset:
     )
 
 
-def _write(path: Path, array: npt.NDArray[np.generic]) -> None:
+def write_array(path: Path, array: npt.NDArray[np.generic]) -> None:
+    """Write a .npy file whole; see `kilnet.storage.write_bytes`."""
     content = io.BytesIO()
     np.save(content, array)
     write_bytes(path, content.getvalue())

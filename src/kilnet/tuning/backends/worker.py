@@ -1,6 +1,5 @@
 """A process that does one job after another: `python -m kilnet.tuning.backends.worker`."""
 
-import io
 import json
 import os
 import queue
@@ -8,27 +7,24 @@ import sys
 import threading
 from dataclasses import asdict
 from functools import lru_cache
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 
 from kilnet import hardware, models
-from kilnet.data.dataset import ImageDataset
 from kilnet.errors import BusyError, InterruptedRunError, KilnetError, StorageError
 from kilnet.hardware import Settings
 from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.run import Run
-from kilnet.storage import write_bytes
 from kilnet.training.records import EpochRecord
 from kilnet.training.session import TrainingSession
-from kilnet.tuning.backends.jobs import Job, SpeedJob, TrainingJob, job_from_line
-from kilnet.tuning.backends.shared_images import map_images
+from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line
+from kilnet.tuning.backends.shared_images import map_images, write_array
 
 _SECONDS_BETWEEN_STEPS = 1.0
 _MAX_TIMED_IMAGES = 128  # in a batch of a `SpeedJob`
+_map_images = lru_cache(maxsize=2)(map_images)
 
 
 class _Channel:
@@ -55,7 +51,11 @@ def main() -> None:
     while True:
         line = jobs.get()
         try:
-            result = _do(job_from_line(line), channel)
+            job, result = job_from_line(line), {}
+            if isinstance(job, SpeedJob):
+                result["images_per_second"] = _images_per_second(job)
+            else:
+                _train(job, channel)
         except InterruptedRunError:
             sys.exit(130)
         except StorageError as error:
@@ -78,16 +78,8 @@ def _listen(jobs: "queue.Queue[str]") -> None:
     os._exit(1)  # the search is gone; what was saved is whole at any time
 
 
-def _do(job: Job, channel: _Channel) -> dict[str, float]:
-    """Do a job; returns what its last event says besides."""
-    if isinstance(job, SpeedJob):
-        return {"images_per_second": _images_per_second(job)}
-    _train(job, channel)
-    return {}
-
-
 def _train(job: TrainingJob, channel: _Channel) -> None:
-    dataset = _images(job.images)
+    dataset = _map_images(job.images)
     session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
     if not session.loop.finished and len(session.loop.history) < job.until:
         sent = monotonic()
@@ -100,17 +92,10 @@ def _train(job: TrainingJob, channel: _Channel) -> None:
                 sent = monotonic()
                 channel.send("step", step=record.step, num_steps=record.num_steps)
     if job.score_validation:
-        _score_validation(job, dataset)
-
-
-def _score_validation(job: TrainingJob, dataset: ImageDataset) -> None:
-    """Write correct.npy: bool (num_validation,), whether the kept weights classify each image correctly."""
-    run = Run(job.folder)
-    run.own_models = job.own_models
-    evaluated = evaluate_classifier(run.classifier, dataset, "validation")
-    content = io.BytesIO()
-    np.save(content, evaluated.logits.argmax(1) == evaluated.images.labels)
-    write_bytes(job.folder / "correct.npy", content.getvalue())
+        run = Run(job.folder)
+        run.own_models = job.own_models
+        evaluated = evaluate_classifier(run.classifier, dataset, "validation")
+        write_array(job.folder / "correct.npy", evaluated.logits.argmax(1) == evaluated.images.labels)
 
 
 def _images_per_second(job: SpeedJob) -> float:
@@ -119,11 +104,6 @@ def _images_per_second(job: SpeedJob) -> float:
     own = job.config.hardware
     settings = Settings(device="cpu", precision=own.precision, layout=own.layout, threads=own.threads)
     return hardware.measure_speed(settings, model, images, job.num_classes, job.seconds)
-
-
-@lru_cache(maxsize=2)
-def _images(folder: Path) -> ImageDataset:
-    return map_images(folder)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
