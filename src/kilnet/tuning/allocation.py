@@ -119,9 +119,7 @@ def _measure(sizes: Sequence[int], cores: int, job: SpeedJob, logs: Path) -> All
     finally:
         workers.close()
     best = max(sizes, key=lambda size: speeds[size] * (_MIN_GAIN if size == 1 else 1))
-    measured = ", ".join(
-        f"{size} with {_threads(cores // size)} {speed:,.0f}" for size, speed in speeds.items()
-    )
+    measured = ", ".join(f"{n} with {_threads(cores // n)} {speed:,.0f}" for n, speed in speeds.items())
     return Allocation(best, cores // best, f"images/s of all workers: {measured}")
 
 

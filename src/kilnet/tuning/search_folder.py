@@ -27,9 +27,6 @@ from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values
 from kilnet.tuning.trial import Trial
 
-# The cohort may follow from the number of workers, which is free; space and run are compared key by key.
-_COMPARED_APART = {"cohort", "run", "space"}
-
 
 @dataclass(frozen=True)
 class Attempts:
@@ -222,7 +219,8 @@ def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
 
     Spaces are compared by what they mean; the order of their keys stays as the search was begun.
     """
-    was, now = old.model_dump(exclude=_COMPARED_APART), new.model_dump(exclude=_COMPARED_APART)
+    # The cohort may follow from the number of workers, which is free; space and run are compared key by key.
+    was, now = (config.model_dump(exclude={"cohort", "run", "space"}) for config in (old, new))
     lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
     before, after = ({d.key: d for d in config.parsed_space().dimensions} for config in (old, new))
     lines += [

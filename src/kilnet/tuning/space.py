@@ -17,24 +17,18 @@ from kilnet.recipes.built_in import find
 from kilnet.recipes.reading import parse_value, read_toml
 
 Values = dict[str, Any]
-Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 
+_DECIDES_IMAGES = ("source", "dir", "split_seed", "validation_fraction", "test_fraction", "on_bad_image")
 _SAME_IMAGES = "all trials must be validated on the same images; give it with `settings`"
 _REFUSED = {
+    **dict.fromkeys((f"data.{key}" for key in _DECIDES_IMAGES), _SAME_IMAGES),
     "seed": "the best seed is only the luckiest; `seeds` says with how many the finalists are trained again",
-    "data.source": _SAME_IMAGES,
-    "data.dir": _SAME_IMAGES,
-    "data.split_seed": _SAME_IMAGES,
-    "data.validation_fraction": _SAME_IMAGES,
-    "data.test_fraction": _SAME_IMAGES,
-    "data.on_bad_image": _SAME_IMAGES,
     "training.epochs": "trials are compared after the same epochs; give `epochs`",
     "training.initial_weights": "every trial begins with random weights; fine-tune the winner instead",
     "parent": "every trial begins with random weights; fine-tune the winner instead",
     "hardware.device": "all trials use the same device; give `device`",
     "hardware.threads": "threads are divided among the workers; give it with `settings`",
 }
-_RANGE_KEYS = {"low", "high", "step", "log", "when"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Dimension:
     """
 
     key: str
-    distribution: Distribution
+    distribution: CategoricalDistribution | IntDistribution | FloatDistribution
     when: Mapping[str, tuple[Any, ...]]
 
     def is_active(self, values: Values) -> bool:
@@ -139,11 +133,9 @@ class Space:
         if len(corners) <= limit:
             return corners
         chance = random.Random(0)  # noqa: S311 no secret
-        shuffled = []
-        for column in columns:
-            values = [column[index % len(column)] for index in range(limit)]
+        shuffled = [[column[index % len(column)] for index in range(limit)] for column in columns]
+        for values in shuffled:
             chance.shuffle(values)
-            shuffled.append(values)
         rows = zip(*shuffled, strict=True)
         return [next(self._combinations([(value,) for value in row])) for row in rows]
 
@@ -279,7 +271,7 @@ def _choices(key: str, values: Any) -> CategoricalDistribution:
 
 
 def _range(key: str, leaf: Mapping[str, Any]) -> IntDistribution | FloatDistribution:
-    if unknown := leaf.keys() - _RANGE_KEYS:
+    if unknown := leaf.keys() - {"low", "high", "step", "log", "when"}:
         raise _wrong(f"{key}: unknown {', '.join(sorted(unknown))}; a range has low, high, step, log")
     low, high, step, log = leaf.get("low"), leaf.get("high"), leaf.get("step"), leaf.get("log", False)
     numbers = [number for number in (low, high, step) if number is not None]

@@ -135,7 +135,8 @@ def summarise(path: Path) -> Summary:
     places = standings(trials, config)
     stopped = {number for place in places for number in place.stopped}
     through = len(trials) >= config.num_trials and not any(place.due for place in places)
-    finals, num_missing = _finals(folder, config, ranked[: config.num_finalists]) if through else ([], 1)
+    finalists = choose_finalists(trials, marks, config.num_finalists)
+    finals, num_missing = _finals(folder, config, finalists) if through else ([], 1)
     winner = finals[0].number if finals else next((t.number for t in ranked if t.best() is not None), None)
     data = folder.environment().get("data", {})
     num_train, num_validation = data.get("num_train", 0), data.get("num_validation", 0)
@@ -198,12 +199,9 @@ def _finals(
     folder: SearchFolder, config: SearchConfig, finalists: Sequence[Trial]
 ) -> tuple[list[Final], int]:
     """Return the finalists as compared, empty while trainings are missing, and how many are."""
-    correct: dict[int, dict[int, Correct]] = {}
+    correct: dict[int, dict[int, Correct]] = {trial.number: {} for trial in finalists}
     num_missing = 0
     for trial in finalists:
-        if trial.failed or trial.best() is None:
-            continue
-        correct[trial.number] = {}
         for seed in config.seeds:
             run = folder.run_folder(trial.number, seed)
             found = folder.correct(run)

@@ -46,8 +46,7 @@ class RunComparison:
             "p_value": outcome.p_value,
             "is_clear": outcome.is_clear,
             "disagreements": [
-                {key: value for key, value in vars(found).items() if key != "image"}
-                for found in self.disagreements
+                {k: value for k, value in vars(found).items() if k != "image"} for found in self.disagreements
             ],
         }
 
