@@ -49,17 +49,23 @@ def curves(history: Sequence[EpochRecord]) -> Section:
 def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
     """Return the complete settings, the environment, and the command that repeats the run."""
     named = ["--model", config.model.name] if ":" in config.model.name else []
+    command = shlex.join(["kilnet", "train", config.data.source, "--recipe", "config.toml", *named])
+    return begun_with("run", config.to_toml(), environment, command)
+
+
+def begun_with(what: str, toml: str, environment: Mapping[str, Any], command: str | None = None) -> Section:
+    """Return the complete settings and the environment of a run or a search, and what repeats it, if given."""
     content = {
-        "what": "run",
-        "command": shlex.join(["kilnet", "train", config.data.source, "--recipe", "config.toml", *named]),
+        "what": what,
+        "command": command,
         "begun_with": environment.get("command", "–"),
-        "config": config.to_toml(),
-        "environment": facts(environment),
+        "config": toml,
+        "environment": _facts(environment),
     }
     return Section("repeat", "Configuration and environment", "repeat", content)
 
 
-def facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the environment of a run or a search as names and values."""
     settings = environment.get("settings", {})
     data = environment.get("data", {})

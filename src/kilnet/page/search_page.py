@@ -7,7 +7,7 @@ from typing import Any
 from kilnet.errors import InputError
 from kilnet.metrics import Evaluation
 from kilnet.page.document import Section, render
-from kilnet.page.run_sections import facts
+from kilnet.page.run_sections import begun_with
 from kilnet.page.svg import Axis, Line, bars, line_chart, parallel_coordinates
 from kilnet.runs.wording import accuracy_with_interval
 from kilnet.tuning.search_config import describe
@@ -33,7 +33,8 @@ def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Ev
         f"{config.run.model.name} on {environment.get('data', {}).get('name', 'unknown data')}, "
         f"{summary.num_image_passes:,} images trained on{state}"
     )
-    sections = [*search_sections(summary, evaluation), _repeat(summary, environment)]
+    repeat = begun_with("search", config.to_toml(), environment)
+    sections = [*search_sections(summary, evaluation), repeat]
     return render(summary.folder.resolve().name, subtitle, sections)
 
 
@@ -172,17 +173,6 @@ def _table(trials: Sequence[TrialRow], keys: Sequence[str], indistinguishable: C
         "rows": rows,
     }
     return Section("trials", "Trials", "table", content)
-
-
-def _repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
-    content = {
-        "what": "search",
-        "command": None,
-        "begun_with": environment.get("command", "–"),
-        "config": summary.config.to_toml(),
-        "environment": facts(environment),
-    }
-    return Section("repeat", "Configuration and environment", "repeat", content)
 
 
 def _is_number(value: Any) -> bool:

@@ -51,10 +51,9 @@ def settle(
 
     Args:
         config: of a search.
-        workers: as for `allocate`.
+        workers, logs: as for `allocate`.
         dataset: what the trials train on.
         own_models: see `kilnet.models.complete`.
-        logs: folder for what workers write on standard error.
 
     Returns:
         The configuration with nothing left open, and the workers of this machine.

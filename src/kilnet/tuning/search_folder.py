@@ -68,16 +68,11 @@ class SearchFolder:
         return self.config_path.is_file()
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder against other processes; the system lets go when the process dies.
-
-        Raises:
-            BusyError: another process is running this search.
-            RunFolderError: it cannot be made or written.
-        """
+        """Hold the folder against other processes; raises what `kilnet.storage.held` does."""
         return held(self.path, "running this search")
 
     def begin(self, config: SearchConfig, environment: dict[str, Any]) -> None:
-        """Write the configuration and what the search depends on besides."""
+        """Write the configuration, and what else the search depends on."""
         write_json(self.environment_path, environment)
         write_text(self.config_path, config.to_toml())
 
@@ -196,9 +191,7 @@ def open_search(
     Args:
         path: of the folder.
         asked: the search as it was asked for; one that was begun keeps what was settled then.
-        workers: as for `allocate`.
-        dataset: what its trials train on.
-        own_models: see `kilnet.models.complete`.
+        workers, dataset, own_models: as for `settle`.
 
     Raises:
         RunFolderError: the folder holds another search, or this one on other data.

@@ -16,7 +16,7 @@ from kilnet.verbs.evaluate import evaluated
 
 @dataclass(frozen=True, eq=False)
 class RunComparison:
-    """What two runs of the same data differ in.
+    """How two runs of the same data differ.
 
     Attributes:
         names: their folders.

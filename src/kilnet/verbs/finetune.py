@@ -53,7 +53,7 @@ def finetune(
         budget: such as "10m": how long this call may take, in place of `epochs`; see `train`.
         lr: by default 0.0008, or four fifths of the parent's if that is less; with Muon a fifth of the parent's. It
             falls to zero along a cosine.
-        patience: epochs without a lower validation loss; by default 6, with a budget without end.
+        patience: epochs without a lower validation loss; by default 6; with a budget any number.
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
         data: if the parent's data cannot be loaded by its name.

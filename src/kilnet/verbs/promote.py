@@ -9,7 +9,7 @@ from kilnet.tuning.search_folder import SearchFolder
 
 
 def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Path:
-    """Copy a trial out of a search as a run of its own; returns where to.
+    """Copy a trial out of a search as a run of its own, and return the folder of that run.
 
     Args:
         search: its folder.

@@ -50,8 +50,7 @@ def map_images(folder: Path) -> ImageDataset:
     return ImageDataset(
         name=content["name"],
         classes=tuple(content["classes"]),
-        train=splits["train"],
-        validation=splits["validation"],
+        **splits,
         _test=None,
         warnings=tuple(content["warnings"]),
     )
