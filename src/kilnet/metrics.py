@@ -119,7 +119,7 @@ class Evaluation:
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy an image, in nats."""
+        """Mean cross-entropy per image, in nats."""
         return self.loss_sum / self.num_images if self.num_images else math.nan
 
     @property
@@ -135,14 +135,12 @@ class Evaluation:
     @property
     def support(self) -> Counts:
         """int64 (num_classes,), images of each class."""
-        counts: Counts = self.confusion.sum(axis=1)
-        return counts
+        return np.asarray(self.confusion.sum(axis=1))
 
     @property
     def num_predicted(self) -> Counts:
         """int64 (num_classes,), images predicted as each class."""
-        counts: Counts = self.confusion.sum(axis=0)
-        return counts
+        return np.asarray(self.confusion.sum(axis=0))
 
     @property
     def num_correct_per_class(self) -> Counts:
@@ -270,8 +268,7 @@ def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> 
     """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
     scaled = logits.astype(np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    probabilities: Ratios = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 class PredictionRow(NamedTuple):
@@ -287,7 +284,7 @@ class PredictionRow(NamedTuple):
 def prediction_rows(
     classes: Sequence[str], names: Sequence[str], logits: npt.NDArray[np.floating[Any]], labels: Counts
 ) -> Iterator[PredictionRow]:
-    """Return a row an image, in the order of `names`; the arguments are those of `Evaluation.from_logits`.
+    """Return one row per image, in the order of `names`; the arguments are those of `Evaluation.from_logits`.
 
     Raises:
         InputError: shapes, labels, names and classes do not match.
@@ -296,13 +293,8 @@ def prediction_rows(
     if len(names) != len(labels):
         raise InputError(f"{len(names)} names and {len(labels)} labels do not match")
     predicted, confidence, losses = _score("predictions", len(classes), logits, labels)
-    columns = zip(
-        names, labels.tolist(), predicted.tolist(), confidence.tolist(), losses.tolist(), strict=True
-    )
-    return (
-        PredictionRow(name, classes[truth], classes[guess], p, loss)
-        for name, truth, guess, p, loss in columns
-    )
+    truths, guesses = ([classes[label] for label in column] for column in (labels, predicted))
+    return map(PredictionRow, names, truths, guesses, confidence.tolist(), losses.tolist())
 
 
 def _score(

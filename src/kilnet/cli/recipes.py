@@ -26,9 +26,8 @@ def recipes(
             raise InputError(f"no recipe or space {name}{nearest(name, [recipe.name for recipe in found])}")
         found = tuple(chosen)
     if as_json:
-        print_json(
-            asdict(found[0]) if name is not None else {"recipes": [asdict(recipe) for recipe in found]}
-        )
+        listed = [asdict(recipe) for recipe in found]
+        print_json({"recipes": listed} if name is None else listed[0])
     elif name is not None:
         typer.echo(found[0].text, nl=False)
     else:

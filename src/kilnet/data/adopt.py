@@ -1,7 +1,7 @@
 """Any data set of (image, label) pairs -> images in memory."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,11 +49,12 @@ def adopt_dataset(
     name = type(train).__name__
     given = {"train": train, "validation": validation, "test": test}
     read = {split: _read(f"{name} {split}", pairs) for split, pairs in given.items() if pairs is not None}
-    classes = tuple(
-        classes or getattr(train, "classes", None) or _numbers(labels for _, labels in read.values())
-    )
+    num_labels = 1 + max(int(labels.max()) for _, labels in read.values())
+    classes = tuple(classes or getattr(train, "classes", None) or map(str, range(num_labels)))
     every_image = [image for images, _ in read.values() for image in images]
-    side = config.image_size or _common_side(every_image)
+    sizes = np.array([image.shape[:2] for image in every_image], np.int64)
+    common_side = int(sizes[0, 0]) if np.all(sizes == sizes[0, 0]) else default_side(sizes.max(axis=1))
+    side = config.image_size or common_side
     num_channels = max(image.shape[2] for image in every_image)
     splits: dict[str, Split] = {}
     for split, (images, labels) in read.items():
@@ -66,14 +67,9 @@ def adopt_dataset(
     for label, class_name in enumerate(classes):
         if not np.any(splits["train"].labels == label):
             raise DataError(f"{name} train: class {class_name} has no image; labels count from 0")
+    in_random_order = shuffled(splits["train"], config.split_seed)
     try:
-        completed = complete(
-            shuffled(splits["train"], config.split_seed),
-            splits.get("validation"),
-            splits.get("test"),
-            classes,
-            config,
-        )
+        completed = complete(in_random_order, splits.get("validation"), splits.get("test"), classes, config)
     except DataError as error:
         raise DataError(f"{name} train: {error}") from None
     return ImageDataset(name, classes, *completed)
@@ -105,14 +101,3 @@ def _to_label(label: Any) -> int:
     if number < 0:
         raise DataError(f"label {number} is negative; labels count from 0")
     return number
-
-
-def _common_side(images: Sequence[npt.NDArray[np.uint8]]) -> int:
-    sides: set[int] = {side for image in images for side in image.shape[:2]}
-    if len(sides) == 1:
-        return sides.pop()
-    return default_side(np.array([max(image.shape[:2]) for image in images], np.int64))
-
-
-def _numbers(all_labels: Iterable[npt.NDArray[np.int64]]) -> list[str]:
-    return [str(label) for label in range(1 + max(int(labels.max()) for labels in all_labels))]

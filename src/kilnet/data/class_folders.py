@@ -25,12 +25,15 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
         DataError: the folder cannot be read.
     """
     try:
-        children = [(child, child.is_dir()) for child in sorted(folder.iterdir()) if _counts(child.name)]
+        children = [
+            (child, child.is_dir())
+            for child in sorted(folder.iterdir())
+            if not child.name.startswith(".") and child.name.lower() not in LITTER
+        ]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from None
-    return [child for child, is_dir in children if is_dir], [
-        child for child, is_dir in children if not is_dir
-    ]
+    folders, files = ([child for child, is_dir in children if is_dir is kind] for kind in (True, False))
+    return folders, files
 
 
 def find_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -44,13 +47,9 @@ def find_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     return files, problems
 
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(
+    ("val", "valid", "validation"), "validation"
+)
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,9 @@ def find_classes(folder: Path) -> ClassFolders:
             f"{folder}: no sub-folders; put the pictures of each class into a sub-folder of its own"
         )
     splits = _find_splits(folder, children)
-    if not splits:
-        splits = {"train": folder}
-    else:
-        for child in set(children) - set(splits.values()):
-            stray += find_files(child)[0]
+    for child in set(children) - set(splits.values()) if splits else ():
+        stray += find_files(child)[0]
+    splits = splits or {"train": folder}
 
     found = []
     for split, split_folder in splits.items():
@@ -123,10 +120,6 @@ def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
             raise DataError(f"{folder}: {splits[split].name} and {child.name} are the same split; keep one")
         splits[split] = child
     return splits
-
-
-def _counts(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in LITTER
 
 
 def _walk(folder: Path, above: tuple[str, ...], files: list[Path], problems: list[tuple[Path, str]]) -> None:

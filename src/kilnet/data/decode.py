@@ -49,7 +49,7 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
                 raise UnusableImageError(f"{width} × {height} pixels, above the limit of {MAX_PIXELS}")
             # A JPEG's further pictures are thumbnails and depth maps that cameras add, no animation.
             # Others are not counted: a GIF file of 15 MB takes seconds to go through.
-            goes_on = image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
+            has_more = image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
             image.seek(0)
             pixels = to_rgb(ImageOps.exif_transpose(image))
     except UnusableImageError:
@@ -61,7 +61,7 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
-    return pixels, ("first of several pictures",) if goes_on else ()
+    return pixels, ("first of several pictures",) if has_more else ()
 
 
 def webp_pixels(content: bytes) -> int:
@@ -160,7 +160,7 @@ def resized(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
 def default_side(longer_sides: npt.NDArray[np.int64]) -> int:
     """Return the side for pictures of these longer sides: their median, at least 8 and at most 64 pixels.
 
-    64 keeps a training epoch on a few thousand photographs within seconds on a laptop; larger is a matter of
+    64 keeps a training epoch on a few thousand photographs within seconds on a laptop; larger sides come from
     `image_size`.
     """
     return int(np.clip(np.median(longer_sides), 8, 64)) if len(longer_sides) else 8
@@ -205,7 +205,7 @@ def fit(pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt
         uint8, of `image_shape`.
 
     Raises:
-        DataError: the network takes no squares, and the picture has not the very size it takes.
+        DataError: the network takes no squares, and the picture is not of exactly the size it takes.
     """
     channels, height, width = image_shape
     if channels == 1 and pixels.shape[2] == 3:
@@ -227,9 +227,8 @@ def _channels_last(pixels: npt.NDArray[Any], is_tensor: bool) -> npt.NDArray[Any
         if pixels.ndim == 2:
             return pixels[:, :, None]
         first, last = (pixels.ndim == 3 and pixels.shape[axis] in (1, 3) for axis in (0, -1))
-        if first and (
-            is_tensor or not last
-        ):  # where both could be meant, torch puts channels first, numpy last
+        # Where both could be meant, torch puts channels first, numpy last.
+        if first and (is_tensor or not last):
             return pixels.transpose(1, 2, 0)
         if last:
             return pixels

@@ -1,6 +1,5 @@
 """A folder of pictures: one sub-folder per class, with or without train, validation and test above them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from kilnet.data.splits import complete, shuffled
 from kilnet.errors import DataError
 
 MAX_WARNINGS = 5
-"""Most files that are named when training starts; `kilnet data` names all."""
+"""The most files that are named when training starts; `kilnet data` names all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,8 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
         warnings.append(f"and {num_more} more; `kilnet data {folder}` lists them")
     if contents.problems:
         first = contents.problems[0]
-        found = f"{_count(contents.problems)} no usable image, first {first.path}: {first.reason}"
+        count = "1 file is" if len(contents.problems) == 1 else f"{len(contents.problems)} files are"
+        found = f"{count} no usable image, first {first.path}: {first.reason}"
         if config.on_bad_image == "fail":
             raise DataError(
                 f"{folder}: {found}; `data.on_bad_image='skip'` leaves such files out; "
@@ -73,21 +73,17 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
             f"{folder}: one class ({contents.classes[0]}); a classifier needs at least two, "
             "each a sub-folder of pictures"
         )
+    validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
+    in_random_order = shuffled(given["train"], config.split_seed)
     try:
-        train, validation, test = complete(
-            shuffled(given["train"], config.split_seed),
-            given["validation"] if len(given["validation"]) else None,
-            given["test"] if len(given["test"]) else None,
-            contents.classes,
-            config,
-        )
+        splits = complete(in_random_order, validation, test, contents.classes, config)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from None
-    return ImageDataset(folder.resolve().name, contents.classes, train, validation, test, tuple(warnings))
+    return ImageDataset(folder.resolve().name, contents.classes, *splits, tuple(warnings))
 
 
 def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> FolderContents:
-    """Decode every file in the class folders of `folder`; refuses nothing but a folder without classes.
+    """Decode every file in the class folders of `folder`; only a folder without classes is refused.
 
     Raises:
         DataError: no class folders, or a class that train lacks.
@@ -100,9 +96,7 @@ def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
         files, unreadable = find_files(class_folder)
         paths += [path.relative_to(folder).as_posix() for path in files]
         where += [(split, label)] * len(files)
-        problems += [
-            Problem(problem.relative_to(folder).as_posix(), reason) for problem, reason in unreadable
-        ]
+        problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
     pictures = read_pictures(folder, paths, config.image_size, progress)
     kept = [where[i] for i in pictures.indices]
     return FolderContents(
@@ -119,7 +113,3 @@ def _split(contents: FolderContents, name: str) -> Split:
     (chosen,) = np.nonzero(contents.splits == name)
     paths = contents.pictures.paths
     return Split(contents.pictures.images[chosen], contents.labels[chosen], tuple(paths[i] for i in chosen))
-
-
-def _count(problems: Sequence[Problem]) -> str:
-    return "1 file is" if len(problems) == 1 else f"{len(problems)} files are"

@@ -126,7 +126,7 @@ def _longer_side(path: Path) -> int:
     try:
         with Image.open(path, formats=FORMATS) as image:
             return max(image.size)
-    except Exception:  # what is wrong with it, decoding will tell
+    except Exception:  # decoding will say what is wrong with it
         return 0
 
 

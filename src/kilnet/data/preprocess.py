@@ -15,7 +15,7 @@ class Preprocessing:
     """Normalisation by channel; kept beside the weights, so that use is as in training.
 
     Attributes:
-        mean, std: one a channel, in pixel values divided by 255.
+        mean, std: one per channel, in pixel values divided by 255.
         image_size: (height, width) in pixels.
     """
 

@@ -99,9 +99,8 @@ def folds(split: Split, num_folds: int, seed: int) -> npt.NDArray[np.int64]:
             f"{num_folds} folds: must be at least 2, and no more than the {len(first)} different images"
         )
     order = generator(seed, "folds").permutation(len(first))
-    order = order[
-        np.argsort(split.labels[first][order], kind="stable")
-    ]  # class by class, at random within one
+    # Class by class, in random order within each.
+    order = order[np.argsort(split.labels[first][order], kind="stable")]
     fold = np.empty(len(first), np.int64)
     fold[order] = np.arange(len(first)) % num_folds
     return fold[groups]

@@ -16,12 +16,7 @@ from kilnet.models.resnet import ResNet
 
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {
-    "ConvNet": ConvNet,
-    "ConfigNet": ConfigNet,
-    "ResNet": ResNet,
-    "FastNet": FastNet,
-}
+MODELS: dict[str, Builder] = {net.__name__: net for net in (ConvNet, ConfigNet, ResNet, FastNet)}
 _GIVEN = ("image_shape", "num_classes")
 
 
@@ -59,12 +54,8 @@ def complete(config: ModelConfig, own_models: Set[str] = frozenset()) -> ModelCo
     options = {key: default for key, default in defaults.items() if _fits_toml(default)}
     for key, value in config.options.items():
         if key not in known and not takes_any:
-            hint = (
-                nearest(f"model.{key}", [f"model.{k}" for k in known])
-                if known
-                else f"; {name} has no options"
-            )
-            raise ConfigError(f"unknown key model.{key}{hint}")
+            near = nearest(f"model.{key}", [f"model.{k}" for k in known])
+            raise ConfigError(f"unknown key model.{key}{near if known else f'; {name} has no options'}")
         options[key] = _checked(key, _as_in_toml(value), options.get(key))
     return ModelConfig(name=name, **options)
 
@@ -191,14 +182,11 @@ def _fits_toml(value: Any) -> bool:
 
 
 def _checked(key: str, value: Any, default: Any) -> Any:
-    if isinstance(default, bool) or default is None:
-        right = default is None or isinstance(value, bool)
-    elif isinstance(default, float):
-        right = isinstance(value, int | float) and not isinstance(value, bool)
-        value = float(value) if right else value
-    else:
-        right = isinstance(value, type(default)) and not isinstance(value, bool)
-    if not right:
+    if default is None:
+        return value
+    if isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, type(default)) or isinstance(value, bool) != isinstance(default, bool):
         raise ConfigError(f"model.{key} = {value!r}: must be of type {type(default).__name__}")
     return value
 
