@@ -316,7 +316,7 @@ def configured(tree: dict[str, Any], settings: Mapping[str, Any], where: str) ->
 def differences(old: RunConfig, new: RunConfig) -> list[str]:
     """Return one line per key in which two configurations differ: `key: old -> new`.
 
-    What "auto" was measured to be, what both leave to the same plan, and where the data lies, are no differences.
+    What "auto" was measured to be, what both leave to the same plan, and where the data lies, are not differences.
     """
     before, after = old.flat(), new.flat()
     ignored = {"data.dir", "training.checkpoint_seconds"}

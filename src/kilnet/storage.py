@@ -110,7 +110,7 @@ def first_fitting(parent: Path, name: str, fits: Callable[[Path], bool]) -> Path
 
 @contextmanager
 def held(folder: Path, what: str) -> Iterator[None]:
-    """Make a folder, and hold it against other processes; the system lets go when the process dies.
+    """Make a folder and lock it; the system releases the lock when the process dies.
 
     Args:
         folder: made where it is not there.

@@ -33,7 +33,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if isinstance(sys.stdin, io.TextIOWrapper):  # nor need a path on standard input be text
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a path on standard input need not be text
         sys.stdin.reconfigure(errors="surrogateescape")
     sys.exit(_guarded(lambda: app(standalone_mode=False)))
 

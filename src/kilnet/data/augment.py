@@ -13,6 +13,12 @@ from kilnet.seeding import generator
 # goes into calls, with more the intermediate results leave the cache.
 _CHUNK_VALUES = 128 * 3 * 32 * 32
 _RESAMPLING = {"rotation", "translation_x", "translation_y", "zoom"}
+_COLOUR_CHANGES = {  # in this order
+    "brightness": colour.brighten,
+    "contrast": colour.change_contrast,
+    "saturation": colour.saturate,
+    "hue": colour.shift_hue,
+}
 
 
 class Augmentation:
@@ -112,13 +118,8 @@ class Augmentation:
             if "vertical_flip" in drawn:
                 pixels = geometry.flip(pixels, drawn["vertical_flip"], dim=2)
             changed.copy_(pixels)
-        if "brightness" in drawn:
-            colour.brighten(changed, drawn["brightness"])
-        if "contrast" in drawn:
-            colour.change_contrast(changed, drawn["contrast"])
-        if "saturation" in drawn:
-            colour.saturate(changed, drawn["saturation"])
-        if "hue" in drawn:
-            colour.shift_hue(changed, drawn["hue"])
+        for name, change_colour in _COLOUR_CHANGES.items():
+            if name in drawn:
+                change_colour(changed, drawn[name])
         if "cutout_x" in drawn:
             geometry.cut_out(changed, drawn["cutout_x"], drawn["cutout_y"], self.config.cutout)

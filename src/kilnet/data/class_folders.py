@@ -36,14 +36,29 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, files
 
 
-def find_files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+def find_files(folder: Path, above: tuple[str, ...] = ()) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Return the files below `folder`, sorted, and what cannot be read, with the reason.
 
-    Links are followed, but not into a folder that is being walked already.
+    Links are followed, but not into one of the real folders `above`, those that are being walked already.
     """
+    real = os.path.realpath(folder)
+    if real in above:
+        return [], [(folder, "a link to a folder above it")]
+    try:
+        folders, others = list_folder(folder)
+    except DataError as error:
+        return [], [(folder, str(error).removeprefix(f"{folder}: "))]
     files: list[Path] = []
     problems: list[tuple[Path, str]] = []
-    _walk(folder, (), files, problems)
+    for child in folders:
+        files_below, problems_below = find_files(child, (*above, real))
+        files += files_below
+        problems += problems_below
+    for child in others:
+        if child.is_file():
+            files.append(child)
+        else:
+            problems.append((child, "a broken link" if child.is_symlink() else "not a regular file"))
     return files, problems
 
 
@@ -120,22 +135,3 @@ def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
             raise DataError(f"{folder}: {splits[split].name} and {child.name} are the same split; keep one")
         splits[split] = child
     return splits
-
-
-def _walk(folder: Path, above: tuple[str, ...], files: list[Path], problems: list[tuple[Path, str]]) -> None:
-    real = os.path.realpath(folder)
-    if real in above:
-        problems.append((folder, "a link to a folder above it"))
-        return
-    try:
-        folders, others = list_folder(folder)
-    except DataError as error:
-        problems.append((folder, str(error).removeprefix(f"{folder}: ")))
-        return
-    for child in folders:
-        _walk(child, (*above, real), files, problems)
-    for child in others:
-        if child.is_file():
-            files.append(child)
-        else:
-            problems.append((child, "a broken link" if child.is_symlink() else "not a regular file"))

@@ -23,7 +23,7 @@ def change_contrast(pixels: Tensor, factors: Tensor) -> None:
     Factor 0 gives plain grey, 1 the image itself (Pillow's ImageEnhance.Contrast, without its rounding).
     """
     grey = luma(pixels)
-    # Whole numbers, of 1/256 grey value, add up exactly: the mean does not hang on how images are batched.
+    # Whole numbers, of 1/256 grey value, add up exactly: the mean does not depend on how images are batched.
     sums = grey.mul_(256).flatten(1).sum(dim=1, dtype=torch.int64)
     means = sums / (256 * grey.shape[1:].numel())
     _blend(pixels, _per_image(means), factors)
@@ -55,7 +55,7 @@ def shift_hue(pixels: Tensor, shifts: Tensor) -> None:
     torch.minimum(low, red, out=low)
     chroma = value - low
     hue = (green + blue).sub_(red).sub_(low).add_(chroma)
-    divisor = torch.clamp(chroma, min=1e-6, out=low).mul_(6)  # the hue of grey is of no account
+    divisor = torch.clamp(chroma, min=1e-6, out=low).mul_(6)  # the hue of grey does not matter
     hue.div_(divisor).copysign_(torch.sub(green, blue, out=low))  # -1/2 to 1/2 turns
     # One turn more keeps it positive, so that the fractional part is the remainder.
     hue.add_((shifts + 1).view(-1, 1, 1)).frac_().mul_(6)

@@ -101,7 +101,9 @@ class ImageDataset:
             )
         for split_name in ("train", "validation"):
             if len(getattr(self, split_name)) == 0:
-                raise DataError(f"{self.name}: the {split_name} split is empty; it needs more images a class")
+                raise DataError(
+                    f"{self.name}: the {split_name} split is empty; it needs more images per class"
+                )
 
     @property
     def test(self) -> Split:

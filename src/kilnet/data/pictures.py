@@ -78,9 +78,7 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
     # Pillow decodes and scales without holding Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if image_size is None:
-            longer = np.fromiter(
-                pool.map(lambda path: _longer_side(folder / path), paths), np.int64, len(paths)
-            )
+            longer = np.fromiter(pool.map(_longer_side, [folder / path for path in paths]), np.int64)
             image_size = default_side(longer[longer > 0])
         images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
         sizes = np.zeros((len(paths), 2), np.int64)

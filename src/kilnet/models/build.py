@@ -29,7 +29,7 @@ def complete(config: ModelConfig, own_models: Set[str] = frozenset()) -> ModelCo
     """Return the configuration with the network's name as in the table and every option at its value.
 
     A configuration may come from anybody's file, and importing a module runs it. So code outside Kilnet is imported
-    only where the caller names it besides.
+    only where the caller names it too.
 
     Args:
         config: name and options.

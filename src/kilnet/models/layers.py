@@ -13,7 +13,7 @@ _LEAST_VARIANCE = 5e-4
 
 
 class Dropout(nn.Module):
-    """Dropout that draws its mask from 16 random bits a value on a CPU, where torch's own takes ten times as long.
+    """Dropout that draws its mask from 16 random bits per value on a CPU, where torch's own takes ten times as long.
 
     Identity in evaluation. On other devices it is `torch.nn.functional.dropout`. The random numbers come from torch's
     default generator (one draw seeds a numpy SFC64 stream), so `torch.manual_seed` decides the mask.

@@ -25,7 +25,7 @@ def requested(
 ) -> RunConfig:
     """Return the configuration that a verb was asked for: defaults < recipe < settings < named arguments.
 
-    With a budget, where neither recipe nor network is named, the fast recipe is the one.
+    With a budget, the fast recipe is used where neither recipe nor network is named.
 
     Raises:
         ConfigError: as in `load_config`.
@@ -68,7 +68,7 @@ def with_budget(
         config: as it was asked for otherwise.
         budget: such as "10m".
         settings: what the user has set; it is not planned.
-        planned: what else is, besides the number of epochs and, where there are none yet, lower resolutions.
+        planned: what else is planned, besides the number of epochs and, where none are set, lower resolutions.
 
     Raises:
         ConfigError: the budget is no time, or the number of epochs is set too.
