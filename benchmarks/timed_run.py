@@ -35,8 +35,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.hardware import matmul_gflops, synchronise
 from kilnet.recipes.reading import load_config, parse_settings
-from kilnet.runs.evaluation import evaluate_classifier
-from kilnet.runs.evaluation_files import write_evaluation
+from kilnet.runs.evaluation import evaluate_classifier, write_evaluation
 from kilnet.runs.run import Run
 from kilnet.storage import write_json
 from kilnet.training.records import EpochRecord, StepRecord

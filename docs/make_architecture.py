@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 # From the ground up, as tests/test_import_order.py checks them.
 ROOMS = (
     *("recipes", "data", "models", "inference", "training", "runs", "tuning", "inspection", "exporting"),
-    *("server", "terminal", "figures", "page", "verbs", "plots", "cli"),
+    *("server", "terminal", "figures", "page", "verbs", "cli"),
 )
 _HEAD = """\
 # Architecture

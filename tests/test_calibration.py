@@ -13,7 +13,7 @@ from kilnet.errors import RunFolderError
 from kilnet.inference.calibration import fit_temperature, sure_threshold
 from kilnet.metrics import Evaluation
 from kilnet.recipes.reading import load_config
-from kilnet.runs.evaluation_files import read_calibration
+from kilnet.runs.evaluation import read_calibration
 from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
 

@@ -406,7 +406,7 @@ class Payload:
 
 def hostile(run, tmp_path, **description):
     """Return a copy of a run whose weights say something else of themselves."""
-    from kilnet.inference.weights import read_tensors, write_tensors
+    from kilnet.inference.classifier import read_tensors, write_tensors
 
     copy = shutil.copytree(run, tmp_path / "hostile")
     tensors, kept = read_tensors(copy / "weights.safetensors")

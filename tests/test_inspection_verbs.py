@@ -16,8 +16,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.recipes.reading import load_config
-from kilnet.runs.evaluation import evaluate_classifier
-from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.runs.evaluation import evaluate_classifier, read_evaluations
 from kilnet.training.run_folder import RunFolder
 
 SMALL = {

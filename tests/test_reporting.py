@@ -13,7 +13,7 @@ from rich.console import Console
 from kilnet.errors import InputError, RunFolderError, StorageError
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation, wilson_interval
-from kilnet.runs.evaluation_files import read_evaluations, write_evaluation
+from kilnet.runs.evaluation import read_evaluations, write_evaluation
 from kilnet.runs.wording import one_line, shorten
 from kilnet.terminal import tables
 from kilnet.training.run_folder import RunFolder

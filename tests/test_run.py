@@ -10,7 +10,7 @@ import pytest
 import kilnet
 from kilnet.data import sources
 from kilnet.errors import DataError, RunFolderError
-from kilnet.inference import weights
+from kilnet.inference import classifier
 from kilnet.runs import run as runs
 from kilnet.runs.run import opened
 
@@ -36,7 +36,7 @@ def reads(monkeypatch):
 
         monkeypatch.setattr(module, name, count)
 
-    counted(weights, "safe_open", lambda path: Path(path).name)
+    counted(classifier, "safe_open", lambda path: Path(path).name)
     counted(sources, "load_folder", lambda *_: "data")
     counted(runs, "evaluate_classifier", lambda classifier, dataset, split: split)
     return counts

@@ -27,7 +27,7 @@ from kilnet.errors import (
     RunFolderError,
     StorageError,
 )
-from kilnet.inference.weights import write_tensors
+from kilnet.inference.classifier import write_tensors
 from kilnet.recipes.reading import load_config
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder

@@ -5,7 +5,7 @@ from kilnet.data.adopt import adopt_dataset as adopt_dataset
 from kilnet.data.dataset import ImageDataset as ImageDataset
 from kilnet.data.dataset import Split as Split
 from kilnet.inference.classifier import Classifier as Classifier
-from kilnet.inference.prediction import Prediction as Prediction
+from kilnet.inference.classifier import Prediction as Prediction
 from kilnet.metrics import Evaluation as Evaluation
 from kilnet.models import ConfigNet as ConfigNet
 from kilnet.models import ConvNet as ConvNet

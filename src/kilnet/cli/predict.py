@@ -11,7 +11,7 @@ from kilnet.cli.options import JsonOption, OwnModelOption, RunArgument
 from kilnet.cli.output import print_json, print_rich
 
 if TYPE_CHECKING:
-    from kilnet.inference.prediction import Prediction
+    from kilnet.inference.classifier import Prediction
 
 
 class Format(StrEnum):

@@ -1,6 +1,7 @@
 """A trained network with what it needs to be used: class names, preprocessing, calibration."""
 
-from collections.abc import Iterable, Set
+import json
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import nn
 
 from kilnet import models
@@ -19,11 +21,37 @@ from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
-from kilnet.inference.prediction import Prediction
-from kilnet.inference.weights import read_tensors, write_tensors
 from kilnet.metrics import softmax
+from kilnet.storage import write_bytes
 
 _FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network says of one picture.
+
+    Attributes:
+        name: the file's path; "" for a picture in memory.
+        classes: all class names, the most probable first.
+        probabilities: of `classes`, in the same order; they sum to 1.
+        unsure: whether a person should look; None where the run is not calibrated.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    unsure: bool | None
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.classes[0]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+        return self.probabilities[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,3 +258,26 @@ def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )
     return np.array([classifier.classes.index(name) for name in names], np.int64)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
+    """Write tensors and a JSON-able description as one safetensors file; the same content gives the same bytes.
+
+    Raises:
+        StorageError: the file cannot be written; an older one is untouched.
+    """
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    # One entry: safetensors does not promise an order of several.
+    write_bytes(path, save(whole, {"kilnet": json.dumps(description, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+    """Read what `write_tensors` wrote; nothing in the file is executed.
+
+    Raises:
+        SafetensorError, OSError, KeyError, ValueError: the file is missing, damaged, or not Kilnet's; the caller
+            knows what to tell the user.
+    """
+    with safe_open(path, framework="pt") as file:
+        description = json.loads((file.metadata() or {})["kilnet"])
+        return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118 not a dictionary

@@ -9,16 +9,14 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from kilnet.data.class_folders import Problem, find_files
 from kilnet.data.decode import to_input
 from kilnet.errors import DataError
 from kilnet.hardware import single_threads
-from kilnet.inference.classifier import Classifier
+from kilnet.inference.classifier import Classifier, Prediction
 from kilnet.inference.forward import copies_sharing_weights
-from kilnet.inference.prediction import Prediction
 
 # Files a thread takes at a time: a batch for the network, few enough that all threads have work.
 _FILES_PER_BATCH = 64
@@ -41,7 +39,7 @@ def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> It
     def work(part: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
         own = free.get()
         try:
-            return _classify(own, *_decode(part, own.image_shape))
+            return _classify(own, part)
         finally:
             free.put(own)
 
@@ -73,30 +71,16 @@ def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
             yield source
 
 
-def _decode(
-    paths: tuple[Path | Problem, ...], image_shape: tuple[int, int, int]
-) -> tuple[list[str | Problem], npt.NDArray[np.uint8]]:
-    """Return names, with the reason in place of one that cannot be used, and the images of the others."""
-    names: list[str | Problem] = []
-    images = np.empty((len(paths), *image_shape), np.uint8)
-    num_images = 0
+def _classify(classifier: Classifier, paths: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
+    found: list[Path | Problem] = []
+    images = []
     for path in paths:
-        if isinstance(path, Problem):
-            names.append(path)
-            continue
-        try:
-            images[num_images] = to_input(path, image_shape)
-        except DataError as error:
-            names.append(Problem(str(path), str(error)))
-        else:
-            names.append(str(path))
-            num_images += 1
-    return names, images[:num_images]
-
-
-def _classify(
-    classifier: Classifier, names: list[str | Problem], images: npt.NDArray[np.uint8]
-) -> list[Prediction | Problem]:
-    usable = [name for name in names if isinstance(name, str)]
-    predictions = iter(classifier.predictions(usable, images) if usable else [])
-    return [next(predictions) if isinstance(name, str) else name for name in names]
+        if isinstance(path, Path):
+            try:
+                images.append(to_input(path, classifier.image_shape))
+            except DataError as error:
+                path = Problem(str(path), str(error))
+        found.append(path)
+    usable = [str(path) for path in found if isinstance(path, Path)]
+    predictions = iter(classifier.predictions(usable, np.stack(images)) if usable else [])
+    return [next(predictions) if isinstance(path, Path) else path for path in found]

@@ -15,7 +15,7 @@ from kilnet.metrics import Evaluation
 from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select
 from kilnet.page.document import render
-from kilnet.runs.evaluation_files import read_evaluations, read_predictions
+from kilnet.runs.evaluation import read_evaluations, read_predictions
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 

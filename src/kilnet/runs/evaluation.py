@@ -1,14 +1,23 @@
-"""A network evaluated on images that it has not seen."""
+"""A network evaluated on images that it has not seen; evaluations and calibration as files of its run."""
 
-from dataclasses import dataclass, replace
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.errors import DataError
+from kilnet.errors import DataError, RunFolderError
+from kilnet.inference.calibration import Calibration
 from kilnet.inference.classifier import Classifier, match_classes
-from kilnet.metrics import Evaluation
+from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
+from kilnet.storage import make_folder, write_csv, write_json
+from kilnet.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,3 +55,101 @@ def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: st
     logits = classifier.logits(images.images)
     evaluation = Evaluation.from_logits(split, classifier.classes, logits, images.labels)
     return EvaluatedSplit(evaluation, images, logits)
+
+
+def write_evaluation(
+    files: RunFolder,
+    evaluation: Evaluation,
+    names: Sequence[str],
+    logits: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[np.int64],
+) -> Path:
+    """Write an evaluation into a run folder; files of the same split are replaced. Returns the folder of CSV files.
+
+    `evaluation-<split>/` holds confusion.csv (counts; rows are the truth), per_class.csv and predictions.csv (one row
+    per image), all RFC 4180. evaluation.json, written last, has one entry per split: `Evaluation.to_dict` and
+    `num_reads`, how often this split has been evaluated, so that nobody selects on the test split unseen.
+
+    Args:
+        files: the run's.
+        evaluation: what `Evaluation.from_logits` made of the same logits and labels.
+        names: one per image.
+        logits: floating point (num_images, num_classes).
+        labels: int64 (num_images,).
+
+    Raises:
+        InputError: names, logits, labels and classes do not match.
+        StorageError: a file cannot be written.
+    """
+    predictions = prediction_rows(evaluation.classes, names, logits, labels)
+    split = evaluation.split
+    path = files.evaluation_table(split, "confusion")
+    make_folder(path.parent)
+    counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
+    write_csv(path, ["truth \\ predicted", *evaluation.classes], ([name, *row] for name, row in counts))
+    columns = ("class", "support", "num_correct", "recall", "precision", "f1")
+    rows = ([row[column] for column in columns] for row in evaluation.per_class())
+    write_csv(files.evaluation_table(split, "per_class"), columns, rows)
+    write_csv(files.evaluation_table(split, "predictions"), PredictionRow._fields, predictions)
+    kept = read_evaluations(files)
+    num_reads = kept.get(split, {}).get("num_reads", 0) + 1
+    write_json(files.evaluation_path, {**kept, split: {**evaluation.to_dict(), "num_reads": num_reads}})
+    return path.parent
+
+
+def read_evaluations(files: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the entries of evaluation.json by split; none before the first evaluation.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = files.evaluation_path
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise RunFolderError(f"{path}: damaged ({error}); delete it to evaluate again") from None
+
+
+def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
+    """Return the rows of an evaluated split's predictions.csv, one per image, in the order of the split.
+
+    Raises:
+        RunFolderError: the file is missing or damaged.
+    """
+    path = files.evaluation_table(split, "predictions")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [
+                PredictionRow(
+                    row["name"], row["truth"], row["predicted"], float(row["confidence"]), float(row["loss"])
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
+
+
+def read_calibration(files: RunFolder) -> Calibration | None:
+    """Return what the run keeps, or None where it keeps nothing, or something of other weights.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = files.calibration_path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        calibration = Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunFolderError(
+            f"{path}: damaged ({error}); delete it, `kilnet evaluate` makes it again"
+        ) from None
+    return calibration if calibration.weights == file_digest(files.weights_path) else None
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

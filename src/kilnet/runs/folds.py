@@ -56,20 +56,18 @@ class CrossValidation:
         num_folds: int,
         own_models: Set[str] = frozenset(),
     ) -> None:
-        self._dataset = dataset.sealed()
-        self._config = config
-        self._files = files
-        self._num_folds = num_folds
-        self._own_models = own_models
-        self._fold_of = folds(dataset.train, num_folds, config.data.split_seed)
+        self._dataset, self._config, self._own_models = dataset.sealed(), config, own_models
+        fold_of = folds(dataset.train, num_folds, config.data.split_seed)
+        self._held_out = [np.flatnonzero(fold_of == fold) for fold in range(num_folds)]
+        self._files = [files.fold(number, num_folds) for number in range(1, num_folds + 1)]
 
     def __iter__(self) -> Iterator[Fold]:
-        for fold in range(self._num_folds):
-            rest = self._dataset.train.take(np.flatnonzero(self._fold_of != fold))
-            dataset = replace(self._dataset, train=rest)
-            folder = self._files.fold(fold + 1, self._num_folds).path
-            session = TrainingSession(dataset, self._config, folder, own_models=self._own_models)
-            yield Fold(fold + 1, self._num_folds, np.flatnonzero(self._fold_of == fold), session)
+        train = self._dataset.train
+        for number, (held_out, files) in enumerate(zip(self._held_out, self._files, strict=True), 1):
+            rest = np.setdiff1d(np.arange(len(train)), held_out)
+            dataset = replace(self._dataset, train=train.take(rest))
+            session = TrainingSession(dataset, self._config, files.path, own_models=self._own_models)
+            yield Fold(number, len(self._files), held_out, session)
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return float32 (num_images, num_classes), each training image predicted by the network that has not seen it.
@@ -79,9 +77,7 @@ class CrossValidation:
         """
         images = self._dataset.train.images
         found = np.empty((len(images), len(self._dataset.classes)), np.float32)
-        for fold in range(self._num_folds):
-            held_out = np.flatnonzero(self._fold_of == fold)
-            files = self._files.fold(fold + 1, self._num_folds)
+        for held_out, files in zip(self._held_out, self._files, strict=True):
             classifier = load_classifier(files.weights_path, own_models=self._own_models)
             found[held_out] = classifier.logits(images[held_out])
         return found

@@ -15,15 +15,17 @@ from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference.calibration import TARGET_ACCURACY, Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
-from kilnet.runs.evaluation import EvaluatedSplit, evaluate_classifier
-from kilnet.runs.evaluation_files import file_digest, read_calibration, read_evaluations
+from kilnet.runs.evaluation import (
+    EvaluatedSplit,
+    evaluate_classifier,
+    file_digest,
+    read_calibration,
+    read_evaluations,
+)
 from kilnet.storage import write_json
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
-
-PRECISION_IN_USE = "fp32"
-"""Of all that is used, whatever the run was trained in: the same answers here and in an exported file."""
 
 
 class Run:
@@ -79,11 +81,9 @@ class Run:
     @cached_property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        state = self.files.load_state()
-        if state is None:
+        if (state := self.files.load_state()) is None:
             return False
-        _, rest = state
-        patience = self.config.training.patience
+        rest, patience = state[1], self.config.training.patience
         is_over = rest.get("is_over", rest["num_epochs_done"] >= self.config.training.epochs)
         return bool(is_over or (patience is not None and rest["num_bad"] >= patience))
 
@@ -98,8 +98,7 @@ class Run:
         """
         # The network's name in config.toml is looked at too, since it may be trained from again.
         refuse_unnamed(self.config.model, self.own_models, self.files.config_path)
-        recorded = self.config.hardware
-        settings: Settings | None = None
+        recorded, settings = self.config.hardware, None
         with suppress(ConfigError):
             settings = Settings(
                 device=resolve_device(recorded.device),
@@ -113,14 +112,13 @@ class Run:
     def calibrated_classifier(self) -> Classifier:
         """Return the best weights as they are used: in fp32, by all threads, with their calibration if there is one.
 
+        Fp32 whatever the run was trained in: so an exported file gives the same answers.
+
         Raises:
             RunFolderError: as for `classifier`, or the calibration is damaged.
         """
-        return replace(
-            self.classifier,
-            settings=replace(self.classifier.settings.with_all_threads(), precision=PRECISION_IN_USE),
-            calibration=read_calibration(self.files),
-        )
+        settings = replace(self.classifier.settings.with_all_threads(), precision="fp32")
+        return replace(self.classifier, settings=settings, calibration=read_calibration(self.files))
 
     def data_config(self, data_dir: str | None = None) -> DataConfig:
         """Return how its data is loaded, from another copy of CIFAR-10 if `data_dir` says where that lies."""
@@ -206,16 +204,10 @@ class Run:
         kept = read_calibration(self.files)
         if kept is not None and kept.data == dataset.fingerprint:
             return kept
-        classifier = replace(
-            self.classifier, settings=replace(self.classifier.settings, precision=PRECISION_IN_USE)
-        )
-        fitted = fit_calibration(
-            classifier.logits(dataset.validation.images),
-            dataset.validation.labels,
-            classifier.classes,
-            weights=file_digest(self.files.weights_path),
-            data=dataset.fingerprint,
-        )
+        classifier, validation = self.calibrated_classifier(), dataset.validation
+        weights, data = file_digest(self.files.weights_path), dataset.fingerprint
+        logits = classifier.logits(validation.images)
+        fitted = fit_calibration(logits, validation.labels, classifier.classes, weights=weights, data=data)
         with self.files.locked():
             write_json(self.files.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
         return fitted

@@ -15,8 +15,7 @@ from kilnet.config import DataConfig
 from kilnet.data.cifar10_files import BINARY
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import ModelError
-from kilnet.inference.classifier import Classifier
-from kilnet.inference.prediction import Prediction
+from kilnet.inference.classifier import Classifier, Prediction
 from kilnet.inspection.attribution import grad_cams
 from kilnet.storage import cache_folder
 

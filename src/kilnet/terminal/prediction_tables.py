@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from kilnet.inference.prediction import Prediction
+from kilnet.inference.classifier import Prediction
 from kilnet.runs.wording import one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 

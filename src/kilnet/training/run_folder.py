@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kilnet.config import RunConfig
 from kilnet.errors import RunFolderError
-from kilnet.inference.weights import read_tensors
+from kilnet.inference.classifier import read_tensors
 from kilnet.storage import held, read_json, remove_leftovers, write_csv, write_json, write_text
 from kilnet.training.records import EpochRecord
 
@@ -118,7 +118,7 @@ class RunFolder:
         return read_json(self.environment_path)
 
     def fingerprint(self) -> str | None:
-        """Read the fingerprint of the images that the run was begun with."""
+        """Read the fingerprint of the images that the run, or the search, was begun with."""
         data = self.environment().get("data")
         return data.get("fingerprint") if isinstance(data, dict) else None
 

@@ -20,8 +20,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
-from kilnet.inference.classifier import Classifier, save_classifier
-from kilnet.inference.weights import write_tensors
+from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
 from kilnet.storage import first_fitting
 from kilnet.training.initial_model import choose_settings, initial_model
 from kilnet.training.loop import TrainingLoop

@@ -239,7 +239,7 @@ def _refuse_another(folder: SearchFolder, asked: SearchConfig, dataset: ImageDat
         raise RunFolderError(
             f"{folder.path} holds another search ({'; '.join(lines)}); choose another `out`, or search as it was begun"
         )
-    if folder.environment().get("data", {}).get("fingerprint") != dataset.fingerprint:
+    if RunFolder(folder.path).fingerprint() != dataset.fingerprint:
         raise RunFolderError(
             f"{folder.path}: the data is not what this search was begun with; choose another `out`"
         )

@@ -7,8 +7,7 @@ from kilnet.data.dataset import split_name
 from kilnet.data.sources import Data
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
-from kilnet.runs.evaluation import EvaluatedSplit
-from kilnet.runs.evaluation_files import write_evaluation
+from kilnet.runs.evaluation import EvaluatedSplit, write_evaluation
 from kilnet.runs.run import Run, opened
 from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kilnet.data.class_folders import Problem
-from kilnet.inference.classifier import Classifier
+from kilnet.inference.classifier import Classifier, Prediction
 from kilnet.inference.picture_files import find_pictures, predict_files
-from kilnet.inference.prediction import Prediction
 from kilnet.runs.run import Run
 from kilnet.verbs.load import load
 

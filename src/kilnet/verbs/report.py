@@ -7,7 +7,7 @@ from kilnet.errors import DataError, DownloadError
 from kilnet.metrics import Evaluation
 from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
-from kilnet.runs.evaluation_files import read_evaluations
+from kilnet.runs.evaluation import read_evaluations
 from kilnet.runs.run import Run, opened
 from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
