@@ -54,7 +54,7 @@ def held_out_probabilities(
     validation = CrossValidation(dataset, config, RunFolder(folder), num_folds)
     with ProgressDisplay() as display:
         for fold in validation:
-            display.say(f"fold {fold.number} of {fold.num_folds}: {len(fold.indices):,} images held out")
+            display.say(f"fold {fold.number} of {num_folds}: {len(fold.indices):,} images held out")
             display.follow(fold.session, config.training.epochs)
     return softmax(validation.logits())
 

@@ -86,8 +86,7 @@ def timed_run(dataset: ImageDataset, config: RunConfig, path: Path, until: float
         evaluated = evaluate_classifier(classifier, dataset, "test")
         test_seconds = time.perf_counter() - start
         with folder.locked():
-            evaluation, images = evaluated.evaluation, evaluated.images
-            write_evaluation(folder, evaluation, images.names, evaluated.logits, images.labels)
+            write_evaluation(folder, evaluated)
         num_epochs = len(folder.history())
         device = classifier.settings.device
         run = TimedRun(
@@ -95,8 +94,8 @@ def timed_run(dataset: ImageDataset, config: RunConfig, path: Path, until: float
             test_seconds=test_seconds,
             num_epochs=num_epochs,
             validation_accuracy=best.validation_accuracy,
-            test_accuracy=evaluation.accuracy,
-            num_test=len(images),
+            test_accuracy=evaluated.evaluation.accuracy,
+            num_test=len(evaluated.images),
             teraflop=num_flops(dataset, config, num_epochs) / 1e12,
             matmul_gflops=matmul_gflops(
                 classifier.settings.precision, device, 2048 if device == "cpu" else 8192

@@ -65,7 +65,7 @@ def test_what_a_network_notes_in_itself_meets_no_other_thread(threads):
 
 def test_copies_share_the_weights_and_nothing_else():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    first, second = forward.copies_sharing_weights(model, 2)
+    first, second = forward.copy_sharing_weights(model), forward.copy_sharing_weights(model)
     assert first[0] is not second[0]
     for one, other in zip(model.state_dict().values(), second.state_dict().values(), strict=True):
         assert one.data_ptr() == other.data_ptr()

@@ -1,6 +1,7 @@
 import csv
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rich.console import Console
 from kilnet.errors import InputError, RunFolderError, StorageError
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation, wilson_interval
-from kilnet.runs.evaluation import read_evaluations, write_evaluation
+from kilnet.runs.evaluation import EvaluatedSplit, read_evaluations, write_evaluation
 from kilnet.runs.wording import one_line, shorten
 from kilnet.terminal import tables
 from kilnet.training.run_folder import RunFolder
@@ -75,11 +76,16 @@ def history(num_epochs):
 # Files
 
 
+def written(path, evaluation, names, logits, labels):
+    images = SimpleNamespace(names=names, labels=labels)
+    return write_evaluation(RunFolder(path), EvaluatedSplit(evaluation, images, logits))
+
+
 def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
     logits, labels = scores(len(NASTY))
     evaluation = Evaluation.from_logits("test", NASTY, logits, labels)
     names = [f'{NASTY[label]}/no. {i}, "x".png' for i, label in enumerate(labels)]
-    folder = write_evaluation(RunFolder(tmp_path), evaluation, names, logits, labels)
+    folder = written(tmp_path, evaluation, names, logits, labels)
     assert folder == tmp_path / "evaluation-test"
     assert sorted(path.name for path in folder.iterdir()) == [
         "confusion.csv",
@@ -112,7 +118,7 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
 def test_files_stay_in_the_run_folder_whatever_the_split_is_called(tmp_path, split):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
-    folder = write_evaluation(RunFolder(tmp_path), evaluation, list("0123456789"), logits, labels)
+    folder = written(tmp_path, evaluation, list("0123456789"), logits, labels)
     assert folder.parent == tmp_path
     assert sorted(tmp_path.iterdir()) == sorted([folder, tmp_path / "evaluation.json"])
     assert read_evaluations(RunFolder(tmp_path))[split]["split"] == split
@@ -122,7 +128,7 @@ def test_two_splits_lie_side_by_side(tmp_path):
     logits, labels = scores(2, 10)
     for split in ("validation", "test", "test"):
         evaluation = Evaluation.from_logits(split, ("a", "b"), logits, labels)
-        write_evaluation(RunFolder(tmp_path), evaluation, list("0123456789"), logits, labels)
+        written(tmp_path, evaluation, list("0123456789"), logits, labels)
     folders = sorted(path.name for path in tmp_path.iterdir() if path.is_dir())
     assert folders == ["evaluation-test", "evaluation-validation"]
     reads = {split: entry["num_reads"] for split, entry in read_evaluations(RunFolder(tmp_path)).items()}
@@ -140,7 +146,7 @@ def test_bad_input_writes_nothing(tmp_path):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits("test", ("a", "b"), logits, labels)
     with pytest.raises(InputError, match="9 names and 10 labels"):
-        write_evaluation(RunFolder(tmp_path), evaluation, list("012345678"), logits, labels)
+        written(tmp_path, evaluation, list("012345678"), logits, labels)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +154,7 @@ def test_a_folder_that_is_gone_is_named(tmp_path):
     logits, labels = scores(2, 10)
     evaluation = Evaluation.from_logits("test", ("a", "b"), logits, labels)
     with pytest.raises(StorageError, match="nowhere"):
-        write_evaluation(RunFolder(tmp_path / "nowhere"), evaluation, list("0123456789"), logits, labels)
+        written(tmp_path / "nowhere", evaluation, list("0123456789"), logits, labels)
 
 
 # Tables

@@ -174,8 +174,7 @@ def _at_least_one(name: str, value: int) -> int:
 
 def _recorded(run: AnyRun, split: str) -> Evaluation:
     run, split = opened(run), one_split(split)
-    entries = run.evaluations()
-    if split not in entries:
+    if split not in (entries := run.evaluations()):
         raise InputError(
             f"{run.folder}: the {split} split has not been evaluated; `kilnet.evaluate` does that"
         )

@@ -1,13 +1,13 @@
 """How sure a network may say it is: its temperature, and the confidence below which a person should look."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import Evaluation, softmax, wilson_interval
 
 TARGET_ACCURACY = 0.95
@@ -44,9 +44,7 @@ class Calibration:
     data: str
 
     def __post_init__(self) -> None:
-        if not (
-            isinstance(self.temperature, float) and math.isfinite(self.temperature) and self.temperature > 0
-        ):
+        if not (isinstance(self.temperature, float) and 0 < self.temperature < math.inf):
             raise ValueError(f"temperature {self.temperature!r}")
         if not (self.threshold is None or (isinstance(self.threshold, float) and 0 <= self.threshold <= 1)):
             raise ValueError(f"threshold {self.threshold!r}")
@@ -70,25 +68,18 @@ class Calibration:
         )
 
 
-def fit_calibration(
-    logits: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    weights: str,
-    data: str,
-) -> Calibration:
-    """Fit temperature and threshold to what a network says of its validation images.
+def fit_calibration(logits: npt.NDArray[np.float32], dataset: ImageDataset, weights: str) -> Calibration:
+    """Fit temperature and threshold to what a network says of the validation images of its own data.
 
     Args:
-        logits: float32 (num_images, num_classes).
-        labels: int64 (num_images,).
-        classes: class names.
-        weights, data: see `Calibration`.
+        logits: float32 (num_validation, num_classes).
+        dataset: the network's own.
+        weights: SHA-256 of the file of weights.
     """
+    labels = dataset.validation.labels
     temperature = fit_temperature(logits, labels)
     before, after = (
-        Evaluation.from_logits("validation", classes, scaled, labels)
+        Evaluation.from_logits("validation", dataset.classes, scaled, labels)
         for scaled in (logits, logits.astype(np.float64) / temperature)
     )
     confidence = softmax(logits, temperature).max(1)
@@ -107,7 +98,7 @@ def fit_calibration(
         calibration_error_before=before.calibration_error,
         calibration_error_after=after.calibration_error,
         weights=weights,
-        data=data,
+        data=dataset.fingerprint,
     )
 
 
@@ -139,10 +130,7 @@ def fit_temperature(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[n
         return _COLDEST
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        if slope(middle) < 0:
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
     return 2 / (low + high)
 
 

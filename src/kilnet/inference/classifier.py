@@ -1,4 +1,4 @@
-"""A trained network with what it needs to be used: class names, preprocessing, calibration."""
+"""A trained network with what it needs to be used, what it says of a picture, and the file that it is kept in."""
 
 import json
 from collections.abc import Iterable, Mapping, Set
@@ -234,11 +234,7 @@ def load_classifier(
 
 
 def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> None:
-    """Refuse what `kilnet.models` would refuse, with the file that asks for it.
-
-    Raises:
-        RunFolderError: it is.
-    """
+    """Raise RunFolderError for a network that `kilnet.models` would refuse, with the file that asks for it."""
     if ":" in config.name and config.name not in own_models:
         raise RunFolderError(
             f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
@@ -252,8 +248,7 @@ def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray
     Raises:
         InputError: a name is not among the network's classes.
     """
-    unknown = [name for name in names if name not in classifier.classes]
-    if unknown:
+    if unknown := [name for name in names if name not in classifier.classes]:
         raise InputError(
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )

@@ -1,12 +1,13 @@
 """A network run on images in memory."""
 
 import copy
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from queue import SimpleQueue
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kilnet.data.preprocess import Preprocessing
@@ -46,13 +47,8 @@ def shared_logits(
 
     Threads that share each layer wait for each other at its end, for long where other programs run too
     (docs/experiments.md, 2026-11-23); these wait once. Parts are cut the same for any number of threads, so that
-    the number changes no answer. Of many images in fp32 they run what `fused` returns.
-
-    Args:
-        model, pixels, preprocessing, settings: as for `logits`; as many threads as `torch.get_num_threads` says.
-
-    Returns:
-        float32 (num_images, num_classes) on the settings' device.
+    the number changes no answer. Of many images in fp32 they run what `fused` returns. Arguments and result are those
+    of `logits`; there are as many threads as `torch.get_num_threads` says.
     """
     num_parts = max(1, -(-len(pixels) // _PART_SIZE))
     if num_parts > 2:
@@ -64,25 +60,20 @@ def shared_logits(
     num_threads = min(torch.get_num_threads(), num_parts)
     if settings.device != "cpu" or num_threads == 1:
         return torch.cat([logits(model, part, preprocessing, settings) for part in parts])
-    free: SimpleQueue[nn.Module] = SimpleQueue()
-    for copied in copies_sharing_weights(model, num_threads):
-        free.put(copied)
+    own = threading.local()
 
     def run(part: Tensor) -> Tensor:
-        own = free.get()
-        try:
-            return logits(own, part, preprocessing, settings)
-        finally:
-            free.put(own)
+        if not hasattr(own, "model"):
+            own.model = copy_sharing_weights(model)
+        return logits(own.model, part, preprocessing, settings)
 
     with single_threads(num_threads) as pool:
         return torch.cat(list(pool.map(run, parts)))
 
 
-def copies_sharing_weights(model: nn.Module, number: int) -> Sequence[nn.Module]:
-    """Return networks of the same weights for threads of their own: what a layer notes in itself is not shared."""
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return [copy.deepcopy(model, dict(shared)) for _ in range(number)]
+def copy_sharing_weights(model: nn.Module) -> nn.Module:
+    """Return a network of the same weights for a thread of its own: what a layer notes in itself is not shared."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def fused(model: nn.Module, images: Tensor) -> nn.Module:
@@ -100,9 +91,9 @@ def fused(model: nn.Module, images: Tensor) -> nn.Module:
     """
     if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
         return model
-    (own,) = copies_sharing_weights(model, 1)
+    own = copy_sharing_weights(model).eval()
     try:
-        result = fx.symbolic_trace(own.eval())
+        result = fx.symbolic_trace(own)
         if not _fold_batch_norm(result):
             return model
         with torch.inference_mode():
@@ -152,9 +143,7 @@ def measure_batch_norm(
         preprocessing: as in training.
         settings: device, precision and layout.
     """
-    norms = [
-        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats
-    ]
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
     was_training, momenta = model.training, [norm.momentum for norm in norms]

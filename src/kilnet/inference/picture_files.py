@@ -1,12 +1,12 @@
 """Picture files by the thousand, classified by as many threads as there are."""
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from kilnet.data.decode import to_input
 from kilnet.errors import DataError
 from kilnet.hardware import single_threads
 from kilnet.inference.classifier import Classifier, Prediction
-from kilnet.inference.forward import copies_sharing_weights
+from kilnet.inference.forward import copy_sharing_weights
 
 # Files a thread takes at a time: a batch for the network, few enough that all threads have work.
 _FILES_PER_BATCH = 64
@@ -32,16 +32,12 @@ def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> It
         For each path, in order, a prediction, or the reason why there is none.
     """
     num_threads = torch.get_num_threads()
-    free: SimpleQueue[Classifier] = SimpleQueue()
-    for model in copies_sharing_weights(classifier.model, num_threads):
-        free.put(replace(classifier, model=model))
+    own = threading.local()
 
     def work(part: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
-        own = free.get()
-        try:
-            return _classify(own, part)
-        finally:
-            free.put(own)
+        if not hasattr(own, "classifier"):
+            own.classifier = replace(classifier, model=copy_sharing_weights(classifier.model))
+        return _classify(own.classifier, part)
 
     pending: deque[Future[list[Prediction | Problem]]] = deque()
     with single_threads(num_threads) as pool:

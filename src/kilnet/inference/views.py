@@ -59,14 +59,13 @@ def further(images: Tensor, views: ViewsConfig) -> Tensor:
     Returns:
         (num_views * num_images, channels, height, width).
     """
-    still = [images.flip(3)] if views.mirror else []
-    moved: list[Tensor] = []
+    moved = []
     if views.shift_px:
         by = torch.full((images.shape[0],), views.shift_px, device=images.device)
         moved = [shift(images, way, way, "mirror") for way in (-by, by)]
-        if views.mirror:
-            moved += [view.flip(3) for view in moved]
-    return torch.cat(still + moved)
+    if views.mirror:
+        return torch.cat([images.flip(3), *moved, *(view.flip(3) for view in moved)])
+    return torch.cat(moved)
 
 
 def mean(logits: Tensor, views: ViewsConfig) -> Tensor:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -57,32 +56,19 @@ def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: st
     return EvaluatedSplit(evaluation, images, logits)
 
 
-def write_evaluation(
-    files: RunFolder,
-    evaluation: Evaluation,
-    names: Sequence[str],
-    logits: npt.NDArray[np.floating[Any]],
-    labels: npt.NDArray[np.int64],
-) -> Path:
+def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     """Write an evaluation into a run folder; files of the same split are replaced. Returns the folder of CSV files.
 
     `evaluation-<split>/` holds confusion.csv (counts; rows are the truth), per_class.csv and predictions.csv (one row
     per image), all RFC 4180. evaluation.json, written last, has one entry per split: `Evaluation.to_dict` and
     `num_reads`, how often this split has been evaluated, so that nobody selects on the test split unseen.
 
-    Args:
-        files: the run's.
-        evaluation: what `Evaluation.from_logits` made of the same logits and labels.
-        names: one per image.
-        logits: floating point (num_images, num_classes).
-        labels: int64 (num_images,).
-
     Raises:
         InputError: names, logits, labels and classes do not match.
         StorageError: a file cannot be written.
     """
-    predictions = prediction_rows(evaluation.classes, names, logits, labels)
-    split = evaluation.split
+    evaluation, split = found.evaluation, found.evaluation.split
+    predictions = prediction_rows(evaluation.classes, found.images.names, found.logits, found.images.labels)
     path = files.evaluation_table(split, "confusion")
     make_folder(path.parent)
     counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)

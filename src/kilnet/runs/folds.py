@@ -19,13 +19,12 @@ class Fold:
     """One part of the training images, and the training of a network on the others.
 
     Attributes:
-        number: from 1, of `num_folds`.
+        number: from 1.
         indices: int64, places of the part in the training split.
         session: iterate to train, or to resume a training that was interrupted.
     """
 
     number: int
-    num_folds: int
     indices: npt.NDArray[np.int64]
     session: TrainingSession
 
@@ -58,16 +57,15 @@ class CrossValidation:
     ) -> None:
         self._dataset, self._config, self._own_models = dataset.sealed(), config, own_models
         fold_of = folds(dataset.train, num_folds, config.data.split_seed)
-        self._held_out = [np.flatnonzero(fold_of == fold) for fold in range(num_folds)]
-        self._files = [files.fold(number, num_folds) for number in range(1, num_folds + 1)]
+        self._parts = [(files.fold(k + 1, num_folds), np.flatnonzero(fold_of == k)) for k in range(num_folds)]
 
     def __iter__(self) -> Iterator[Fold]:
         train = self._dataset.train
-        for number, (held_out, files) in enumerate(zip(self._held_out, self._files, strict=True), 1):
+        for number, (files, held_out) in enumerate(self._parts, 1):
             rest = np.setdiff1d(np.arange(len(train)), held_out)
             dataset = replace(self._dataset, train=train.take(rest))
             session = TrainingSession(dataset, self._config, files.path, own_models=self._own_models)
-            yield Fold(number, len(self._files), held_out, session)
+            yield Fold(number, held_out, session)
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return float32 (num_images, num_classes), each training image predicted by the network that has not seen it.
@@ -77,7 +75,7 @@ class CrossValidation:
         """
         images = self._dataset.train.images
         found = np.empty((len(images), len(self._dataset.classes)), np.float32)
-        for held_out, files in zip(self._held_out, self._files, strict=True):
+        for files, held_out in self._parts:
             classifier = load_classifier(files.weights_path, own_models=self._own_models)
             found[held_out] = classifier.logits(images[held_out])
         return found

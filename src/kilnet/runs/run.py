@@ -110,9 +110,7 @@ class Run:
         return load_classifier(self.files.weights_path, settings, self.own_models)
 
     def calibrated_classifier(self) -> Classifier:
-        """Return the best weights as they are used: in fp32, by all threads, with their calibration if there is one.
-
-        Fp32 whatever the run was trained in: so an exported file gives the same answers.
+        """Return the best weights for use: in fp32, like an exported file, by all threads, with any calibration.
 
         Raises:
             RunFolderError: as for `classifier`, or the calibration is damaged.
@@ -204,10 +202,8 @@ class Run:
         kept = read_calibration(self.files)
         if kept is not None and kept.data == dataset.fingerprint:
             return kept
-        classifier, validation = self.calibrated_classifier(), dataset.validation
-        weights, data = file_digest(self.files.weights_path), dataset.fingerprint
-        logits = classifier.logits(validation.images)
-        fitted = fit_calibration(logits, validation.labels, classifier.classes, weights=weights, data=data)
+        logits = self.calibrated_classifier().logits(dataset.validation.images)
+        fitted = fit_calibration(logits, dataset, file_digest(self.files.weights_path))
         with self.files.locked():
             write_json(self.files.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
         return fitted

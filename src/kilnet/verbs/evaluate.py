@@ -33,8 +33,7 @@ def evaluate(
             which is the default there.
         data: other data with the same class names.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
-        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
-            is imported.
+        model: see `kilnet.load`.
         progress: whether to show progress on standard error.
 
     Raises:
@@ -51,13 +50,12 @@ def evaluate(
         split = split_name(split or ("test" if is_own else "all"))
         display.warn(dataset.warnings)
         found = run.evaluated(split, dataset)
+    if not is_own:
+        found = replace(found, evaluation=replace(found.evaluation, split=f"{dataset.name} {split}"))
+    record(run, found)
     if is_own:
-        record(run, found)
         run.calibrate(dataset)
-        return found.evaluation
-    evaluation = replace(found.evaluation, split=f"{dataset.name} {split}")
-    record(run, replace(found, evaluation=evaluation))
-    return evaluation
+    return found.evaluation
 
 
 def evaluated(run: Run, split: str) -> EvaluatedSplit:
@@ -72,7 +70,7 @@ def record(run: Run, found: EvaluatedSplit) -> None:
     """Write an evaluation's numbers and pictures into a run's folder; the reading of the split is counted."""
     evaluation, files = found.evaluation, run.files
     with files.locked():
-        write_evaluation(files, evaluation, found.images.names, found.logits, found.images.labels)
+        write_evaluation(files, found)
         make_folder(files.plots_path)
         for normalise in ("counts", "recall", "precision"):
             path = files.evaluation_plot(evaluation.split, f"confusion-{normalise}")

@@ -66,9 +66,7 @@ def train_as(
     Args:
         config: of the run.
         data: for `config.data`, unless it is images in memory already.
-        out: run folder; None for a free one.
-        progress: whether to show progress on standard error.
-        started: since when a budget counts.
+        out, progress, started: as for `train`.
         own: networks that the caller has named, see `kilnet.models.complete`.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
@@ -83,7 +81,9 @@ def train_as(
         if session.loop.stopped_early:
             display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
         run = trained(session)
-        _draw_learning_curves(run)
+        make_folder(run.files.plots_path)
+        curves = figures.learning_curves([asdict(record) for record in run.history])
+        figures.save(curves, run.files.learning_curves_path)
         if session.loop.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
             display.say(run.calibrate(dataset).summary())
         return run
@@ -114,9 +114,3 @@ def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[
         while session.loop.notes:
             display.say(session.loop.notes.pop(0))
         yield record
-
-
-def _draw_learning_curves(run: Run) -> None:
-    make_folder(run.files.plots_path)
-    curves = figures.learning_curves([asdict(record) for record in run.history])
-    figures.save(curves, run.files.learning_curves_path)
