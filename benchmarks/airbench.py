@@ -15,7 +15,7 @@ With --steps only so many training steps are timed, after one to warm up; the ri
 must end with {"step_seconds": mean, "step_cpu_seconds": mean}: of the clock and of the processor, which other work on
 the machine touches less. Steps at lower resolution count as they come.
 
-Each run is a process of its own. Stopped and started again, the benchmark goes on; steps are measured anew.
+Each run is a process of its own. Stopped and started again, the benchmark resumes; steps are measured again.
 """
 
 import argparse

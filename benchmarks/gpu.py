@@ -11,7 +11,7 @@ rival  any command; `--seed N` is added. It must end with a line of JSON, {"seco
        taken too.
 
 In every round one seed is trained warm, by the rival, and in the first --cold rounds cold. Stopped and started
-again, the benchmark goes on. It runs on any device that torch knows, so that a CPU can rehearse it.
+again, the benchmark resumes. It runs on any device that torch knows, so that a CPU can rehearse it.
 """
 
 import argparse

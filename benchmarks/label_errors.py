@@ -6,7 +6,7 @@
 One label in twenty becomes another class, at random. Networks trained on the images of the other folds predict each
 image; of the images ranked first, as many as were planted, the part that was planted is printed: for Kilnet's ranking,
 for scores it could rank by, and for cleanlab on the same predictions, if it is installed. Interrupted, the same command
-goes on where it writes into --out. CIFAR-10 has some wrong labels of its own, which count as mistakes here.
+resumes where it writes into --out. CIFAR-10 has some wrong labels of its own, which count as mistakes here.
 """
 
 import argparse

@@ -20,7 +20,7 @@ def run_json(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what the file holds, or make it and keep it there: a benchmark that was stopped goes on."""
+    """Return what the file holds, or make it and keep it there: a benchmark that was stopped resumes."""
     if not path.exists():
         result = make()
         path.parent.mkdir(parents=True, exist_ok=True)

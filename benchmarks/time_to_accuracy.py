@@ -12,7 +12,7 @@ round, and its time is extrapolated to the epochs that the tutorial's own curve 
 which favours it. The tutorial's curve ends there, so it has no time for 90% and 94%.
 
 Each run is a process of its own; a round has one seed of every run and one measurement of the plain loop. Stopped
-and started again, the benchmark goes on. Prints seconds, ratios, test accuracies (n, mean, standard deviation), and
+and started again, the benchmark resumes. Prints seconds, ratios, test accuracies (n, mean, standard deviation), and
 GFLOP/s over whole runs beside that of a matrix product of side 2,048, measured after each.
 """
 

@@ -9,7 +9,7 @@ states that are saved. Outside it are the start of Python, imports, reading the 
 read once, at the end. Training ends with its epochs, or after the first epoch that is the best so far and has a
 validation accuracy of at least --until.
 
-RUN is a Kilnet run folder. Stopped and started again, a run goes on; the seconds that led to the saved state count,
+RUN is a Kilnet run folder. Stopped and started again, a run resumes; the seconds that led to the saved state count,
 those after it are lost with what they computed. With --steps, so many training steps are timed after one to warm
 up, and nothing is kept. Prints one JSON object.
 """

@@ -52,7 +52,7 @@ def make_dataset(num_train=100, num_validation=60, channels=3, side=SIDE):
 
 
 class Machine:
-    """A clock that goes on when a network computes: as many seconds as pixels, times what else the machine does."""
+    """A clock that runs while a network computes: as many seconds as pixels, times what else the machine does."""
 
     def __init__(self, load=lambda now: 1.0):
         self.now = 0.0
@@ -429,7 +429,7 @@ def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(t
     assert {path: path.read_bytes() for path in run.folder.glob("*.*")} == before
     with pytest.raises(kilnet.errors.RunFolderError, match=r"budget\.seconds: 4\.0 -> 5\.0"):
         kilnet.train(dataset, budget="5s", settings=TINY, out=tmp_path / "run", progress=False)
-    # The command that goes on with it names its config.toml alone.
+    # The command that resumes it names its config.toml alone.
     kept = kilnet.train(
         dataset,
         recipe=run.folder / "config.toml",

@@ -31,6 +31,6 @@ def test_derived_seeds_fit_every_library():
 
 
 def test_streams_are_the_same_in_every_release():
-    # A run that was begun with an older version goes on with the same images in the same order.
+    # A run that was begun with an older version resumes with the same images in the same order.
     assert generator(0, "shuffle", 0).permutation(8).tolist() == [3, 5, 6, 0, 4, 2, 1, 7]
     assert derive(0, "weights") == 3699729803252847382

@@ -1,6 +1,6 @@
 """Networks, and the table from name to builder."""
 
-from kilnet.models.build import MODELS, advance, build, complete, own_models, prepare, prove
+from kilnet.models.build import MODELS, advance, build, complete, own_models, prepare, verify_shapes
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
@@ -16,5 +16,5 @@ __all__ = [
     "complete",
     "own_models",
     "prepare",
-    "prove",
+    "verify_shapes",
 ]

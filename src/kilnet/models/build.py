@@ -66,7 +66,7 @@ def build(
     num_classes: int,
     own_models: Set[str] = frozenset(),
 ) -> nn.Module:
-    """Build a network and prove with two black images that it fits.
+    """Build a network and verify with two black images that it fits.
 
     Args:
         config: name and options.
@@ -89,11 +89,11 @@ def build(
         raise
     except Exception as error:  # a user's own network may raise anything
         raise _does_not_take(config.name, image_shape, error) from error
-    prove(model, config.name, image_shape, num_classes)
+    verify_shapes(model, config.name, image_shape, num_classes)
     return model.train()
 
 
-def prove(model: nn.Module, name: str, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def verify_shapes(model: nn.Module, name: str, image_shape: tuple[int, int, int], num_classes: int) -> None:
     """Show a network two black images of a shape, and leave it as it was.
 
     Raises:

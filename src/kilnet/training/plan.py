@@ -208,7 +208,7 @@ def measure_network(
     for factor in _FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
         try:
-            models.prove(copy.deepcopy(model), config.model.name, (channels, *size), num_classes)
+            models.verify_shapes(copy.deepcopy(model), config.model.name, (channels, *size), num_classes)
         except ModelError:  # a network for images of one size
             continue
         images = preprocessing(shrink(pixels, *size))

@@ -53,6 +53,6 @@ def refuse_other_sizes(
     for _, factor in config.training.low_resolution:
         size = size_at([(1.0, factor)], 0.0, height, width)
         try:
-            models.prove(model, config.model.name, (channels, *size), num_classes)
+            models.verify_shapes(model, config.model.name, (channels, *size), num_classes)
         except ModelError as error:
             raise ModelError(f"training.low_resolution: {error}") from None

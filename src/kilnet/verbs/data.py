@@ -14,7 +14,7 @@ from kilnet.verbs.request import requested
 def inspect_data(
     data: Data = "cifar10", *, settings: Mapping[str, Any] | None = None, progress: bool = True
 ) -> Inventory:
-    """Take stock of a data set: counts, sizes, unusable files, duplicates; all splits are counted, none is judged.
+    """Take stock of a data set: counts, sizes, unusable files, duplicates; all splits are counted, none is evaluated.
 
     Args:
         data: as for `train`.
