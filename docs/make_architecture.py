@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 # From the ground up, as tests/test_import_order.py checks them.
 ROOMS = (
     *("recipes", "data", "models", "inference", "training", "runs", "tuning", "inspection", "exporting"),
-    *("server", "terminal", "figures", "page", "verbs", "cli"),
+    *("server", "terminal", "figures", "page", "verbs", "plots", "cli"),
 )
 _HEAD = """\
 # Architecture
@@ -22,7 +22,7 @@ The training loop is an iterator of records: whoever iterates prints, saves, pru
 
 def page() -> str:
     """Return the page: the layers, then the files of each of them."""
-    folders = [PACKAGE / room for room in ROOMS if (PACKAGE / room).is_dir()]
+    folders = [PACKAGE / room for room in ROOMS]
     layers = "\n".join(
         [
             "src/kilnet/",

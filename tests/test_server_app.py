@@ -1,4 +1,4 @@
-"""The application of `kilnet serve`, without a socket; test_serve_sockets.py has what needs one."""
+"""The application of `kilnet serve`, without a socket; test_server_listen.py has what needs one."""
 
 import asyncio
 import base64
