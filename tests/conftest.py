@@ -52,14 +52,20 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return cache
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_threads() -> Iterator[None]:
-    """Runs set how many threads torch has in this process, on which the last bits of numbers depend."""
+@pytest.fixture(scope="session", autouse=True)
+def default_threads() -> int:
+    """How many threads torch has before any run sets their number."""
     import torch
 
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_threads(default_threads: int) -> None:
+    """Each file begins with torch's own number of threads, on which the last bits of numbers depend."""
+    import torch
+
+    torch.set_num_threads(default_threads)
 
 
 @pytest.fixture(scope="module")

@@ -158,7 +158,8 @@ def test_evaluate_prints_a_report_and_draws(kilnet, run, monkeypatch):
     assert "accuracy" in out
     assert str(run) in out.replace("\n", "")
     for name in ("confusion-counts", "confusion-recall", "confusion-precision", "per-class"):
-        assert Image.open(run / "plots" / f"{name}-test.png").width > 300
+        with Image.open(run / "plots" / f"{name}-test.png") as picture:
+            assert picture.width > 300
 
 
 def test_pictures_in_folders(kilnet, refusal, tmp_path):

@@ -29,7 +29,8 @@ def test_folder_with_everything_wrong(tmp_path):
     for name, num in (("cat", 60), ("dog", 12)):
         for i in range(num):
             save_picture(tmp_path / name / f"{i}.png", 20 + i, 12)
-    Image.open(tmp_path / "cat" / "0.png").save(tmp_path / "cat" / "same pixels.bmp")
+    with Image.open(tmp_path / "cat" / "0.png") as picture:
+        picture.save(tmp_path / "cat" / "same pixels.bmp")
     shutil.copy(tmp_path / "cat" / "1.png", tmp_path / "dog" / "cat.png")
     (tmp_path / "cat" / "words.jpg").write_text("words")
     (tmp_path / "README.md").write_text("mine")
@@ -37,7 +38,11 @@ def test_folder_with_everything_wrong(tmp_path):
         tmp_path / "dog" / "x.gif", save_all=True, append_images=[Image.new("RGB", (9, 9), 1)]
     )
 
-    widths = [Image.open(path).width for path in tmp_path.glob("*/*") if path.suffix != ".jpg"]
+    widths = []
+    for path in tmp_path.glob("*/*"):
+        if path.suffix != ".jpg":
+            with Image.open(path) as picture:
+                widths.append(picture.width)
 
     inventory = inspect(tmp_path)
     assert inventory.classes == ("cat", "dog")

@@ -437,7 +437,7 @@ VERBS = {
 )
 def test_a_run_cannot_choose_what_is_imported(run, verb, model, tmp_path, monkeypatch):
     marker = tmp_path / "executed"
-    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\ndef build(**options): ...\n")
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\ndef build(**options): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.hub, "load", lambda *_, **__: marker.touch())
     with pytest.raises(RunFolderError, match=f"name it: `model={model['name']!r}`"):
@@ -453,7 +453,7 @@ def test_a_run_cannot_choose_what_is_imported(run, verb, model, tmp_path, monkey
 def test_a_configuration_cannot_choose_what_is_imported_either(run, tmp_path, monkeypatch):
     """Checking labels by `inspect --folds` trains from it."""
     marker = tmp_path / "executed"
-    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(tmp_path)
     copy = shutil.copytree(run, tmp_path / "hostile")
     text = (copy / "config.toml").read_text()

@@ -37,7 +37,7 @@ def marker(tmp_path, monkeypatch):
     path = tmp_path / "executed"
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "evil.py").write_text(
-        f"open({str(path)!r}, 'w')\nfrom kilnet import ConfigNet as build\n"
+        f"open({str(path)!r}, 'w').close()\nfrom kilnet import ConfigNet as build\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -308,7 +308,7 @@ def test_nothing_beside_the_user_is_imported_unnamed(colour_run, marker, tmp_pat
     here = tmp_path / "here"
     here.mkdir()
     for name in ("torch", "optuna", "plotly", "matplotlib", "kilnet"):
-        (here / f"{name}.py").write_text(f"open({str(marker)!r}, 'w')\n")
+        (here / f"{name}.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     kilnet("tune", pictures_of(colour_run), *SEARCH_WORDS, "--out", "search", cwd=here)
     kilnet("report", "search", cwd=here)
     assert not marker.exists()

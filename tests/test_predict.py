@@ -122,8 +122,11 @@ def test_what_is_no_picture_is_named(predictor, picture, reason):
 
 
 def test_cut_file_opened_by_pillow_is_refused(predictor, pictures):
-    with pytest.raises(DataError, match="picture 1: damaged or cut short"):
-        predictor([pictures / "a.jpg", Image.open(pictures / "z.jpg")])
+    with (
+        Image.open(pictures / "z.jpg") as picture,
+        pytest.raises(DataError, match="picture 1: damaged or cut short"),
+    ):
+        predictor([pictures / "a.jpg", picture])
 
 
 def test_colour_becomes_grey_by_luma_and_grey_stays_exact():

@@ -426,7 +426,7 @@ TROUBLES = {"trial 1": [(0, "crashed"), (1, "crashed")], "trial 2": [(1, "failed
 @pytest.fixture
 def no_importance(monkeypatch):
     """Forests take long, and have nothing to do with interruptions."""
-    monkeypatch.setattr(summary_module, "_importance", lambda *_: {})
+    monkeypatch.setattr(summary_module, "get_param_importances", lambda *_, **__: {})
 
 
 @pytest.mark.parametrize("kind", list(KINDS_OF_SEARCH))

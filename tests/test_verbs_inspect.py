@@ -75,7 +75,8 @@ def test_inspect_writes_every_picture_with_its_numbers_and_reads_no_test_image(r
     }
     for name in pictures:
         assert rows(plots / f"{name}.csv") or name.startswith("label-errors"), name
-        assert Image.open(plots / f"{name}.png").width > 300
+        with Image.open(plots / f"{name}.png") as picture:
+            assert picture.width > 300
     assert len(rows(plots / "samples-validation.csv")) == 12
     assert not (run / "evaluation.json").exists()
     assert not list(plots.glob(".*.tmp"))

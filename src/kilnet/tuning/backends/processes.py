@@ -89,6 +89,7 @@ class LocalWorkers:
 
     def _remove_dead(self, worker: _Process) -> WorkerEvent | None:
         self._processes.remove(worker)
+        _close_input(worker)
         if worker.job is None:
             return None
         if worker.is_ready:
@@ -110,6 +111,7 @@ class LocalWorkers:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
+            _close_input(worker)
         self._processes.clear()
 
     def _spawn(self) -> _Process:
@@ -139,11 +141,17 @@ class LocalWorkers:
         return worker
 
     def _listen(self, worker: _Process) -> None:
-        for line in cast("IO[str]", worker.process.stdout):
-            with suppress(ValueError):  # half a line of one that was killed
-                self._messages.put((worker, json.loads(line)))
+        with cast("IO[str]", worker.process.stdout) as lines:
+            for line in lines:
+                with suppress(ValueError):  # half a line of one that was killed
+                    self._messages.put((worker, json.loads(line)))
         worker.process.wait()
         self._messages.put((worker, None))
+
+
+def _close_input(worker: _Process) -> None:
+    with suppress(OSError):  # it ended before it had read everything
+        cast("IO[str]", worker.process.stdin).close()
 
 
 def _cause_of_end(worker: _Process) -> str:
