@@ -137,3 +137,13 @@ def test_a_run_is_taken_as_it_is_and_its_own_network_may_be_named_later(folder):
     assert "mine:net" in opened(run, "mine:net").own_models
     with pytest.raises(RunFolderError, match="no such run folder"):
         _ = kilnet.Run(folder / "gone").config
+
+
+def test_a_calibration_is_of_the_weights_that_were_loaded_not_of_those_written_since(folder):
+    run = opened(folder)
+    loaded = runs.file_digest(run.files.weights_path)
+    classifier.save_classifier(run.files.weights_path, run.classifier, {"epoch": 99})
+    run.files.calibration_path.unlink(missing_ok=True)
+    fitted = run.calibrate(run.own_data())
+    assert fitted.weights == loaded != runs.file_digest(run.files.weights_path)
+    assert opened(folder).calibrated_classifier().calibration is None

@@ -45,6 +45,7 @@ class Run:
         self.own_models = models.own_models(model)
         self._dataset: ImageDataset | None = None
         self._evaluated: dict[str, EvaluatedSplit] = {}
+        self._weights_digest = ""
 
     @property
     def folder(self) -> Path:
@@ -99,6 +100,8 @@ class Run:
         # The network's name in config.toml is looked at too, since it may be trained from again.
         refuse_unnamed(self.config.model, self.own_models, self.files.config_path)
         recorded, settings = self.config.hardware, None
+        if self.files.weights_path.is_file():
+            self._weights_digest = file_digest(self.files.weights_path)  # training may write others later
         with suppress(ConfigError):
             settings = Settings(
                 device=resolve_device(recorded.device),
@@ -203,7 +206,7 @@ class Run:
         if kept is not None and kept.data == dataset.fingerprint:
             return kept
         logits = self.calibrated_classifier().logits(dataset.validation.images)
-        fitted = fit_calibration(logits, dataset, file_digest(self.files.weights_path))
+        fitted = fit_calibration(logits, dataset, self._weights_digest)
         with self.files.locked():
             write_json(self.files.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
         return fitted
