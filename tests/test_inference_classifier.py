@@ -118,7 +118,7 @@ def test_images_that_do_not_fit_are_refused_with_what_does(images):
 def test_same_weights_give_the_same_bytes_in_every_process(saved, tmp_path):
     code = (
         "import sys\nfrom pathlib import Path\nsys.path.insert(0, sys.argv[1])\n"
-        "from test_classifier import make, save_classifier\n"
+        "from test_inference_classifier import make, save_classifier\n"
         "save_classifier(Path(sys.argv[2]), make(), {'epoch': 3})\n"
     )
     other = tmp_path / "other.safetensors"
