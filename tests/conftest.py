@@ -76,6 +76,18 @@ def no_figures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for the disk: nobody cuts the power of these tests."""
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+
+
+@pytest.fixture
+def no_importance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches do not say which keys matter, for which forests are grown."""
+    monkeypatch.setattr("kilnet.tuning.summary.get_param_importances", lambda *_, **__: {})
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium; without it tests are skipped."""
