@@ -1,4 +1,4 @@
-"""The search itself, with workers that make up their records: what is trained, in which order, retried, given up, kept."""
+"""The search itself, with workers that make up their records: what is trained, in which order, retried and kept."""
 
 import itertools
 import os
