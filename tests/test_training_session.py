@@ -29,9 +29,13 @@ from kilnet.errors import (
 )
 from kilnet.inference.classifier import write_tensors
 from kilnet.recipes.reading import load_config
-from kilnet.training.records import EpochRecord
+from kilnet.training.plan import Speed
+from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
+from kilnet.verbs.request import requested
+from made_up_machine import STEP, TINY, Machine
+from made_up_machine import make_dataset as make_coloured_dataset
 
 SMALL = {
     "model.name": "ResNet",
@@ -321,3 +325,35 @@ def test_ctrl_c_on_the_command_line(tmp_path):
         "kilnet: stopped; the state is saved, resume with: kilnet train digits"
     )
     assert (tmp_path / "run" / "state" / "state.safetensors").exists()
+
+
+def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(tmp_path, monkeypatch):
+    per_image = STEP / 25
+    speed = Speed({1.0: per_image, 0.75: 0.5625 * per_image, 0.5: 0.25 * per_image}, 0.0, 160 / 4 * per_image)
+    monkeypatch.setattr("kilnet.training.plan.measure_network", lambda *_: speed)
+    dataset = make_coloured_dataset()
+    settings = TINY | {"training.averaging_epochs": 0}  # the clock hears the network that trains
+    config = requested(dataset, None, None, settings, None, None, None, "50s")
+    machine = Machine()
+
+    def session():
+        made = TrainingSession(dataset, config, tmp_path / "run", machine.now, machine.clock)
+        made.loop.model.register_forward_hook(machine.work)
+        return made
+
+    first = session()
+    for record in first:
+        if isinstance(record, StepRecord) and machine.now > 20:
+            first._save_state()
+            break
+    environment = (tmp_path / "run" / "environment.json").read_bytes()
+    machine.now += 500  # nobody works on it
+    second = session()
+    assert second.seconds_left == pytest.approx(50 - 20, abs=2)
+    assert second.config == first.config
+    assert second.plan == first.plan
+    since = machine.now
+    list(second)
+    assert machine.now - since == pytest.approx(50 - 20, abs=4)
+    assert (tmp_path / "run" / "environment.json").read_bytes() == environment
+    assert RunFolder(tmp_path / "run").history()[-1].lr < 0.05 * config.optimizer.lr

@@ -503,3 +503,10 @@ def test_a_search_that_has_just_begun_can_be_shown(tmp_path):
     assert "not finished" not in render(summary_of([], [], tmp_path))
     text = render(summary_of([row_of(0, 48, 96, 256, "waiting")], [], tmp_path))
     assert "waiting" in text
+
+
+def test_a_search_has_no_budget(tmp_path):
+    with pytest.raises(ConfigError, match=r"`epochs` and `trials`"):
+        kilnet.HyperSearch(
+            make_dataset(), {"model.c1": [4, 8]}, settings={"budget.seconds": 5}, out=tmp_path / "search"
+        )

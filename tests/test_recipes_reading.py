@@ -1,0 +1,33 @@
+"""Recipes as they are named and read, and times as people write them."""
+
+from pathlib import Path
+
+import pytest
+
+from kilnet.errors import ConfigError
+from kilnet.recipes.reading import load_config, parse_duration, written_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("0.5m", 30), ("2h5m10s", 7510)],
+)
+def test_times_are_read_as_people_write_them(text, seconds):
+    assert parse_duration(text) == seconds
+    assert parse_duration(written_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["600", "", "10 minutes", "m", "0s", "-5m", "1.2.3s", "5m1h", "infm", "1e3s"]
+)
+def test_other_times_are_refused_in_one_line(text):
+    with pytest.raises(ConfigError, match=r"^`budget=.*`: write a time with its unit, .* 10m"):
+        parse_duration(text)
+
+
+def test_the_fast_recipe_is_known_by_its_name_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(Path("fast"))
+    assert (config.model.name, config.optimizer.name) == ("FastNet", "muon")
+    (tmp_path / "fast").write_text("[model]\nname = 'ResNet'\n")
+    assert load_config(Path("fast")).model.name == "ResNet"
