@@ -9,17 +9,9 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import kilnet
-from kilnet.cli import app
-from kilnet.errors import InputError, RunFolderError
 from kilnet.inspection.attribution import grad_cam
-from kilnet.page.album import Predictions, make_album, num_images_that_fit, select
-from kilnet.page.document import Section, render
-from kilnet.page.search_page import search_sections
-from kilnet.page.svg import Axis, Scale, tag, ticks
-from made_up_search import make_row, make_summary
 from pages import TINY
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -182,119 +174,3 @@ def test_changed_weights_are_told(run, data):
     ]
     (run / "evaluation-validation" / "predictions.csv").write_text("\n".join([rows[0], *turned]))
     assert "The weights have changed" in kilnet.report(run, data=data, progress=False).read_text("utf-8")
-
-
-def test_bad_folders_are_one_line(tmp_path, run, data):
-    with pytest.raises(RunFolderError, match="no such run folder"):
-        kilnet.report(tmp_path / "nothing", progress=False)
-    kilnet.evaluate(run, "validation", data=data, progress=False)
-    (run / "evaluation-validation" / "predictions.csv").unlink()
-    with pytest.raises(RunFolderError, match="evaluate again"):
-        kilnet.report(run, data=data, progress=False)
-    assert not (run / "report.html").exists()
-
-
-def test_command_line_names_the_file(run):
-    outcome = CliRunner().invoke(app, ["report", str(run)])
-    assert outcome.exit_code == 0
-    assert outcome.stdout.startswith(str(run / "report.html"))
-    outcome = CliRunner().invoke(app, ["report", str(run), "--json"])
-    answer = json.loads(outcome.stdout)
-    assert answer == {"report": str(run / "report.html"), "num_bytes": (run / "report.html").stat().st_size}
-
-
-def test_selection_shares_a_page_among_the_cells():
-    random = np.random.default_rng(0)
-    truth, predicted = random.integers(0, 5, 3000), random.integers(0, 5, 3000)
-    predicted[:2000] = truth[:2000]
-    confidence = random.random(3000)
-    predictions = Predictions(tuple(map(str, range(3000))), truth, predicted, confidence)
-    selection = select(predictions, 400)
-    assert len(selection.indices) <= 400
-    sizes = {len(places) for places in selection.cells.values()}
-    assert len(selection.cells) == 25
-    assert sizes == {(400 - 60) // 25}
-    for (t, p), places in selection.cells.items():
-        chosen = selection.indices[places]
-        members = np.flatnonzero((truth == t) & (predicted == p))
-        best = sorted(members, key=lambda i: confidence[i], reverse=t != p)[: len(places)]
-        assert chosen.tolist() == best
-    wrong = np.flatnonzero(truth != predicted)
-    worst = wrong[np.argsort(-confidence[wrong])][:30]
-    assert selection.indices[selection.mistakes].tolist() == worst.tolist()
-
-
-@pytest.mark.parametrize("side", [32, 200])
-def test_pictures_stay_below_five_megabytes_even_if_they_are_noise(side):
-    random = np.random.default_rng(0)
-    most = num_images_that_fit(side)
-    num_images = 3000
-    predictions = Predictions(
-        tuple(map(str, range(num_images))),
-        random.integers(0, 10, num_images),
-        random.integers(0, 10, num_images),
-        random.random(num_images),
-    )
-    selection = select(predictions, most)
-    images = random.integers(0, 256, (len(selection.indices), 3, side, side)).astype(np.uint8)
-    album = make_album("abcdefghij", predictions, selection, images)
-    assert sum(map(len, album.sheets.values())) + len(json.dumps(album.data)) < 4_500_000
-
-
-def test_text_stays_text_and_data_cannot_leave_its_script():
-    evil = "</script><script>alert(1)</script>&\"'\u2028<!--"
-    section = Section("x", evil, "images", {"hint": evil, "images": []}, {"names": [evil]})
-    page = render(evil, evil, [section])
-    assert page.count("<script") == 2, "the section's data and the page's own code"
-    assert json.loads(re.search(r'id="data-x">(.*?)</script>', page)[1]) == {"names": [evil]}
-    assert "<!--" not in page
-    with pytest.raises(ValueError, match="JSON"):
-        render("t", "s", [Section("x", "t", "images", {"hint": "", "images": []}, {"bad": float("nan")})])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (0, 100, [0, 20, 40, 60, 80, 100]),
-        (1, 10, [2, 4, 6, 8, 10]),
-        (0.31, 0.38, [0.32, 0.34, 0.36, 0.38]),
-        (3, 3, [3]),
-    ],
-)
-def test_ticks_are_round(low, high, expected):
-    assert ticks(low, high, 5) == pytest.approx(expected)
-
-
-def test_epochs_have_whole_ticks():
-    assert Axis("epoch", 1, 3).ticks() == [1, 1.5, 2, 2.5, 3]
-    assert Axis("epoch", 1, 3, is_whole=True).ticks() == [1, 2, 3]
-
-
-def test_charts_place_values_in_proportion_and_escape_names():
-    scale = Scale(10, 20, 100, 0)
-    assert [scale(10), scale(15), scale(20)] == [100, 50, 0]
-    assert tag("text", "<a & b>", class_="x", stroke_width=1.50) == (
-        '<text class="x" stroke-width="1.5">&lt;a &amp; b&gt;</text>'
-    )
-
-
-def test_a_search_of_any_values_becomes_sections():
-    rows = [
-        make_row(
-            number,
-            {"lr": 10.0**-number, "on": number % 2 == 0, "<b>": ("x", "y")[number % 2]},
-            None if number == 2 else 0.5 + number / 10,
-        )
-        for number in range(4)
-    ]
-    summary = make_summary(rows, {1}, {"lr": 0.75, "<b>": 0.25})
-    page = render("search", "", search_sections(summary))
-    assert "80.0%" in page
-    assert "trial 3, the best" in " ".join(page.split())
-    assert "1 of 1 others: trial 1." in page
-    assert page.count('<tr class="marked">') == 4, "two finalists and their trials"
-    assert page.count('class="trial') == 3
-    assert "<b>" not in page.replace("<bdi>", "")
-    with pytest.raises(InputError, match="no trial"):
-        search_sections(make_summary([rows[2]], set(), {}))

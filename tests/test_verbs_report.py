@@ -1,0 +1,37 @@
+"""The verb that writes a page."""
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+import kilnet
+from kilnet.cli import app
+from kilnet.errors import RunFolderError
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+@pytest.fixture
+def run(tmp_path, colour_run):
+    return shutil.copytree(colour_run, tmp_path / "run")
+
+
+def test_bad_folders_are_one_line(tmp_path, run):
+    with pytest.raises(RunFolderError, match="no such run folder"):
+        kilnet.report(tmp_path / "nothing", progress=False)
+    kilnet.evaluate(run, "validation", progress=False)
+    (run / "evaluation-validation" / "predictions.csv").unlink()
+    with pytest.raises(RunFolderError, match="evaluate again"):
+        kilnet.report(run, progress=False)
+    assert not (run / "report.html").exists()
+
+
+def test_command_line_names_the_file(run):
+    outcome = CliRunner().invoke(app, ["report", str(run)])
+    assert outcome.exit_code == 0
+    assert outcome.stdout.startswith(str(run / "report.html"))
+    outcome = CliRunner().invoke(app, ["report", str(run), "--json"])
+    answer = json.loads(outcome.stdout)
+    assert answer == {"report": str(run / "report.html"), "num_bytes": (run / "report.html").stat().st_size}
