@@ -1,21 +1,14 @@
-import colorsys
-import itertools
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image, ImageEnhance, ImageOps
 from scipy import stats  # type: ignore[import-untyped]
 
+from changed_images import change, random_images, shift_hue_by_loop, smooth_image
 from kilnet.config import AugmentConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError
 from kilnet.recipes.reading import load_config
-
-Array = npt.NDArray[Any]
 
 EVERYTHING = AugmentConfig(
     rotation=20,
@@ -50,182 +43,6 @@ NAMES_BY_KEY = {
 }
 
 
-def random_images(num_images: int, channels: int = 3, side: int = 32, seed: int = 0) -> Array:
-    rng = np.random.default_rng(seed)
-    return rng.integers(0, 256, (num_images, channels, side, side), dtype=np.uint8)
-
-
-def smooth_image(side: int = 33) -> Array:
-    """A picture of gentle slopes, on which two ways of rounding a position differ little."""
-    y, x = np.mgrid[:side, :side] / side
-    planes = [127 + 100 * np.sin(3 * x + 2 * y), 127 + 100 * np.cos(4 * y - x), 40 + 150 * x * y]
-    return np.rint(planes).astype(np.uint8)
-
-
-def change(image: Array, fill: str = "mirror", cutout: float = 0.0, **parameters: float) -> Array:
-    """Apply given parameters to one image (channels, height, width)."""
-    config = AugmentConfig.model_validate({"fill": fill, "cutout": cutout})
-    kinds = {"horizontal_flip": bool, "vertical_flip": bool, "shift_x": np.int64, "shift_y": np.int64}
-    arrays: dict[str, Array] = {
-        name: np.array([value], dtype=kinds.get(name, np.float32)) for name, value in parameters.items()
-    }
-    changed = Augmentation(config, arrays)(torch.from_numpy(image)[None], torch.tensor([0]))
-    assert changed.dtype == torch.float32
-    assert changed.shape == (1, *image.shape)
-    return changed[0].numpy()
-
-
-def to_pillow(image: Array) -> Image.Image:
-    return Image.fromarray(image.transpose(1, 2, 0))
-
-
-def from_pillow(picture: Image.Image) -> Array:
-    return np.asarray(picture).transpose(2, 0, 1).astype(np.float64)
-
-
-def affine_by_loop(image: Array, forward: Array, fill: str) -> Array:
-    """Move an image by a 3x3 matrix in pixels about the centre: plain loops over the inverse, in float64."""
-    height, width = image.shape[1:]
-    backward = np.linalg.inv(forward)
-    result = np.zeros(image.shape)
-    for row, column in itertools.product(range(height), range(width)):
-        x, y, _ = backward @ (column - (width - 1) / 2, row - (height - 1) / 2, 1)
-        x, y = x + (width - 1) / 2, y + (height - 1) / 2
-        left, top = int(np.floor(x)), int(np.floor(y))
-        for j, i in itertools.product((top, top + 1), (left, left + 1)):
-            weight = (1 - abs(x - i)) * (1 - abs(y - j))
-            if fill == "mirror":  # ... 1 0 | 0 1 2 | 2 1 ...
-                i, j = i % (2 * width), j % (2 * height)
-                i, j = min(i, 2 * width - 1 - i), min(j, 2 * height - 1 - j)
-            elif not (0 <= i < width and 0 <= j < height):
-                continue
-            result[:, row, column] += weight * image[:, j, i]
-    return result
-
-
-def shift_hue_by_loop(image: Array, shift: float) -> Array:
-    result = np.empty(image.shape)
-    for row, column in np.ndindex(image.shape[1:]):
-        hue, saturation, value = colorsys.rgb_to_hsv(*(image[:, row, column] / 255))
-        result[:, row, column] = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
-    return result * 255
-
-
-# Values. Pillow cuts its results down to whole numbers, which is up to 1 off.
-
-
-@pytest.mark.parametrize("factor", [0.0, 0.37, 0.8, 1.0, 1.25, 3.0])
-@pytest.mark.parametrize(
-    ("name", "enhance"),
-    [
-        ("brightness", ImageEnhance.Brightness),
-        ("contrast", ImageEnhance.Contrast),
-        ("saturation", ImageEnhance.Color),
-    ],
-)
-def test_colour_factors_agree_with_pillow(name: str, enhance: Any, factor: float) -> None:
-    for image in (random_images(1)[0], smooth_image()):
-        expected = from_pillow(enhance(to_pillow(image)).enhance(factor))
-        # Pillow also rounds the grey value, which is weighted by 1 - factor.
-        parameters: dict[str, Any] = {name: factor}
-        assert np.abs(change(image, **parameters) - expected).max() <= 1 + 0.51 * abs(1 - factor)
-
-
-@pytest.mark.parametrize("shift", [-0.5, -0.31, -0.1, 0.0, 0.04, 0.2, 0.5])
-def test_hue_agrees_with_colorsys(shift: float) -> None:
-    corners = np.array(list(itertools.product((0, 128, 255), repeat=3)), dtype=np.uint8).T.reshape(3, 3, 9)
-    nearly_grey = np.clip(random_images(1, side=9)[0] % 3 + 100, 0, 255).astype(np.uint8)
-    image = np.concatenate([corners, random_images(1, side=9)[0], nearly_grey], axis=1)
-    assert np.abs(change(image, hue=shift) - shift_hue_by_loop(image, shift)).max() < 1e-3
-
-
-@pytest.mark.parametrize("fill", ["mirror", "black"])
-@pytest.mark.parametrize("horizontal_flip", [False, True])
-@pytest.mark.parametrize("vertical_flip", [False, True])
-@pytest.mark.parametrize(
-    ("rotation", "zoom", "x", "y"),
-    [
-        (0, 1, 0.25, -0.4),
-        (20, 1, 0, 0),
-        (-137, 1, 0, 0),
-        (0, 0.4, 0, 0),
-        (0, 1.7, 0, 0),
-        (33, 0.8, -0.7, 0.9),
-    ],
-)
-def test_movements_agree_with_a_loop(
-    rotation: float, zoom: float, x: float, y: float, horizontal_flip: bool, vertical_flip: bool, fill: str
-) -> None:
-    image = random_images(1, side=11)[0]
-    angle = np.radians(rotation)
-    # y points down, so that this turns counter-clockwise on the screen.
-    turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    move = np.array([[1, 0, x * 11], [0, 1, y * 11], [0, 0, 1]])
-    flip = np.diag([-1.0 if horizontal_flip else 1.0, -1.0 if vertical_flip else 1.0, 1.0])
-    expected = affine_by_loop(image, move @ turn @ np.diag([zoom, zoom, 1]) @ flip, fill)
-    changed = change(
-        image,
-        fill,
-        rotation=rotation,
-        zoom=zoom,
-        translation_x=x,
-        translation_y=y,
-        horizontal_flip=horizontal_flip,
-        vertical_flip=vertical_flip,
-    )
-    assert np.abs(changed - expected).max() < 0.02
-
-
-@pytest.mark.parametrize("rotation", [-20.0, 7.0, 45.0, 90.0])
-def test_rotation_agrees_with_pillow_inside_the_picture(rotation: float) -> None:
-    image = smooth_image()
-    expected = from_pillow(to_pillow(image).rotate(rotation, Image.Resampling.BILINEAR))
-    difference = np.abs(change(image, "black", rotation=rotation) - expected)
-    y, x = np.mgrid[:33, :33] - 16
-    # Pillow cuts the interpolated value down to a whole number.
-    assert difference[:, np.hypot(x, y) < 15].max() <= 1.01
-
-
-def test_translation_and_zoom_agree_with_pillow_inside_the_picture() -> None:
-    image = smooth_image()
-    # Pillow maps an output to an input position, in pixels from the upper left corner.
-    matrix = (1 / 1.2, 0, 16.5 - (16.5 + 3.3) / 1.2, 0, 1 / 1.2, 16.5 - (16.5 - 1.65) / 1.2)
-    expected = from_pillow(
-        to_pillow(image).transform((33, 33), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    )
-    changed = change(image, "black", zoom=1.2, translation_x=0.1, translation_y=-0.05)
-    assert np.abs(changed - expected)[:, 2:-2, 2:-2].max() <= 1.01
-
-
-@pytest.mark.parametrize("side", [32, 33])
-def test_flips_alone_are_exact(side: int) -> None:
-    image = random_images(1, side=side)[0]
-    mirrored, flipped = ImageOps.mirror(to_pillow(image)), ImageOps.flip(to_pillow(image))
-    np.testing.assert_array_equal(change(image, horizontal_flip=True), from_pillow(mirrored))
-    np.testing.assert_array_equal(change(image, vertical_flip=True), from_pillow(flipped))
-    np.testing.assert_array_equal(
-        change(image, horizontal_flip=True, vertical_flip=True), from_pillow(ImageOps.flip(mirrored))
-    )
-
-
-@pytest.mark.parametrize(("fill", "mode"), [("mirror", "symmetric"), ("black", "constant")])
-@pytest.mark.parametrize(("right", "down"), [(0, 0), (2, -1), (-3, 3), (0, 12), (-11, 0)])
-def test_shifts_are_numpys_padding_cut_out_again(right: int, down: int, fill: str, mode: Any) -> None:
-    image = random_images(1, side=12)[0][:, :, :11]
-    padded = np.pad(image, [(0, 0), (12, 12), (12, 12)], mode=mode)
-    expected = padded[:, 12 - down : 24 - down, 12 - right : 23 - right]
-    np.testing.assert_array_equal(change(image, fill, shift_x=right, shift_y=down), expected)
-    np.testing.assert_array_equal(
-        change(image, fill, shift_x=right, shift_y=down, horizontal_flip=True), expected[:, :, ::-1]
-    )
-
-
-def test_a_shift_is_a_translation_without_blur() -> None:
-    image = random_images(1)[0]
-    shifted = change(image, shift_x=2, shift_y=-1)
-    assert np.abs(shifted - change(image, translation_x=2 / 32, translation_y=-1 / 32)).max() < 0.01
-
-
 def test_shifts_are_whole_pixels_all_as_likely() -> None:
     drawn = Augmentation.draw(AugmentConfig(shift_px=2), 20_000, seed=0, epoch=0).parameters
     for name in ("shift_x", "shift_y"):
@@ -248,21 +65,6 @@ def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
     assert torch.equal(plain["horizontal_flip"], flips[0])
     with pytest.raises(ConfigError, match="needs horizontal_flip above 0"):
         load_config(settings={"augment.alternate_flips": True})
-
-
-@pytest.mark.parametrize("cutout", [0.125, 0.25, 0.3, 1.0])
-def test_cutout_agrees_with_a_loop(cutout: float) -> None:
-    image = np.maximum(random_images(1, side=16)[0], 1)
-    side_px = round(16 * cutout)
-    for centre_x, centre_y in [(0.5, 0.5), (0.0, 0.99), (0.99, 0.3), (0.03, 0.01)]:
-        expected = image.copy()
-        for row, column in np.ndindex(16, 16):
-            first_row, first_column = int(centre_y * 16) - side_px // 2, int(centre_x * 16) - side_px // 2
-            if 0 <= row - first_row < side_px and 0 <= column - first_column < side_px:
-                expected[:, row, column] = 0
-        np.testing.assert_array_equal(
-            change(image, cutout=cutout, cutout_x=centre_x, cutout_y=centre_y), expected
-        )
 
 
 def test_parameters_that_change_nothing_return_the_same_values() -> None:
@@ -302,19 +104,6 @@ def test_all_together_agree_with_the_steps_in_their_order() -> None:
     )  # fmt: skip
     # The mean grey value is taken in steps of 1/256.
     assert np.abs(changed - expected).max() < 0.02
-
-
-def test_one_channel_images_have_brightness_and_contrast_but_no_colour() -> None:
-    image = random_images(1, channels=1)[0]
-    np.testing.assert_array_equal(change(image, saturation=0.3, hue=0.2), image)
-    picture = Image.fromarray(image[0])
-    for name, enhance in (("brightness", ImageEnhance.Brightness), ("contrast", ImageEnhance.Contrast)):
-        expected = np.asarray(enhance(picture).enhance(1.3)).astype(np.float64)
-        parameters: dict[str, Any] = {name: 1.3}
-        assert np.abs(change(image, **parameters)[0] - expected).max() <= 1.2
-    every = np.repeat(image, 3, axis=0)
-    moved: dict[str, Any] = {"rotation": 30.0, "cutout": 0.25, "cutout_x": 0.2, "cutout_y": 0.7}
-    np.testing.assert_array_equal(change(image, **moved)[0], change(every, **moved)[0])
 
 
 # Distributions, at fixed seeds: a true uniform distribution fails a p below 0.001 once in a thousand draws.
