@@ -255,3 +255,27 @@ def command(monkeypatch, capfd):
         return (done.value.code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="module")
+def predictor(colour_run: Path) -> Any:
+    """The classifier of `colour_run`."""
+    import kilnet
+
+    return kilnet.load(colour_run)
+
+
+@pytest.fixture(scope="module")
+def client(predictor: Any) -> Iterator[Any]:
+    """Asks the application of `kilnet serve` without a socket; it has one example and one name of its own."""
+    testclient = pytest.importorskip("starlette.testclient", reason="the extra `serve` is not installed")
+    import numpy as np
+
+    from kilnet.server.answers import Example
+    from kilnet.server.app import make_app
+    from sent_pictures import RANDOM, png
+
+    examples = (Example("<img src=x>.png", "green", png(RANDOM.integers(0, 256, (9, 9, 3), np.uint8))),)
+    app = make_app(predictor, "run <i>", examples, frozenset({"pictures.example"}))
+    with testclient.TestClient(app, base_url="http://localhost:8000") as client:
+        yield client

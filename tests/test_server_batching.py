@@ -1,13 +1,18 @@
-"""`kilnet serve` under load from another process: no error, batches, flat memory."""
+"""Requests that share a pass; and `kilnet serve` under load from another process: no error, batches, flat memory."""
 
+import asyncio
 import http.client
 import json
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from kilnet.server import batching
+from kilnet.server.batching import Batcher, QueueFullError
 
 CLIENT = Path(__file__).with_name("serve_load.py")
 NUM_THREADS = 16
@@ -53,3 +58,70 @@ def test_load(served, capsys):
     assert pictures == 1000
     assert pictures / batches > 2, "clients that ask together must share passes"
     assert grown < 16
+
+
+def batched(work, num_requests):
+    """Ask a batcher `num_requests` things at once; returns answers or errors."""
+
+    async def ask_all():
+        batcher = Batcher(work)
+        running = asyncio.create_task(batcher.run())
+        try:
+            return await asyncio.gather(*map(batcher.ask, range(num_requests)), return_exceptions=True)
+        finally:
+            running.cancel()
+
+    return asyncio.run(ask_all())
+
+
+def test_requests_that_come_together_share_a_pass():
+    batches = []
+
+    def work(numbers):
+        batches.append(len(numbers))
+        return [number * 10 for number in numbers]
+
+    assert batched(work, 50) == [number * 10 for number in range(50)]
+    assert batches == [32, 18]
+
+
+def test_a_failing_pass_fails_its_own_requests_alone():
+    def work(numbers):
+        if 0 in numbers:
+            raise ValueError("broken")
+        return numbers
+
+    answers = batched(work, 40)
+    assert [type(answer) for answer in answers[:32]] == [ValueError] * 32
+    assert answers[32:] == list(range(32, 40))
+
+
+def test_more_than_can_wait_is_refused(monkeypatch):
+    monkeypatch.setattr(batching, "_MAX_WAITING", 5)
+    answers = batched(lambda numbers: numbers, 8)
+    assert answers[:5] == [0, 1, 2, 3, 4]
+    assert [type(answer) for answer in answers[5:]] == [QueueFullError] * 3
+
+
+def test_those_who_left_are_not_answered():
+    seen, go = [], threading.Event()
+
+    def work(numbers):
+        seen.extend(numbers)
+        go.wait(5)
+        return numbers
+
+    async def leave():
+        batcher = Batcher(work)
+        running = asyncio.create_task(batcher.run())
+        first = asyncio.create_task(batcher.ask(1))
+        await asyncio.sleep(0.05)
+        left, stays = asyncio.create_task(batcher.ask(2)), asyncio.create_task(batcher.ask(3))
+        await asyncio.sleep(0)
+        left.cancel()
+        go.set()
+        assert (await first, await stays) == (1, 3)
+        running.cancel()
+
+    asyncio.run(leave())
+    assert seen == [1, 3]

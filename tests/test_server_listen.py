@@ -15,6 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kilnet.errors import InputError
+
+pytest.importorskip("starlette", reason="the extra `serve` is not installed")
+
+from kilnet.server import listen
+
 OCTETS = {"Content-Type": "application/octet-stream"}
 
 
@@ -228,3 +234,21 @@ def test_ctrl_c_ends_it_and_another_host_says_what_that_means(command):
     assert err.count("\n") == 1, "no traceback"
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no.such.host.invalid"])
+def test_a_foreign_address_is_refused(host):
+    with pytest.raises(InputError, match=rf"^`host='{host}'`: .+"):
+        listen.bind(host, 0)
+
+
+def test_a_free_port_is_bound_and_its_url_known():
+    everywhere = "0.0.0.0"  # noqa: S104
+    urls = {
+        "127.0.0.1": "http://127.0.0.1:",
+        "localhost": "http://localhost:",
+        everywhere: "http://127.0.0.1:",
+    }
+    for host, start in urls.items():
+        with listen.bind(host, 0) as bound:
+            assert listen.url_of(bound, host) == f"{start}{bound.getsockname()[1]}/"

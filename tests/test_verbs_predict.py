@@ -22,11 +22,6 @@ from kilnet.inference import picture_files
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(scope="module")
-def predictor(colour_run):
-    return kilnet.load(colour_run)
-
-
 @pytest.fixture
 def pictures(tmp_path):
     """Pictures of every kind below a folder, in the order of their paths, and two files that are none."""
