@@ -215,6 +215,32 @@ class Served:
 
 
 @pytest.fixture(scope="session")
+def digit_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs `a` and `b` of the same digits with different seeds, and `fewer` of other ones; copy before writing."""
+    import kilnet
+    from digit_runs import SMALL
+
+    folder = tmp_path_factory.mktemp("digits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILNET_CACHE", str(folder / "cache"))
+        for name, settings in {"a": {}, "b": {"seed": 1}, "fewer": {"data.num_train": 200}}.items():
+            settings = {**SMALL, **settings}
+            kilnet.train("digits", epochs=2, settings=settings, out=folder / name, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A finished search on the digits, as `tune` returns it; nothing is written there but `finetuned`."""
+    from digit_searches import tune
+
+    folder = tmp_path_factory.mktemp("search")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILNET_CACHE", str(folder / "cache"))
+        return tune(folder / "one")
+
+
+@pytest.fixture(scope="session")
 def served(colour_run: Path) -> Iterator[Served]:
     """`kilnet serve` of `colour_run` in a process of its own, which loses patience with slow clients sooner."""
     for package in ("fastapi", "uvicorn"):
@@ -265,6 +291,27 @@ def predictor(colour_run: Path) -> Any:
     return kilnet.load(colour_run)
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Pictures of every kind below a folder, in the order of their paths, and two files that are none."""
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path / "new pictures"
+    (folder / "deep" / "er").mkdir(parents=True)
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    wide.save(folder / "a.jpg")
+    wide.save(folder / "b.png", exif=exif)
+    wide.convert("L").save(folder / "c.webp", lossless=True)
+    wide.quantize(16).save(folder / "d.gif")
+    (folder / "e.txt").write_text("no picture")
+    wide.resize((21, 21)).save(folder / "deep" / "er" / "f.png")
+    (folder / "z.jpg").write_bytes((folder / "a.jpg").read_bytes()[:-200])
+    return folder
+
+
 @pytest.fixture(scope="module")
 def client(predictor: Any) -> Iterator[Any]:
     """Asks the application of `kilnet serve` without a socket; it has one example and one name of its own."""
@@ -279,3 +326,18 @@ def client(predictor: Any) -> Iterator[Any]:
     app = make_app(predictor, "run <i>", examples, frozenset({"pictures.example"}))
     with testclient.TestClient(app, base_url="http://localhost:8000") as client:
         yield client
+
+
+@pytest.fixture
+def refusal(command: Any) -> Any:
+    """Call the command line with a mistake: exit code and the one line on standard error."""
+
+    def call(*words: Any) -> tuple[int, str]:
+        code, out, err = command(*words)
+        assert out == ""
+        assert err.startswith("kilnet: ")
+        assert err.endswith("\n")
+        assert len(err.splitlines()) == 1
+        return code, err
+
+    return call

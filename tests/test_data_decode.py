@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.decode import decode, default_side, resized, to_square, webp_pixels
-from kilnet.errors import UnusableImageError
+from kilnet.data.decode import decode, default_side, fit, resized, to_input, to_square, webp_pixels
+from kilnet.errors import DataError, UnusableImageError
+
+RANDOM = np.random.default_rng(0)
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -195,3 +197,19 @@ def test_shrinking_does_not_alias():
 )
 def test_default_side_is_the_median_within_limits(sides, expected):
     assert default_side(np.array(sides, np.int64)) == expected
+
+
+def test_colour_becomes_grey_by_luma_and_grey_stays_exact():
+    grey = RANDOM.integers(0, 256, (9, 9, 1), np.uint8)
+    np.testing.assert_array_equal(fit(np.repeat(grey, 3, 2), (1, 9, 9)), grey.transpose(2, 0, 1))
+    np.testing.assert_array_equal(fit(grey, (3, 9, 9)), np.repeat(grey, 3, 2).transpose(2, 0, 1))
+    colour = RANDOM.integers(0, 256, (9, 9, 3), np.uint8)
+    luma = colour @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(fit(colour, (1, 9, 9))[0] - luma).max() <= 0.51
+
+
+def test_networks_of_oblong_pictures_take_no_others():
+    oblong = np.zeros((4, 6, 3), np.uint8)
+    assert to_input(oblong, (3, 4, 6)).shape == (3, 4, 6)
+    with pytest.raises(DataError, match="6x4 pixels, this one has 4x4"):
+        to_input(oblong[:, :4], (3, 4, 6))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -17,6 +18,8 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, load_classifier, match_classes, save_classifier
+
+RANDOM = np.random.default_rng(0)
 
 CLASSES = ('a "quoted" name', "two\nlines", "größe 猫 🐈", "it's\\n")
 SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
@@ -208,3 +211,48 @@ def test_match_classes_by_name():
     assert match_classes(classifier, (CLASSES[2], CLASSES[0])).tolist() == [2, 0]
     with pytest.raises(InputError, match="does not know dog, cow"):
         match_classes(classifier, ("dog", CLASSES[0], "cow"))
+
+
+def test_paths_pictures_and_arrays_are_the_same_picture(predictor, pictures):
+    path = pictures / "b.png"
+    picture = Image.open(path)
+    upright = np.asarray(ImageOps.exif_transpose(picture))
+    tensor = torch.from_numpy(upright.transpose(2, 0, 1).copy())
+    ways = [str(path), picture, upright, tensor, upright.astype(np.float64) / 255]
+    first, *others = predictor([path, *ways])
+    assert first.name == str(path)
+    for other in others:
+        np.testing.assert_allclose(other.probabilities, first.probabilities, rtol=1e-5)
+    np.testing.assert_allclose(predictor(picture).probabilities, first.probabilities, rtol=1e-5)
+    batch = predictor(np.stack([upright, upright]))
+    assert [p.label for p in batch] == [first.label] * 2
+    assert predictor([]) == []
+
+
+def test_probabilities_are_calibrated_and_classes_as_before(predictor):
+    images = RANDOM.integers(0, 256, (5, *predictor.image_shape), np.uint8)
+    scaled = torch.from_numpy(predictor.logits(images)) / predictor.calibration.temperature
+    np.testing.assert_allclose(predictor.probabilities(images), torch.softmax(scaled, 1), rtol=1e-5)
+    assert predictor.predict(images) == [p.label for p in predictor(list(images))]
+
+
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        ("gone.png", "gone.png: cannot be read"),
+        (np.zeros((4, 4, 7), np.uint8), "picture 0: shape"),
+        (np.full((4, 4), 3.0), "picture 0: pixels from 3 to 3"),
+        (7, "picture 0"),
+    ],
+)
+def test_what_is_no_picture_is_named(predictor, picture, reason):
+    with pytest.raises(DataError, match=reason):
+        predictor(picture)
+
+
+def test_cut_file_opened_by_pillow_is_refused(predictor, pictures):
+    with (
+        Image.open(pictures / "z.jpg") as picture,
+        pytest.raises(DataError, match="picture 1: damaged or cut short"),
+    ):
+        predictor([pictures / "a.jpg", picture])

@@ -1,11 +1,14 @@
 """Fine-tuning a run or a search."""
 
 import time
+import tomllib
 
 import pytest
 
 import kilnet
-from kilnet.errors import ConfigError
+from digit_searches import SETTINGS, SPACE
+from kilnet.errors import ConfigError, RunFolderError
+from kilnet.training.run_folder import RunFolder
 from made_up_machine import HARDWARE, TINY, make_dataset
 
 
@@ -42,3 +45,45 @@ def test_muon_is_fine_tuned_at_a_rate_of_its_own(tmp_path, processor_time):
     parent = kilnet.train(dataset, epochs=1, settings=settings, out=tmp_path / "parent", progress=False)
     tuned = kilnet.finetune(parent, epochs=1, data=dataset, out=tmp_path / "tuned", progress=False)
     assert tuned.config.optimizer.lr == pytest.approx(0.02)
+
+
+def test_a_search_is_fine_tuned(search):
+    tuned = kilnet.finetune(search.folder, epochs=2, progress=False)
+    config = tomllib.loads((tuned.folder / "config.toml").read_text())
+    assert tuned.folder == search.folder / "finetuned"
+    assert config["parent"] == str(search.winner.resolve())
+    assert config["training"]["initial_weights"] == "parent"
+    assert (config["training"]["epochs"], config["training"]["patience"]) == (2, 6)
+    assert config["optimizer"]["lr"] == 0.0008
+    parent_best = [record for record in RunFolder(search.winner).history() if record.is_best][-1]
+    assert tuned.history[0].validation_accuracy > 0.8 * parent_best.validation_accuracy
+    again = kilnet.finetune(search.folder, epochs=2, progress=False)
+    assert again.history == tuned.history
+
+
+def test_a_run_is_fine_tuned_from_its_weights_or_anew(search, tmp_path):
+    parent = kilnet.train(
+        "digits",
+        settings=SETTINGS | {"model.c1": 16, "data.num_train": None},
+        epochs=3,
+        out=tmp_path / "run",
+        device="cpu",
+        progress=False,
+    )
+    options = {"epochs": 1, "lr": 1e-5, "progress": False}
+    tuned = kilnet.finetune(parent, **options)
+    anew = kilnet.finetune(parent.folder, anew=True, out=tmp_path / "anew", **options)
+    assert tuned.folder == tmp_path / "run-finetuned"
+    assert tuned.config.parent == anew.config.parent == str(parent.folder.resolve())
+    assert tuned.config.seed == parent.config.seed + 1
+    assert parent.best.validation_accuracy > 0.6
+    assert tuned.history[0].validation_accuracy > parent.best.validation_accuracy - 0.1
+    assert anew.history[0].validation_accuracy < 0.4
+    assert anew.config.training.initial_weights == "random"
+
+
+def test_an_unfinished_search_is_not_fine_tuned(tmp_path):
+    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
+    kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=tmp_path / "search", **options)
+    with pytest.raises(RunFolderError, match="the search is not finished"):
+        kilnet.finetune(tmp_path / "search", progress=False)

@@ -1,10 +1,9 @@
-"""kilnet inspect, kilnet compare and kilnet.plots on a run of the handwritten digits."""
+"""kilnet inspect on a run of the handwritten digits."""
 
 import csv
 import json
 import shutil
 from dataclasses import replace
-from io import BytesIO
 
 import numpy as np
 import pytest
@@ -12,48 +11,21 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import kilnet
+from digit_runs import SMALL, digits
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.sources import load_dataset
-from kilnet.errors import DataError, InputError, RunFolderError
-from kilnet.recipes.reading import load_config
+from kilnet.errors import InputError
 from kilnet.runs.evaluation import evaluate_classifier, read_evaluations
 from kilnet.training.run_folder import RunFolder
 
-SMALL = {
-    "model.c1": 4,
-    "model.c2": 6,
-    "model.l1": 16,
-    "data.num_train": 300,
-    "training.batch_size": 32,
-    "optimizer.lr": 0.01,
-    "hardware.device": "cpu",
-    "hardware.threads": 1,
-    "hardware.precision": "fp32",
-    "hardware.layout": "contiguous",
-}
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Two runs of the same data with different seeds, and one of other data."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, settings in {"a": {}, "b": {"seed": 1}, "fewer": {"data.num_train": 200}}.items():
-        kilnet.train("digits", epochs=2, settings={**SMALL, **settings}, out=folder / name, progress=False)
-    return folder
-
 
 @pytest.fixture
-def run(runs, tmp_path):
-    return shutil.copytree(runs / "a", tmp_path / "run")
+def run(digit_runs, tmp_path):
+    return shutil.copytree(digit_runs / "a", tmp_path / "run")
 
 
 def rows(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def digits():
-    return load_dataset(load_config(settings={**SMALL, "data.source": "digits"}).data)
 
 
 def test_inspect_writes_every_picture_with_its_numbers_and_reads_no_test_image(run, command, monkeypatch):
@@ -164,15 +136,6 @@ def test_a_file_is_explained_without_a_label(run, tmp_path):
         kilnet.inspect(run, image=tmp_path / "broken.jpg", progress=False)
 
 
-def test_a_number_is_a_place_in_the_split_whatever_the_images_are_called(run):
-    names = digits().validation.names
-    figure = kilnet.plots.attribution(run, 3)
-    assert figure.get_suptitle().startswith(f"{names[3]}, labelled")
-    for place in (len(names), -1):
-        with pytest.raises(InputError, match=f"`image={place}`: .* images 0 to {len(names) - 1}"):
-            kilnet.plots.attribution(run, place)
-
-
 def test_folds_find_wrong_training_labels_and_go_on(tmp_path):
     data = digits()
     labels = data.train.labels.copy()
@@ -191,64 +154,11 @@ def test_folds_find_wrong_training_labels_and_go_on(tmp_path):
     assert weights == {path: path.read_bytes() for path in weights}
 
 
-def test_reading_the_test_split_is_recorded(run, runs, tmp_path):
+def test_reading_the_test_split_is_recorded(run, digit_runs, tmp_path):
     kilnet.inspect(run, split="test", progress=False)
     assert read_evaluations(RunFolder(run))["test"]["num_reads"] == 1
-    other = shutil.copytree(runs / "b", tmp_path / "other")
+    other = shutil.copytree(digit_runs / "b", tmp_path / "other")
     found = kilnet.compare(run, other, "test", progress=False)
     assert found.split == "test"
     assert read_evaluations(RunFolder(run))["test"]["num_reads"] == 2
     assert read_evaluations(RunFolder(other))["test"]["num_reads"] == 1
-
-
-def test_compare_counts_what_each_got_right(runs, command):
-    code, out, err = command("compare", runs / "a", runs / "b", "--json")
-    assert (code, err) == (0, "")
-    found = json.loads(out)
-    assert found["differences"] == ["seed: 0 -> 1"]
-    data = digits().validation
-    right = [np.array(kilnet.load(runs / name).logits(data.images).argmax(1)) == data.labels for name in "ab"]
-    assert found["num_first"] == int((right[0] & ~right[1]).sum())
-    assert found["num_second"] == int((right[1] & ~right[0]).sum())
-    assert found["difference"] == pytest.approx(right[1].mean() - right[0].mean())
-    assert {one["name"] for one in found["disagreements"]} == set(np.array(data.names)[right[0] != right[1]])
-    code, out, _ = command("compare", runs / "a", runs / "b")
-    assert code == 0
-    assert "seed: 0 -> 1" in out
-    assert "McNemar" in out
-
-
-def test_runs_of_other_data_are_not_compared(runs, command):
-    code, _, err = command("compare", runs / "a", runs / "fewer", "--json")
-    assert code == 2
-    assert "not trained and validated on the same images" in err
-    with pytest.raises(RunFolderError, match="no such run folder"):
-        kilnet.compare(runs / "a", runs / "gone", progress=False)
-    with pytest.raises(DataError, match="not the images that"):
-        kilnet.inspect(
-            runs / "a",
-            data=load_dataset(load_config(settings={"data.source": "digits"}).data),
-            progress=False,
-        )
-
-
-def test_plots_are_figures_that_a_notebook_shows(runs, run):
-    kilnet.evaluate(run, progress=False)
-    for figure in (
-        kilnet.plots.learning_curves(run),
-        kilnet.plots.confusion_matrix(run),
-        kilnet.plots.per_class(run),
-        kilnet.plots.filters(run, 2, columns=2),
-        kilnet.plots.feature_maps(run, "0000", split="train"),
-        kilnet.plots.attribution(run),
-        kilnet.plots.attribution(run, "0000", target=3, split="train"),
-        kilnet.plots.sample_predictions(run, 4),
-        kilnet.plots.confident_mistakes(run, 4),
-        kilnet.plots.confused_pairs(run),
-        kilnet.plots.label_errors(run),
-    ):
-        assert Image.open(BytesIO(figure._repr_png_())).format == "PNG"
-    with pytest.raises(InputError, match="has not been evaluated"):
-        kilnet.plots.confusion_matrix(runs / "b")
-    with pytest.raises(InputError, match="num_folds"):
-        kilnet.plots.label_errors(run, split="train")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -35,3 +37,32 @@ def test_command_line_names_the_file(run):
     outcome = CliRunner().invoke(app, ["report", str(run), "--json"])
     answer = json.loads(outcome.stdout)
     assert answer == {"report": str(run / "report.html"), "num_bytes": (run / "report.html").stat().st_size}
+
+
+def kilnet_command(*words):
+    return subprocess.run([sys.executable, "-m", "kilnet", *map(str, words)], capture_output=True, text=True)
+
+
+def test_the_report_as_json_and_as_tables(search):
+    told = kilnet_command("report", search.folder, "--json")
+    assert told.returncode == 0, told.stderr
+    content = json.loads(told.stdout)
+    expected = json.loads(json.dumps(search.summary.to_dict()))
+    assert {key: content[key] for key in expected} == expected
+    told = kilnet_command("report", search.folder)
+    assert told.returncode == 0
+    for part in (
+        "Trials",
+        "accuracy",
+        "c1",
+        "d1",
+        "epochs",
+        "Finalists",
+        "What matters",
+        "test accuracy",
+        "best: trial",
+    ):
+        assert part in told.stdout
+    refused = kilnet_command("report", search.folder.parent)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "no run here" in refused.stderr

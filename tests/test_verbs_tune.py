@@ -1,57 +1,23 @@
-"""`kilnet.tune`, `finetune`, `promote` and `report` as a user calls them, on the digits and on images in memory."""
+"""`kilnet.tune` as a user calls it, on the digits and on images in memory."""
 
-import io
 import json
-import re
 import shutil
 import subprocess
 import sys
-import tomllib
 
 import numpy as np
 import optuna
 import pytest
-from rich.console import Console
 
 import kilnet
-from kilnet.config import RunConfig
+from digit_searches import SETTINGS, SPACE, number_of_reads, tune
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, RunFolderError, StorageError
-from kilnet.metrics import Evaluation
-from kilnet.terminal.search_tables import search_tables
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.finalists import Estimate, Final
-from kilnet.tuning.search_config import SearchConfig
-from kilnet.tuning.space import read_space
-from kilnet.tuning.summary import Summary, TrialRow
-
-TUTORIAL_GRID = read_space(["tutorial"])
-
-SETTINGS = {
-    "model.c2": 8,
-    "model.l1": 16,
-    "optimizer.lr": 0.006,
-    "training.batch_size": 64,
-    "data.num_train": 600,
-    "hardware.precision": "fp32",
-    "hardware.layout": "contiguous",
-    "hardware.threads": 1,
-}
-SPACE = {"model.c1": [4, 8], "model.d1": [0.0, 0.1]}
-
-
-def tune(out, data="digits", space=SPACE, **options):
-    standard = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
-    settings = SETTINGS | options.pop("settings", {})
-    return kilnet.tune(data, space, settings=settings, out=out, **(standard | options))
 
 
 def never(*_, **__):
     raise AssertionError("nobody needs this")
-
-
-def number_of_reads(run):
-    return json.loads((run / "evaluation.json").read_text())["test"]["num_reads"]
 
 
 def contents(folder):
@@ -63,12 +29,6 @@ def contents(folder):
         for f in files
         if f.is_file() and f.name not in clocks and "plots" not in f.parts
     }
-
-
-@pytest.fixture(scope="module")
-def search(tmp_path_factory):
-    """A search by one worker, to its end."""
-    return tune(tmp_path_factory.mktemp("search") / "one")
 
 
 def make_dataset(num_train=60):
@@ -281,41 +241,6 @@ def test_sizes_of_images_and_of_the_data_are_searched_too(tmp_path):
 # --- afterwards
 
 
-def test_a_search_is_fine_tuned(search):
-    tuned = kilnet.finetune(search.folder, epochs=2, progress=False)
-    config = tomllib.loads((tuned.folder / "config.toml").read_text())
-    assert tuned.folder == search.folder / "finetuned"
-    assert config["parent"] == str(search.winner.resolve())
-    assert config["training"]["initial_weights"] == "parent"
-    assert (config["training"]["epochs"], config["training"]["patience"]) == (2, 6)
-    assert config["optimizer"]["lr"] == 0.0008
-    parent_best = [record for record in RunFolder(search.winner).history() if record.is_best][-1]
-    assert tuned.history[0].validation_accuracy > 0.8 * parent_best.validation_accuracy
-    again = kilnet.finetune(search.folder, epochs=2, progress=False)
-    assert again.history == tuned.history
-
-
-def test_a_run_is_fine_tuned_from_its_weights_or_anew(search, tmp_path):
-    parent = kilnet.train(
-        "digits",
-        settings=SETTINGS | {"model.c1": 16, "data.num_train": None},
-        epochs=3,
-        out=tmp_path / "run",
-        device="cpu",
-        progress=False,
-    )
-    options = {"epochs": 1, "lr": 1e-5, "progress": False}
-    tuned = kilnet.finetune(parent, **options)
-    anew = kilnet.finetune(parent.folder, anew=True, out=tmp_path / "anew", **options)
-    assert tuned.folder == tmp_path / "run-finetuned"
-    assert tuned.config.parent == anew.config.parent == str(parent.folder.resolve())
-    assert tuned.config.seed == parent.config.seed + 1
-    assert parent.best.validation_accuracy > 0.6
-    assert tuned.history[0].validation_accuracy > parent.best.validation_accuracy - 0.1
-    assert anew.history[0].validation_accuracy < 0.4
-    assert anew.config.training.initial_weights == "random"
-
-
 def test_tuned_and_fine_tuned_in_one_call(search, tmp_path):
     copy = shutil.copytree(
         search.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("finetuned", ".lock")
@@ -325,45 +250,6 @@ def test_tuned_and_fine_tuned_in_one_call(search, tmp_path):
     assert number_of_reads(tuned.winner) == 1
     assert tune(copy, finetune=True).evaluation.to_dict() == tuned.evaluation.to_dict()
     assert number_of_reads(tuned.winner) == 1
-
-
-def test_a_trial_is_promoted(search, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    best = search.summary.trials[0]
-    run = kilnet.promote(search.folder, best.number)
-    assert run.as_posix() == f"runs/one-{best.number:04}"
-    evaluation = kilnet.evaluate(run, "val", progress=False)
-    assert evaluation.accuracy == best.accuracy
-    source = search.folder / "trials" / f"{best.number:04}"
-    for name in ("weights.safetensors", "history.csv", "config.toml"):
-        assert (run / name).read_bytes() == (source / name).read_bytes()
-    for arguments, told in [
-        ((search.folder, best.number), "is there already; choose another `out`"),
-        ((search.folder, 99), "trial 99 was not begun"),
-        ((search.folder, -1), "trial -1 was not begun"),
-        ((tmp_path, 0), "no search here"),
-    ]:
-        with pytest.raises(RunFolderError, match=told):
-            kilnet.promote(*arguments)
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [run.name]
-
-
-def test_a_trial_whose_weights_are_gone_says_how_to_get_them_back(search, tmp_path):
-    folder = tmp_path / "tight"
-    tight = tune(folder, disk_gb=0.0, seeds=1)
-    row = tight.summary.trials[-1]
-    with pytest.raises(
-        RunFolderError, match=r"trial \d+ has no weights: .*; `kilnet.train\(recipe='.*'\)` trains it again"
-    ):
-        kilnet.promote(folder, row.number, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_an_unfinished_search_is_not_fine_tuned(tmp_path):
-    options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
-    kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=tmp_path / "search", **options)
-    with pytest.raises(RunFolderError, match="the search is not finished"):
-        kilnet.finetune(tmp_path / "search", progress=False)
 
 
 # --- the command line
@@ -389,120 +275,7 @@ def test_json_is_one_object_and_nothing_else(search, tmp_path):
     assert tuned.stderr == ""
 
 
-def test_the_report_as_json_and_as_tables(search):
-    told = kilnet_command("report", search.folder, "--json")
-    assert told.returncode == 0, told.stderr
-    content = json.loads(told.stdout)
-    expected = json.loads(json.dumps(search.summary.to_dict()))
-    assert {key: content[key] for key in expected} == expected
-    told = kilnet_command("report", search.folder)
-    assert told.returncode == 0
-    for part in (
-        "Trials",
-        "accuracy",
-        "c1",
-        "d1",
-        "epochs",
-        "Finalists",
-        "What matters",
-        "test accuracy",
-        "best: trial",
-    ):
-        assert part in told.stdout
-    refused = kilnet_command("report", search.folder.parent)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "no run here" in refused.stderr
-
-
 # --- tables
-
-
-def render(summary, evaluation=None, width=80):
-    stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False, legacy_windows=False).print(
-        search_tables(summary, evaluation)
-    )
-    return stream.getvalue()
-
-
-def summary_of(rows, finals, folder, space=TUTORIAL_GRID):
-    config = SearchConfig(
-        strategy="grid",
-        halving=True,
-        num_trials=8,
-        cohort=8,
-        num_finalists=3,
-        num_seeds=3,
-        space=space,
-        run=RunConfig(),
-    )
-    winner = finals[0].number if finals else next((r.number for r in rows if r.accuracy is not None), None)
-    run = folder / "finalists" / "0003-seed-1"
-    return Summary(
-        folder=folder,
-        config=config,
-        trials=tuple(rows),
-        finals=tuple(finals),
-        is_complete=True,
-        winner=winner,
-        winner_folder=run,
-        num_image_passes=1_234_567_890,
-        num_finalist_image_passes=98_765_432,
-        seconds=86_400.0,
-        _trials=(),
-    )
-
-
-def row_of(number, c1, c2, l1, status="stopped"):
-    has_begun = status != "waiting"
-    return TrialRow(
-        number=number,
-        values={"model.c1": c1, "model.c2": c2, "model.l1": l1},
-        status=status,
-        accuracy=0.61234 if has_begun else None,
-        accuracy_interval=(0.59871, 0.62597) if has_begun else None,
-        loss=1.23456 if has_begun else None,
-        num_epochs=10 if has_begun else 0,
-        seconds=360.0 if has_begun else 0.0,
-        reason="the training loss became nan in epoch 3" if status == "failed" else None,
-    )
-
-
-def test_nothing_is_cut_on_eighty_columns(tmp_path):
-    cells = [(c1, c2, l1) for c1 in (48, 96) for c2 in (96, 192) for l1 in (256, 512)]
-    states = ["finished", "stopped", "stopped", "finished", "stopped", "stopped", "failed", "waiting"]
-    rows = [row_of(n, *cell, status) for n, (cell, status) in enumerate(zip(cells, states, strict=True))]
-    finals = [
-        Final(3, Estimate(0.61234, 0.60111, 0.62357, 3), None),
-        Final(0, Estimate(0.60234, 0.59111, 0.61357, 3), Estimate(0.01, -0.0123, 0.0323, 3)),
-        Final(5, Estimate(0.50234, 0.49111, 0.51357, 3), Estimate(0.11, 0.0877, 0.1323, 3)),
-    ]
-    summary = summary_of(rows, finals, tmp_path)
-    summary.__dict__["importance"] = {"model.c1": 0.5, "model.c2": 0.3, "model.l1": 0.2}
-    confusion = np.diag([900] * 10) + 10
-    labels = np.repeat(np.arange(10), confusion.sum(1))
-    logits = np.eye(10)[np.concatenate([np.repeat(np.arange(10), row) for row in confusion])]
-    evaluation = Evaluation.from_logits("test", tuple(map(str, range(10))), logits.astype(np.float32), labels)
-    text = render(summary, evaluation)
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
-    for row in rows:
-        (line,) = [line for line in text.splitlines() if re.match(rf"\W*{row.number}\s.*{row.status}", line)]
-        cells = [*map(str, row.values.values()), str(row.num_epochs), row.status]
-        cells += ["61.23%", "59.9%–62.6%", "1.2346"] if row.accuracy is not None else []
-        assert all(cell in line for cell in cells), text
-    for part in ("c1", "c2", "l1", "accuracy", "95%", "loss", "epochs", "status", "1,234,567,890 images"):
-        assert part in text
-    for part in ("c1 48, c2 192, l1 512", "61.23%", "60.1%–62.4%", "1.00", "-1.23 to 3.23", "8.77 to 13.23"):
-        assert part in text, text
-    assert "not clearly worse: trial 0" in text
-    assert "trial 6: the training loss became nan in epoch 3" in text
-
-
-def test_a_search_that_has_just_begun_can_be_shown(tmp_path):
-    assert "not finished" not in render(summary_of([], [], tmp_path))
-    text = render(summary_of([row_of(0, 48, 96, 256, "waiting")], [], tmp_path))
-    assert "waiting" in text
 
 
 def test_a_search_has_no_budget(tmp_path):

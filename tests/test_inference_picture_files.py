@@ -1,0 +1,43 @@
+"""Picture files by the thousand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+import kilnet
+from kilnet.data.class_folders import Problem
+from kilnet.inference import picture_files
+
+
+def test_batches_give_what_single_files_give_in_order(predictor, pictures, monkeypatch):
+    monkeypatch.setattr(picture_files, "_FILES_PER_BATCH", 3)
+    results = list(
+        kilnet.predict(predictor, [pictures / "a.jpg", pictures, pictures / "gone", pictures / "b.png"])
+    )
+    names = ["a.jpg", "a.jpg", "b.png", "c.webp", "d.gif", "e.txt", "z.jpg", "gone", "b.png"]
+    walked = sorted(p.relative_to(pictures).as_posix() for p in pictures.rglob("*") if p.is_file())
+    shown = [os.path.relpath(r.path if isinstance(r, Problem) else r.name, pictures) for r in results]
+    assert sorted(shown) == sorted(["a.jpg", *walked, "gone", "b.png"])
+    assert [name for name in shown if "/" not in name] == names
+    for result in results:
+        if not isinstance(result, Problem):
+            single = predictor(result.name)
+            np.testing.assert_allclose(result.probabilities, single.probabilities, rtol=1e-4, atol=1e-7)
+    assert {Path(r.path).name for r in results if isinstance(r, Problem)} == {"e.txt", "z.jpg", "gone"}
+
+
+def test_paths_are_read_as_they_are_needed(predictor, pictures):
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        while True:
+            asked += 1
+            yield pictures / "a.jpg"
+
+    results = kilnet.predict(predictor, endless())
+    for _ in range(10):
+        next(results)
+    results.close()
+    assert asked < 2000
