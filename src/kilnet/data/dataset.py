@@ -112,8 +112,8 @@ class LabelledImages:
         if name == "all":
             return self.images
         if name not in self.splits:
-            has = f"; it has {', '.join(self.splits)}" if self.splits else ""
-            raise DataError(f"{self.name}: has no {name} split{has}; choose `split='all'`")
+            there = ", ".join([*self.splits, "all"])
+            raise DataError(f"{self.name}: has no {name} split; there is {there}")
         return self.splits[name]
 
 
