@@ -1,7 +1,7 @@
 """Picture files that are rare but right, and files made to cost much time or memory; each as bytes.
 
-`odd_pictures()` must be decoded. `bombs()` must be refused or decoded, within the budget. All are made here, byte by
-byte where Pillow does not write them.
+`odd_pictures()` must be decoded. `bombs()` must be refused or decoded, within the budget; so must what `mutated`
+returns. All are made here, byte by byte where Pillow does not write them.
 """
 
 import io
@@ -147,6 +147,9 @@ def _png_bombs() -> dict[str, bytes]:
         "png-largest-palette": zeros_png(SQUARE, SQUARE, 8, 3, palette, chunk(b"tRNS", bytes(range(256)))),
         "png-largest-rgba": zeros_png(SQUARE, SQUARE, 8, 6),
         "png-largest-rgba-16": zeros_png(SQUARE, SQUARE, 16, 6),
+        "png-largest-interlaced": png_file(
+            SQUARE, SQUARE, 8, 0, deflated_zeros(SQUARE * SQUARE + SQUARE * 15 // 8 + 9), interlaced=True
+        ),
         "png-60000-by-60000": zeros_png(60_000, 60_000, 8, 0)[:5000],
         "png-text-of-a-gigabyte": before_pixels(plain, chunk(b"zTXt", b"Comment\0\0" + billion)),
         "png-xmp-of-a-gigabyte": before_pixels(
@@ -185,7 +188,7 @@ def _odd_jpegs() -> dict[str, bytes]:
         "jpeg-422-restarts": saved(smooth, "JPEG", subsampling=1, restart_marker_blocks=2),
         "jpeg-fill-bytes": plain[:2] + b"\xff" * 9 + plain[2:-2] + b"\xff" * 9 + plain[-2:],
         "jpeg-fill-bytes-between-scans": progressive.replace(b"\xff\xda", b"\xff" * 99 + b"\xff\xda"),
-        "jpeg-rubbish-before-a-segment": plain[:2] + b"rubbish" + plain[2:],
+        "jpeg-rubbish-before-a-segment": plain[:20] + b"rubbish" + plain[20:],
         "jpeg-thumbnail-with-scans": plain[:2] + segment(0xE2, b"thumb" + b"\xff\xda\0\2" * 5000) + plain[2:],
         "jpeg-comments": plain[:2] + segment(0xFE, b"hello" * 999) * 9 + plain[2:],
         "jpeg-long-profile": plain[:2]
@@ -469,7 +472,6 @@ def _odd_ppms() -> dict[str, bytes]:
         "pbm": b"P4\n13 5\n" + np.packbits(bits.astype(np.uint8), axis=1).tobytes(),
         "pbm-plain": b"P1\n13 5\n" + digits[:20] + b"\n# a comment 01\n " + digits[20:],
         "ppm-comments": b"P6 # one\n# two\n2 # three\r1\n#\n255\n" + bytes(range(6)),
-        "ppm-comment-in-a-number": b"P5\n1#x\n2 1\n255\n" + bytes(12),
         "ppm-plain-comments": b"P2\n2 2 # size\n255 1 2#between\n3\r4 # last",
         "ppm-more-after-it": b"P5 2 1 255\n" + b"ab" + b"P5 2 1 255\ncd",
     }
@@ -544,6 +546,36 @@ def odd_pictures() -> dict[str, bytes]:
     return {
         **_odd_pngs(), **_odd_jpegs(), **_odd_gifs(), **_odd_tiffs(), **_odd_bmps(), **_odd_ppms(), **_odd_webps(),
     }  # fmt: skip
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """Return a file with a few faults: flipped, repeated and missing bytes, and numbers that became very large."""
+    data = bytearray(content)
+    for _ in range(random.integers(1, 5)):
+        at = int(random.integers(0, 1 + min(len(data), 4096 if random.random() < 0.5 else len(data))))
+        fault = random.integers(0, 6)
+        if fault == 0:
+            data[at : at + 1] = bytes(byte ^ 1 << int(random.integers(0, 8)) for byte in data[at : at + 1])
+        elif fault == 1:
+            large = [
+                b"\xff\xff\xff\xff",
+                b"\x7f\xff\xff\xff",
+                b"\0\0\xff\xff",
+                b"\xff\xff\0\0",
+                b"\0\1\0\0",
+                bytes(4),
+            ]
+            data[at : at + 4] = large[random.integers(0, len(large))]
+        elif fault == 2:
+            del data[at:]
+        elif fault == 3:
+            part = data[max(0, at - int(random.integers(1, 200))) : at]
+            data[at:at] = part * int(random.integers(1, 50))
+        elif fault == 4:
+            del data[at : at + int(random.integers(1, 50))]
+        else:
+            data[at : at + 2] = random.bytes(2)
+    return bytes(data)
 
 
 @cache

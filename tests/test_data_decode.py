@@ -1,14 +1,21 @@
 import io
+import os
+import re
 import struct
 import time
+import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from kilnet.data.decode import decode, default_side, fit, resized, to_input, to_square, webp_pixels
-from kilnet.errors import DataError, UnusableImageError
+from decoding_cost import costs
+from kilnet.data import decode as decoding
+from kilnet.data.decode import decode, default_side, fit, resized, stored_size, to_input, to_square
+from kilnet.data.formats import png, webp
+from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
+from odd_pictures import bombs, mutated, odd_pictures
 
 RANDOM = np.random.default_rng(0)
 
@@ -27,10 +34,10 @@ def test_lossless_formats_give_back_the_pixels(image_format, tmp_path):
     options = {"lossless": True} if image_format == "WEBP" else {}
     path = tmp_path / "no_suffix_needed"
     path.write_bytes(encoded(Image.fromarray(RGB), image_format, **options))
-    pixels, warnings = decode(path)
+    pixels, said = decode(path)
     np.testing.assert_array_equal(pixels, RGB)
     assert pixels.dtype == np.uint8
-    assert warnings == ()
+    assert said == ()
 
 
 def test_jpeg_is_close():
@@ -92,9 +99,9 @@ def test_floating_point_is_refused():
 
 def test_first_frame_of_an_animation_with_a_warning():
     frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "green", "blue")]
-    pixels, warnings = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    pixels, said = decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     assert pixels[0, 0].tolist() == [255, 0, 0]
-    assert warnings == ("first of several pictures",)
+    assert said == ("first of several pictures",)
 
 
 def test_frames_that_are_not_read_cost_nothing():
@@ -102,9 +109,9 @@ def test_frames_that_are_not_read_cost_nothing():
     content = encoded(first, "GIF", save_all=True, append_images=[second], optimize=False)
     long = content[:-2] + 8_000_000 * b"\1\0" + b"\0;"  # the second frame's data, a byte a block
     start = time.process_time()
-    pixels, warnings = decode(long)
+    pixels, said = decode(long)
     assert time.process_time() - start < 1, "going through it takes seconds"
-    assert (pixels.shape, warnings) == ((2, 2, 3), ("first of several pictures",))
+    assert (pixels.shape, said) == ((2, 2, 3), ("first of several pictures",))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -130,10 +137,127 @@ WEBP = {
 def test_webp_bomb_is_refused_before_there_is_room_for_its_pixels(kind, monkeypatch):
     options, (start, size) = WEBP[kind]
     content = encoded(Image.new("RGB", (5, 7), "red"), "WEBP", **options)
-    assert webp_pixels(content) == 35
+    parts = webp.parts(content)
+    assert parts.width * parts.height == 35
     monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
     with pytest.raises(UnusableImageError, match="limit of 89478485"):
         decode(content[:start] + size + content[start + len(size) :])
+
+
+def reference(content):
+    """The pixels as Pillow itself gives them; None where it gives none, or others on purpose."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    except Exception:  # Pillow stops at faults in metadata
+        return None
+    if image.mode in ("I", "I;16", "I;16B"):
+        return None
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB"))
+
+
+def test_odd_pictures_are_read_as_pillow_reads_them_where_it_does():
+    """test_data_formats_png.py and test_data_formats_ppm.py have references of their own for the exceptions."""
+    num_compared = 0
+    for name, content in odd_pictures().items():
+        pixels, _ = decode(content)
+        assert stored_size(content) in (pixels.shape[1::-1], pixels.shape[:2])
+        expected = reference(content)
+        if expected is not None and not re.search(
+            r"depth(2|4|16)-key|p.m-plain|p.m-(31|254|256|1023|65534)", name
+        ):
+            np.testing.assert_array_equal(pixels, expected, err_msg=name)
+            num_compared += 1
+    assert num_compared > 90
+
+
+def check_cost(files, folder):
+    """Decode files; returns the errors by name."""
+    paths = []
+    for name, content in files.items():
+        paths.append(folder / name)
+        paths[-1].write_bytes(content)
+    found = costs(paths)
+    assert [one["name"] for one in found] == list(files)
+    for one in found:
+        assert one["error"] is None or one["error"][0] in ("UnusableImageError", "TooLargeImageError"), one
+        assert one["error"] is None or "\n" not in one["error"][1], one
+        assert one["seconds"] <= 5, one
+        assert one["bytes"] <= 500_000_000, one
+        assert one["said"] == "", one
+    return {one["name"]: one["error"][1] for one in found if one["error"]}
+
+
+def is_large(name):
+    return "-largest" in name or name in ("png-65535-by-1365", "webp-large")
+
+
+def test_bombs_are_refused_or_cost_little(tmp_path):
+    errors = check_cost({name: bomb for name, bomb in bombs().items() if not is_large(name)}, tmp_path)
+    assert (
+        "89000000 × 1 pixels, above the limit of 65535 on one side; scale it down"
+        in errors["png-89-million-by-1"]
+    )
+    assert re.search(
+        "may need .* s of processor time, above the limit of 5 s", errors["jpeg-thousands-of-scans"]
+    )
+    for name in (
+        "png-text-of-a-gigabyte",
+        "png-profile-of-a-gigabyte",
+        "jpeg-fill-bytes-first",
+        "ppm-254",
+        "ppm-65534",
+    ):
+        assert name not in errors, "its pixels are few"
+
+
+@pytest.mark.slow
+def test_the_largest_pictures_fit_the_budget(tmp_path):
+    errors = check_cost({name: bomb for name, bomb in bombs().items() if is_large(name)}, tmp_path)
+    assert not {"png-largest-rgb", "png-largest-rgba", "png-largest-rgba-16", "png-largest-palette"} & set(
+        errors
+    )
+
+
+def test_mutated_pictures_are_refused_or_cost_little(tmp_path):
+    random = np.random.default_rng(0)
+    names = [name for name, content in odd_pictures().items() if len(content) < 100_000]
+    chosen = [names[i] for i in random.integers(0, len(names), 300)]
+    files = {f"{i}-{name}": mutated(odd_pictures()[name], random) for i, name in enumerate(chosen)}
+    assert 100 < len(check_cost(files, tmp_path)) < 290
+
+
+def test_a_wrong_estimate_does_not_let_decoding_go_on(monkeypatch):
+    content = encoded(Image.fromarray(RANDOM.integers(0, 256, (300, 300, 3), dtype=np.uint8)))
+    parts = png.parts(content)
+    monkeypatch.setattr(decoding, "MAX_SECONDS", 0.0)
+    with pytest.raises(TooLargeImageError, match="needs more of processor time, above the limit"):
+        decoding._decoded("PNG", parts)
+
+
+def test_a_huge_file_is_judged_by_its_first_bytes(tmp_path):
+    film, photo = tmp_path / "clip.mov", tmp_path / "photo.jpg"
+    for path, start in ((film, b"\0\0\0\x18ftypqt  "), (photo, b"\xff\xd8\xff\xe0")):
+        with path.open("wb") as file:
+            file.write(start)
+            file.truncate(3 * 2**30)  # takes no room on the disk
+    start = time.process_time()
+    with pytest.raises(UnusableImageError, match="no image in one of the formats"):
+        decode(film)
+    with pytest.raises(TooLargeImageError, match="a file of 3221 MB, above the limit of 200 MB"):
+        decode(photo)
+    assert time.process_time() - start < 0.5
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnusableImageError, match="neither a file nor a link to one"):
+        decode(tmp_path / "pipe.png")
 
 
 @pytest.mark.parametrize(

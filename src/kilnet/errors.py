@@ -39,6 +39,10 @@ class UnusableImageError(DataError):
     """One image file cannot be used; the message is the reason, without the path."""
 
 
+class TooLargeImageError(UnusableImageError):
+    """One image file is above a limit on bytes, pixels, memory or time."""
+
+
 class ModelError(InputError):
     """A network does not exist, or does not fit the images."""
 

@@ -5,6 +5,9 @@ EXIF orientation is applied; transparency is laid on white; every colour mode be
 """
 
 import io
+import os
+import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +15,36 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kilnet.errors import DataError, UnusableImageError
+from kilnet.data.formats import bmp, gif, jpeg, png, ppm, tiff, webp
+from kilnet.data.formats.orientation import upright
+from kilnet.data.formats.parts import Parts
+from kilnet.data.formats.rgb import is_colour, to_rgb
+from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**30 // 4 // 3
 """89 megapixels, a quarter of a GiB as RGB: where Pillow itself begins to warn of decompression bombs."""
-VERSION = 1
+MAX_SIDE = 65_535
+"""Pixels of the longer side, as JPEG has at most; Pillow cannot scale lines of some million pixels."""
+MAX_FILE_BYTES = 200_000_000
+"""The largest pictures with 8 bits per colour, uncompressed, have 268 MB."""
+MAX_SECONDS = 5.0
+"""Processor time for decoding one picture."""
+MAX_EXTRA_BYTES = 500_000_000
+"""Memory for decoding one picture, beside its pixels."""
+VERSION = 2
 """Raise it when the same file gives other pixels, so that cached images are made again."""
+
+_HEAD_BYTES = 16
+_SECONDS_PER_PIXEL = 2.2e-8  # to RGB, and to a square
 
 
 def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
     """Read one picture.
 
     16-bit grey is scaled to 8 bits (value / 257, rounded); of an animation or a multi-page file the first
-    picture is read. The size is checked before any pixel is decoded.
+    picture is read. Size and cost are judged before any pixel is decoded: a picture that may need more than
+    `MAX_SECONDS` of processor time, or `MAX_EXTRA_BYTES` beside its pixels, is refused.
 
     Returns:
         (uint8 (height, width, 3), warnings of one line each).
@@ -33,73 +52,141 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     Raises:
         UnusableImageError: the reason, without the path.
     """
-    if not isinstance(source, bytes):
-        try:
-            source = source.read_bytes()
-        except (OSError, ValueError) as error:  # no path has a NUL
-            raise UnusableImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not source:
-        raise UnusableImageError("empty file")
-    if webp_pixels(source) > MAX_PIXELS:
-        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS}")
+    image_format, parts = _parts(source)
+    _check(parts)
     try:
-        with Image.open(io.BytesIO(source), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnusableImageError(f"{width} × {height} pixels, above the limit of {MAX_PIXELS}")
-            # A JPEG's further pictures are thumbnails and depth maps that cameras add, no animation.
-            # Others are not counted: a GIF file of 15 MB takes seconds to go through.
-            has_more = image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False)
-            image.seek(0)
-            pixels = to_rgb(ImageOps.exif_transpose(image))
+        pixels = ppm.pixels(parts.content) if image_format == "PPM" else _decoded(image_format, parts)
+        pixels = upright(pixels, parts.orientation)
     except UnusableImageError:
         raise
+    except MemoryError:
+        raise TooLargeImageError("not enough memory to decode it; scale it down") from None
     except UnidentifiedImageError:
-        raise UnusableImageError(f"no image in one of the formats {', '.join(FORMATS)}") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnusableImageError(f"more pixels than the limit of {MAX_PIXELS}") from None
+        raise UnusableImageError(f"damaged or cut short: its {image_format} data cannot be read") from None
     except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
-    return pixels, ("first of several pictures",) if has_more else ()
+    return pixels, ("first of several pictures",) if parts.has_more else ()
 
 
-def webp_pixels(content: bytes) -> int:
-    """Return the pixels of a WebP file as its first bytes say (RFC 9649); 0 for a file of another format.
-
-    Pillow's other readers wait until pixels are asked for; the one of WebP makes room for all when it opens a file.
-    """
-    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
-        return 0
-    kind, head = content[12:16], content[20:30]
-    if kind == b"VP8X":
-        width, height = (1 + int.from_bytes(head[start : start + 3], "little") for start in (4, 7))
-    elif kind == b"VP8L":
-        bits = int.from_bytes(head[1:5], "little")
-        width, height = 1 + bits % 2**14, 1 + (bits >> 14) % 2**14
-    else:
-        width, height = (int.from_bytes(head[start : start + 2], "little") % 2**14 for start in (6, 8))
-    return width * height
-
-
-def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return a picture of any colour mode as uint8 (height, width, 3).
+def stored_size(source: Path | bytes) -> tuple[int, int]:
+    """Return width and height of a picture, not turned upright, as the file says, whatever they are.
 
     Raises:
-        UnusableImageError: its pixels have no known range.
+        UnusableImageError: it is no picture, or its head is damaged.
     """
-    if image.mode.startswith("I"):  # 16 bits, which Pillow's own conversion would clip at 255
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise UnusableImageError(f"pixel values {values.min()} to {values.max()} do not fit 16 bits")
-        grey = ((values + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode == "F":
+    _, parts = _parts(source)
+    return parts.width, parts.height
+
+
+def _parts(source: Path | bytes) -> tuple[str, Parts]:
+    """Return the format of a picture, and those of its parts that pixels depend on."""
+    content = source if isinstance(source, bytes) else _read(source)
+    if not content:
+        raise UnusableImageError("empty file")
+    image_format = _format(content[:_HEAD_BYTES])
+    readers = {
+        "JPEG": jpeg.parts,
+        "PNG": png.parts,
+        "GIF": gif.parts,
+        "BMP": bmp.parts,
+        "WEBP": webp.parts,
+        "TIFF": tiff.parts,
+        "PPM": ppm.parts,
+    }
+    return image_format, readers[image_format](content)
+
+
+def _check(parts: Parts) -> None:
+    """Raise an error if decoding may cost more than its budget."""
+    size = f"{parts.width} × {parts.height} pixels"
+    if parts.width * parts.height > MAX_PIXELS:
+        raise TooLargeImageError(f"{size}, above the limit of {MAX_PIXELS}; scale it down")
+    if max(parts.width, parts.height) > MAX_SIDE:
+        raise TooLargeImageError(f"{size}, above the limit of {MAX_SIDE} on one side; scale it down")
+    num_pixels = parts.width * parts.height
+    while_decoding = parts.working_bytes + (parts.pixel_bytes - 3) * num_pixels
+    num_bytes = len(parts.content) + max(while_decoding, parts.pixel_bytes * num_pixels)
+    if num_bytes > MAX_EXTRA_BYTES:
+        needed = f"decoding its {size} may need {num_bytes / 1e6:.0f} MB of memory beside them"
+        raise TooLargeImageError(
+            f"{needed}, above the limit of {MAX_EXTRA_BYTES / 1e6:.0f} MB; scale it down"
+        )
+    seconds = parts.seconds + num_pixels * _SECONDS_PER_PIXEL
+    if seconds > MAX_SECONDS:
+        raise _too_slow(f"may need {seconds:.0f} s", parts)
+
+
+def _too_slow(needs: str, parts: Parts) -> TooLargeImageError:
+    size = f"decoding its {parts.width} × {parts.height} pixels {needs} of processor time"
+    return TooLargeImageError(
+        f"{size}, above the limit of {MAX_SECONDS:.0f} s; save it again in a simpler form"
+    )
+
+
+def _read(path: Path) -> bytes:
+    """Read a file whose first bytes are those of a picture."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise UnusableImageError("cannot be read: neither a file nor a link to one")
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            if head:
+                _format(head)
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                size = f"a file of {status.st_size / 1e6:.0f} MB"
+                raise TooLargeImageError(
+                    f"{size}, above the limit of {MAX_FILE_BYTES / 1e6:.0f} MB; scale it down"
+                )
+            return head + file.read(MAX_FILE_BYTES)
+    except UnusableImageError:
+        raise
+    except MemoryError:
+        raise TooLargeImageError("not enough memory to read it; scale it down") from None
+    except (OSError, ValueError) as error:  # no path has a NUL
+        raise UnusableImageError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _format(head: bytes) -> str:
+    starts: dict[str, bytes | tuple[bytes, ...]] = {
+        "JPEG": jpeg.MAGIC, "PNG": png.MAGIC, "GIF": gif.MAGIC, "BMP": bmp.MAGIC, "TIFF": tiff.MAGIC, "PPM": ppm.MAGIC,
+    }  # fmt: skip
+    for name, start in starts.items():
+        if head.startswith(start):
+            return name
+    if webp.is_webp(head):
+        return "WEBP"
+    if head.startswith((b"PF", b"Pf")):
         raise UnusableImageError("floating-point pixels have no known range; save it as an 8-bit image")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.asarray(image.convert("RGB"))
+    raise UnusableImageError(f"no image in one of the formats {', '.join(FORMATS)}")
+
+
+class _TimedFile(io.BytesIO):
+    """A file that can be read until decoding it has taken too long, in case the estimate was wrong."""
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.content)
+        self._parts, self._end = parts, time.thread_time() + MAX_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.thread_time() > self._end:
+            raise _too_slow("needs more", self._parts)
+        return super().read(size)
+
+
+def _decoded(image_format: str, parts: Parts) -> npt.NDArray[np.uint8]:
+    lower_bytes = None
+    if parts.key is not None and len(parts.key) == 6:
+        # Pillow keeps the upper byte of 16 bits; read as numbers of the other byte order, these are the lower ones.
+        with Image.open(_TimedFile(parts), formats=(image_format,)) as image:
+            image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
+            lower_bytes = is_colour(image, parts.key[3:])
+    with Image.open(_TimedFile(parts), formats=(image_format,)) as image:
+        if image.size != (parts.width, parts.height):
+            raise UnusableImageError(f"damaged or cut short: its size is not {parts.width} × {parts.height}")
+        image.load()
+        return to_rgb(image, parts.key, lower_bytes)
 
 
 def to_pixels(image: Any) -> npt.NDArray[np.uint8]:

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from PIL import __version__ as pillow_version
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import FORMATS, VERSION, decode, default_side, to_square
+from kilnet.data.decode import VERSION, decode, default_side, stored_size, to_square
 from kilnet.errors import StorageError, UnusableImageError
 from kilnet.storage import cache_folder, write_bytes
 
@@ -122,9 +121,8 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
 
 def _longer_side(path: Path) -> int:
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return max(image.size)
-    except Exception:  # decoding will say what is wrong with it
+        return max(stored_size(path))
+    except UnusableImageError:  # decoding will say what is wrong with it
         return 0
 
 

@@ -1,17 +1,16 @@
 """One picture from the body of a request, with limits on bytes, time and pixels."""
 
 import asyncio
-import io
 import threading
 from contextlib import nullcontext
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from starlette.requests import ClientDisconnect, Request
 
-from kilnet.data.decode import FORMATS, to_input, webp_pixels
-from kilnet.errors import DataError
+from kilnet.data.decode import stored_size, to_input
+from kilnet.errors import DataError, TooLargeImageError
 from kilnet.server.guard import RefusedError
 
 MAX_BYTES = 20 * 2**20
@@ -75,27 +74,16 @@ class Uploads:
         Raises:
             RefusedError: 415, it is not a picture, or damaged; 413, it has too many pixels (none is decoded).
         """
-        num_pixels = _num_pixels(content)
-        if num_pixels > MAX_PIXELS:
-            raise RefusedError(413, f"more than {MAX_PIXELS / 1e6:.0f} million pixels")
         try:
+            num_pixels = prod(stored_size(content))
+            if num_pixels > MAX_PIXELS:
+                raise RefusedError(413, f"more than {MAX_PIXELS / 1e6:.0f} million pixels")
             with self._one_large if num_pixels > _LARGE_PIXELS else nullcontext():
                 return to_input(content, image_shape)
+        except TooLargeImageError as error:
+            raise RefusedError(413, str(error)) from None
         except DataError as error:
             raise RefusedError(415, str(error)) from None
-
-
-def _num_pixels(content: bytes) -> int:
-    """Return the number of pixels from the head of the file; 0 if it is not a picture, as the decoder will report."""
-    if num_pixels := webp_pixels(content):
-        return num_pixels
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return image.width * image.height
-    except Image.DecompressionBombError:
-        return MAX_PIXELS + 1
-    except Exception:  # broken bytes can raise anything in Pillow
-        return 0
 
 
 def _too_large() -> RefusedError:
