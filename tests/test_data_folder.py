@@ -278,3 +278,52 @@ def test_splits_do_not_depend_on_where_the_folder_lies(photos, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(photos, moved)
     assert load(moved).fingerprint == load(photos).fingerprint
+
+
+def test_what_is_left_out_is_said_once_and_counted(photos):
+    assert load(photos).warnings == ()
+    (photos / "README.md").touch()
+    assert load(photos).warnings == (f"{photos}: left out: 1 file, README.md, is in no class folder",)
+    save_picture(photos / "more.png")
+    assert load(photos).warnings == (f"{photos}: left out: 2 files, first README.md, are in no class folder",)
+
+
+def test_pictures_beside_the_classes_of_a_split_are_left_out_and_the_split_is_taken_from_train(tmp_path):
+    make_folder(tmp_path / "train")
+    for i in range(3):
+        save_picture(tmp_path / "test" / f"{i}.png")
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (8, 2, 2)
+    assert dataset.warnings == (
+        f"{tmp_path}: left out: 3 files, first test/0.png, are in no class folder",
+        "test has no usable image in class folders; test is split off from train",
+    )
+
+
+def test_classes_that_a_split_lacks_are_said(tmp_path):
+    make_folder(tmp_path / "train", ("ant", "bee", "cat"))
+    make_folder(tmp_path / "val", ("bee", "cat"))
+    make_folder(tmp_path / "Testing", ("cat",))
+    assert load(tmp_path).warnings == (
+        f"{tmp_path}: read as splits: train for train, val for validation, Testing for test",
+        "val has no image of class ant",
+        "Testing has no image of class ant and 1 more",
+    )
+
+
+def test_splits_below_the_classes_are_said(tmp_path):
+    for split in ("train", "Test"):
+        make_folder(tmp_path / "cat", (split,))
+        make_folder(tmp_path / "dog", (split,))
+    assert load(tmp_path).warnings == (
+        f"{tmp_path}: cat holds Test and train, all read as pictures of cat; splits belong above the classes",
+    )
+
+
+def test_thumbnails_of_a_storage_server_are_no_pictures(photos):
+    for name in ("cat", "dog"):
+        for i in range(6):
+            save_picture(photos / name / "@eaDir" / f"{i}.png" / "SYNOPHOTO_THUMB_M.jpg")
+    dataset = load(photos)
+    assert sum(1 for _ in every_image(dataset)) == 12
+    assert dataset.warnings == ()

@@ -1,14 +1,14 @@
 """Any data set of (image, label) pairs -> images in memory."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.dataset import ImageDataset, LabelledImages, Split
 from kilnet.data.decode import default_side, to_pixels, to_square
 from kilnet.data.splits import complete, shuffled
 from kilnet.errors import DataError
@@ -48,9 +48,38 @@ def adopt_dataset(
     config = config or DataConfig()
     name = type(train).__name__
     given = {"train": train, "validation": validation, "test": test}
-    read = {split: _read(f"{name} {split}", pairs) for split, pairs in given.items() if pairs is not None}
+    classes, splits = _in_squares(name, given, classes, config)
+    for label, class_name in enumerate(classes):
+        if not np.any(splits["train"].labels == label):
+            raise DataError(f"{name} train: class {class_name} has no image; labels count from 0")
+    in_random_order = shuffled(splits["train"], config.split_seed)
+    try:
+        completed = complete(in_random_order, splits.get("validation"), splits.get("test"), classes, config)
+    except DataError as error:
+        raise DataError(f"{name} train: {error}") from None
+    return ImageDataset(name, classes, *completed)
+
+
+def adopt_as_they_are(pairs: PairDataset, config: DataConfig) -> LabelledImages:
+    """Read a data set of pairs into memory as `adopt_dataset` does, to evaluate a network on; nothing is split.
+
+    Raises:
+        DataError: as in `adopt_dataset`, but classes may be small or missing.
+    """
+    name = type(pairs).__name__
+    classes, splits = _in_squares(name, {"train": pairs}, None, config)
+    return LabelledImages(name, classes, {}, splits["train"])
+
+
+def _in_squares(
+    name: str, given: Mapping[str, PairDataset | None], classes: Sequence[str] | None, config: DataConfig
+) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """Return the names of the classes, and the images of each split that is given, as squares of one side."""
+    pairs_of = {split: pairs for split, pairs in given.items() if pairs is not None}
+    read = {split: _read(f"{name} {split}", pairs) for split, pairs in pairs_of.items()}
     num_labels = 1 + max(int(labels.max()) for _, labels in read.values())
-    classes = tuple(classes or getattr(train, "classes", None) or map(str, range(num_labels)))
+    first = next(iter(pairs_of.values()))
+    classes = tuple(classes or getattr(first, "classes", None) or map(str, range(num_labels)))
     every_image = [image for images, _ in read.values() for image in images]
     sizes = np.array([image.shape[:2] for image in every_image], np.int64)
     common_side = int(sizes[0, 0]) if np.all(sizes == sizes[0, 0]) else default_side(sizes.max(axis=1))
@@ -64,15 +93,7 @@ def adopt_dataset(
         for square, image in zip(squares, images, strict=True):
             square[:] = to_square(image, side)  # one grey channel fills three
         splits[split] = Split(squares, labels, tuple(f"{split}/{i:05}" for i in range(len(images))))
-    for label, class_name in enumerate(classes):
-        if not np.any(splits["train"].labels == label):
-            raise DataError(f"{name} train: class {class_name} has no image; labels count from 0")
-    in_random_order = shuffled(splits["train"], config.split_seed)
-    try:
-        completed = complete(in_random_order, splits.get("validation"), splits.get("test"), classes, config)
-    except DataError as error:
-        raise DataError(f"{name} train: {error}") from None
-    return ImageDataset(name, classes, *completed)
+    return classes, splits
 
 
 def _read(where: str, pairs: PairDataset) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int64]]:

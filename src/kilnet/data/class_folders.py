@@ -1,13 +1,17 @@
 """Which files lie below a folder, and which sub-folder is which class of which split."""
 
 import os
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kilnet.data.litter import is_litter
+from kilnet.data.split_folders import alike
 from kilnet.errors import DataError, nearest
 
-LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "icon\r"}
-"""What file managers leave behind."""
+_CLEAR_NAMES = ("train", "val", "valid", "validation", "test")
+"""Everybody knows what is in folders of these names; how others were read is said."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     try:
         children = [
-            (child, child.is_dir())
-            for child in sorted(folder.iterdir())
-            if not child.name.startswith(".") and child.name.lower() not in LITTER
+            (child, child.is_dir()) for child in sorted(folder.iterdir()) if not is_litter(child.name)
         ]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from None
@@ -62,76 +64,142 @@ def find_files(folder: Path, above: tuple[str, ...] = ()) -> tuple[list[Path], l
     return files, problems
 
 
-SPLIT_FOLDERS = {"train": "train", "test": "test"} | dict.fromkeys(
-    ("val", "valid", "validation"), "validation"
-)
-
-
 @dataclass(frozen=True)
 class ClassFolders:
     """Which folder holds which class of which split.
 
     Attributes:
-        classes: names, sorted; of all splits together, so that a name has one label everywhere.
+        classes: names in Unicode's normal form C, sorted; of all splits together, so that a name has one label
+            everywhere.
         folders: (split, label, folder); the split is "train" for all where the folder has no split folders.
+        splits: the split folders that there are, by split.
         stray: files outside the class folders, relative to the folder.
+        notices: how names were understood, where that is not plain; one line each.
     """
 
     classes: tuple[str, ...]
     folders: tuple[tuple[str, int, Path], ...]
+    splits: dict[str, Path]
     stray: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
-def find_classes(folder: Path) -> ClassFolders:
+def find_classes(folder: Path, known: Sequence[str] | None = None) -> ClassFolders:
     """Find the class folders.
 
-    Where there is a folder `train` with sub-folders (in any case), it and `val`, `valid`, `validation` and
-    `test` beside it are splits, and their sub-folders are the classes. Else the sub-folders of `folder` are
-    the classes. Hidden files and what file managers leave behind do not count.
+    Where there are folders that are named as splits are (see `split_folders`), and the one for training has
+    sub-folders, the sub-folders of the splits are the classes. Else the sub-folders of `folder` are the classes.
+    Hidden files and what systems leave behind do not count.
+
+    Args:
+        folder: of the data.
+        known: the classes of a network that is to be evaluated; then no split is needed, and each may lack classes.
 
     Raises:
-        DataError: no sub-folders; `test` without `train`; a split given twice; a class that train lacks.
+        DataError: no sub-folders; splits without train; a split given twice; a class that train lacks.
     """
     children, stray = list_folder(folder)
     if not children:
         raise DataError(
             f"{folder}: no sub-folders; put the pictures of each class into a sub-folder of its own"
         )
-    splits = _find_splits(folder, children)
+    splits, notices = _find_splits(folder, children, known)
     for child in set(children) - set(splits.values()) if splits else ():
         stray += find_files(child)[0]
-    splits = splits or {"train": folder}
 
     found = []
-    for split, split_folder in splits.items():
-        class_folders, beside = list_folder(split_folder)
+    for split, split_folder in (splits or {"train": folder}).items():
+        class_folders, beside = list_folder(_unwrapped(split_folder) if splits else folder)
         found += [(split, child) for child in class_folders]
-        if split_folder != folder:
+        if splits:
             stray += beside
-    classes = tuple(sorted({child.name for split, child in found if split == "train"}))
+    counted = [child for split, child in found if split == "train" or known is not None]
+    classes = tuple(sorted({class_name(child) for child in counted}))
     for split, child in found:
-        if child.name not in classes:
-            hint = nearest(child.name, list(classes))
-            raise DataError(f"{child}: {split} has a class {child.name} that train lacks{hint}")
+        if (name := class_name(child)) not in classes:
+            raise DataError(
+                f"{child}: {split} has a class {name} that train lacks{nearest(name, list(classes))}"
+            )
+    if known is not None and (unknown := [name for name in classes if name not in known]):
+        raise DataError(
+            f"{folder}: the network does not know {', '.join(unknown)}; it was trained on {', '.join(known)}"
+        )
     return ClassFolders(
-        classes,
-        tuple((split, classes.index(child.name), child) for split, child in found),
-        tuple(sorted(path.relative_to(folder).as_posix() for path in stray)),
+        classes=classes,
+        folders=tuple((split, classes.index(class_name(child)), child) for split, child in found),
+        splits=splits,
+        stray=tuple(sorted(path.relative_to(folder).as_posix() for path in stray)),
+        notices=tuple(notices),
     )
 
 
-def _find_splits(folder: Path, children: list[Path]) -> dict[str, Path]:
-    splits: dict[str, Path] = {}
-    named = [child for child in children if child.name.lower() in SPLIT_FOLDERS]
-    has_train = any(child.name.lower() == "train" and list_folder(child)[0] for child in named)
-    if not has_train:
-        if named == children:
-            present = ", ".join(child.name for child in children)
+def class_name(folder: Path) -> str:
+    """Return the class of a folder: its name, in one normal form, since systems write the same letters in two."""
+    return unicodedata.normalize("NFC", folder.name)
+
+
+def _find_splits(
+    folder: Path, children: list[Path], known: Sequence[str] | None
+) -> tuple[dict[str, Path], list[str]]:
+    """Return the split folders, if there are any, and what is to be said about the names.
+
+    Raises:
+        DataError: folders are named as splits are, and cannot be used as such.
+    """
+    named = alike(children)
+    every = [child for same in named.values() for child in same]
+    if not every or (known and all(class_name(child) in known for child in children)):
+        return {}, []
+    with_classes = {child for child in every if list_folder(child)[0]}
+    present = _listed(every)
+    if not with_classes.intersection(named.get("train", ())):
+        if known and with_classes and set(children) == set(every):
+            named = {split: same for split, same in named.items() if with_classes.intersection(same)}
+        elif set(children) == set(every) or ("train" in named and len(named) > 1) or len(with_classes) > 1:
             raise DataError(f"{folder}: has {present}, but no train folder with one sub-folder per class")
-        return {}
-    for child in named:
-        split = SPLIT_FOLDERS[child.name.lower()]
-        if split in splits:
-            raise DataError(f"{folder}: {splits[split].name} and {child.name} are the same split; keep one")
-        splits[split] = child
-    return splits
+        else:
+            verb = "looks like a split" if len(every) == 1 else "look like splits"
+            return {}, [
+                f"{present} {verb}, but without train beside it; read as a class like the other folders"
+            ]
+    for split, same in named.items():
+        if len(same) > 1:
+            raise DataError(f"{folder}: {_listed(same)} are the same split ({split}); keep one")
+    splits = {split: same[0] for split, same in named.items()}
+    if all(child.name.lower() in _CLEAR_NAMES for child in every):
+        return splits, []
+    return splits, [
+        "read as splits: " + ", ".join(f"{child.name} for {split}" for split, child in splits.items())
+    ]
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Return a split folder, or the folder of the same name in it that holds its classes, as archives have it."""
+    folders, files = list_folder(folder)
+    if len(folders) == 1 and not files and folders[0].name == folder.name and list_folder(folders[0])[0]:
+        return folders[0]
+    return folder
+
+
+def splits_below(paths: Sequence[str]) -> list[str]:
+    """Say it where the folders of the classes hold splits, instead of the other way round.
+
+    Args:
+        paths: of the files, relative to the folder of the classes.
+    """
+    below: dict[str, set[str]] = {}
+    for path in paths:
+        name, *rest = path.split("/", 2)
+        if len(rest) == 2:
+            below.setdefault(name, set()).add(rest[0])
+    for name, folders in below.items():
+        named = alike([Path(folder) for folder in sorted(folders)])
+        if "train" in named and len(named) > 1:
+            found = _listed([folder for same in named.values() for folder in same])
+            return [f"{name} holds {found}, all read as pictures of {name}; splits belong above the classes"]
+    return []
+
+
+def _listed(folders: list[Path]) -> str:
+    *others, last = sorted(folder.name for folder in folders)
+    return f"{', '.join(others)} and {last}" if others else last

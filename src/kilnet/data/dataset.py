@@ -1,7 +1,7 @@
 """Images in memory, with their labels and names."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -75,6 +75,48 @@ class Split:
         return Split(self.images[indices], self.labels[indices], tuple(self.names[i] for i in indices))
 
 
+def joined(splits: Sequence[Split]) -> Split:
+    """Return the images of several splits, one after another."""
+    return Split(
+        np.concatenate([split.images for split in splits]),
+        np.concatenate([split.labels for split in splits]),
+        tuple(name for split in splits for name in split.names),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images to evaluate a network on: as many as there are, of some of its classes.
+
+    Attributes:
+        name: what the user called them.
+        classes: class names; labels are indices into them.
+        splits: those that the user has made, by name; empty where there are none.
+        images: all.
+        warnings: as of `ImageDataset`.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    images: Split
+    warnings: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """Return a split by its name, or "all"; see `split_name`.
+
+        Raises:
+            DataError: the data has no such split.
+        """
+        name = split_name(name)
+        if name == "all":
+            return self.images
+        if name not in self.splits:
+            there = ", ".join([*self.splits, "all"])
+            raise DataError(f"{self.name}: has no {name} split; there is {there}")
+        return self.splits[name]
+
+
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """A data set in memory.
@@ -120,11 +162,7 @@ class ImageDataset:
         """Return a split by its name, or "all" of them, one after another; see `split_name`."""
         name = split_name(name)
         if name == "all":
-            return Split(
-                np.concatenate([self.train.images, self.validation.images, self.test.images]),
-                np.concatenate([self.train.labels, self.validation.labels, self.test.labels]),
-                self.train.names + self.validation.names + self.test.names,
-            )
+            return joined([self.train, self.validation, self.test])
         return self.test if name == "test" else getattr(self, name)
 
     def sealed(self) -> "ImageDataset":

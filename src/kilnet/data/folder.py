@@ -1,5 +1,6 @@
 """A folder of pictures: one sub-folder per class, with or without train, validation and test above them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.class_folders import Problem, find_classes, find_files
-from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, Split, silent
+from kilnet.data.class_folders import Problem, find_classes, find_files, splits_below
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.pictures import Pictures, read_pictures
 from kilnet.data.splits import complete, shuffled
 from kilnet.errors import DataError
@@ -23,15 +24,20 @@ class FolderContents:
 
     Attributes:
         splits, labels: one per picture in `pictures`.
+        split_folders: the names of the folders that are splits, by split.
         problems: files and folders that cannot be used, with the reason.
+        stray: files that are in no class folder.
+        notices: how the names of folders were understood, where that is not plain.
     """
 
     classes: tuple[str, ...]
     pictures: Pictures
     splits: npt.NDArray[np.str_]
     labels: npt.NDArray[np.int64]
+    split_folders: dict[str, str]
     problems: tuple[Problem, ...]
     stray: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> ImageDataset:
@@ -50,20 +56,7 @@ def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
 
 def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> ImageDataset:
     """Make a data set of what `read_folder` found; see `load_folder`."""
-    warnings = list(contents.pictures.warnings[:MAX_WARNINGS])
-    num_more = len(contents.pictures.warnings) - MAX_WARNINGS
-    if num_more > 0:
-        warnings.append(f"and {num_more} more; `kilnet data {folder}` lists them")
-    if contents.problems:
-        first = contents.problems[0]
-        count = "1 file is" if len(contents.problems) == 1 else f"{len(contents.problems)} files are"
-        found = f"{count} no usable image, first {first.path}: {first.reason}"
-        if config.on_bad_image == "fail":
-            raise DataError(
-                f"{folder}: {found}; `data.on_bad_image='skip'` leaves such files out; "
-                f"`kilnet.inspect_data({str(folder)!r})` lists them"
-            )
-        warnings.append(f"{folder}: left out: {found}")
+    warnings = _warnings(folder, contents, config)
     given = {name: _split(contents, name) for name in SPLIT_NAMES}
     for label, name in enumerate(contents.classes):
         if not np.any(given["train"].labels == label):
@@ -74,6 +67,7 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
             "each a sub-folder of pictures"
         )
     validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
+    warnings += missing_images(contents)
     in_random_order = shuffled(given["train"], config.split_seed)
     try:
         splits = complete(in_random_order, validation, test, contents.classes, config)
@@ -82,13 +76,34 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
     return ImageDataset(folder.resolve().name, contents.classes, *splits, tuple(warnings))
 
 
-def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> FolderContents:
-    """Decode every file in the class folders of `folder`; only a folder without classes is refused.
+def as_they_are(folder: Path, contents: FolderContents, config: DataConfig) -> LabelledImages:
+    """Return what `read_folder` found, to evaluate a network on: nothing is split, and classes may be missing.
 
     Raises:
-        DataError: no class folders, or a class that train lacks.
+        DataError: no image, or, unless `on_bad_image` is "skip", a file that is no usable image.
     """
-    layout = find_classes(folder)
+    warnings = _warnings(folder, contents, config)
+    splits = {name: _split(contents, name) for name in contents.split_folders}
+    every = Split(contents.pictures.images, contents.labels, contents.pictures.paths)
+    if not len(every):
+        raise DataError(f"{folder}: no usable image in its class folders")
+    return LabelledImages(folder.resolve().name, contents.classes, splits, every, tuple(warnings))
+
+
+def read_folder(
+    folder: Path, config: DataConfig, progress: Progress = silent, known: Sequence[str] | None = None
+) -> FolderContents:
+    """Decode every file in the class folders of `folder`; only a folder without classes is refused.
+
+    Args:
+        folder, known: see `find_classes`.
+        config: says how large the images become.
+        progress: told how far decoding is.
+
+    Raises:
+        DataError: as in `find_classes`.
+    """
+    layout = find_classes(folder, known)
     problems: list[Problem] = []
     paths: list[str] = []
     where: list[tuple[str, int]] = []
@@ -99,14 +114,61 @@ def read_folder(folder: Path, config: DataConfig, progress: Progress = silent) -
         problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
     pictures = read_pictures(folder, paths, config.image_size, progress)
     kept = [where[i] for i in pictures.indices]
+    notices = layout.notices if layout.splits else (*layout.notices, *splits_below(paths))
     return FolderContents(
         classes=layout.classes,
         pictures=pictures,
         splits=np.array([split for split, _ in kept], dtype=np.str_),
         labels=np.array([label for _, label in kept], dtype=np.int64),
+        split_folders={split: split_folder.name for split, split_folder in layout.splits.items()},
         problems=(*problems, *pictures.problems),
         stray=layout.stray,
+        notices=notices,
     )
+
+
+def _warnings(folder: Path, contents: FolderContents, config: DataConfig) -> list[str]:
+    """Return how the folder was understood and what is left out of it.
+
+    Raises:
+        DataError: a file is no usable image, and `on_bad_image` is "fail".
+    """
+    warnings = [f"{folder}: {notice}" for notice in contents.notices]
+    warnings += contents.pictures.warnings[:MAX_WARNINGS]
+    num_more = len(contents.pictures.warnings) - MAX_WARNINGS
+    if num_more > 0:
+        warnings.append(f"and {num_more} more; `kilnet data {folder}` lists them")
+    if contents.stray:
+        first, num = contents.stray[0], len(contents.stray)
+        left = f"1 file, {first}, is" if num == 1 else f"{num:,} files, first {first}, are"
+        warnings.append(f"{folder}: left out: {left} in no class folder")
+    if contents.problems:
+        first_bad = contents.problems[0]
+        count = "1 file is" if len(contents.problems) == 1 else f"{len(contents.problems)} files are"
+        found = f"{count} no usable image, first {first_bad.path}: {first_bad.reason}"
+        if config.on_bad_image == "fail":
+            raise DataError(
+                f"{folder}: {found}; `data.on_bad_image='skip'` leaves such files out; "
+                f"`kilnet.inspect_data({str(folder)!r})` lists them"
+            )
+        warnings.append(f"{folder}: left out: {found}")
+    return warnings
+
+
+def missing_images(contents: FolderContents) -> list[str]:
+    """Say it where a split folder has no images, or none of some classes; of train that is an error elsewhere."""
+    found = []
+    for name, folder in contents.split_folders.items():
+        counts = np.bincount(contents.labels[contents.splits == name], minlength=len(contents.classes))
+        absent = [contents.classes[label] for label in np.flatnonzero(counts == 0)]
+        if name == "train" or not absent:
+            continue
+        if not counts.any():
+            found.append(f"{folder} has no usable image in class folders; {name} is split off from train")
+        else:
+            others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+            found.append(f"{folder} has no image of class {absent[0]}{others}")
+    return found
 
 
 def _split(contents: FolderContents, name: str) -> Split:

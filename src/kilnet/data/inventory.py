@@ -9,7 +9,7 @@ import numpy.typing as npt
 from kilnet.config import DataConfig
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, silent
-from kilnet.data.folder import assemble, read_folder
+from kilnet.data.folder import assemble, missing_images, read_folder
 from kilnet.data.sources import NAMES, find_folder, load_dataset
 from kilnet.data.splits import content_hashes
 from kilnet.errors import DataError
@@ -122,7 +122,7 @@ def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
         duplicates_within_class=within_class,
         duplicates_across_classes=across_classes,
         duplicates_across_splits=across_splits,
-        warnings=pictures.warnings,
+        warnings=(*contents.notices, *missing_images(contents), *pictures.warnings),
         notes=(*notes, *_notes(num_images)),
     )
 

@@ -1,15 +1,18 @@
 """From what the user calls a data set to images in memory; scikit-learn's digits among them."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from kilnet.config import DataConfig
-from kilnet.data.adopt import PairDataset, adopt_dataset
+from kilnet.data.adopt import PairDataset, adopt_as_they_are, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
-from kilnet.data.dataset import ImageDataset, Progress, Split, silent
+from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.decode import resized
-from kilnet.data.folder import load_folder
+from kilnet.data.folder import as_they_are, load_folder, read_folder
 from kilnet.data.splits import complete
 from kilnet.errors import DataError, nearest
 
@@ -35,11 +38,40 @@ def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> Im
     return adopt_dataset(data, config=config)
 
 
+def to_evaluate(
+    data: Data, config: DataConfig, known: Sequence[str], progress: Progress = silent
+) -> ImageDataset | LabelledImages:
+    """Load data for a network to be evaluated on: where it cannot be split for training, as it is.
+
+    Args:
+        data, config, progress: as for `in_memory`.
+        known: the classes of the network.
+
+    Raises:
+        DataError, DownloadError: it cannot be had, or holds other classes.
+    """
+    try:
+        return in_memory(data, config, progress)
+    except DataError:
+        if isinstance(data, ImageDataset) or config.source in NAMES:
+            raise
+    if isinstance(data, str | Path):
+        folder = find_folder(config.source)
+        return as_they_are(folder, read_folder(folder, config, progress, known), config)
+    return adopt_as_they_are(data, config)
+
+
 def located(config: DataConfig) -> DataConfig:
     """Write a folder's whole path down, so that the run can be repeated from anywhere."""
-    if Path(config.source).expanduser().is_dir() and config.source not in NAMES:
+    if config.source not in NAMES and Path(config.source).expanduser().is_dir():
         return config.model_copy(update={"source": str(Path(config.source).expanduser().resolve())})
     return config
+
+
+def source_of(data: str | Path) -> str:
+    """Return what a configuration calls data; a `Path` is a folder if there is one, whatever it is called."""
+    is_folder = isinstance(data, Path) and str(data) in NAMES and data.is_dir()
+    return f".{os.sep}{data}" if is_folder else str(data)
 
 
 def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDataset:
@@ -52,13 +84,14 @@ def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDatase
         DataError: there is no such data set or folder, or it cannot be used; one line says why.
         DownloadError: CIFAR-10 could not be fetched.
     """
-    match config.source:
-        case "cifar10":
-            return load_cifar10(config, progress)
-        case "digits":
-            return load_digits(config)
-        case source:
-            return load_folder(find_folder(source), config, progress)
+    name = config.source
+    if name not in NAMES:
+        return load_folder(find_folder(name), config, progress)
+    dataset = load_digits(config) if name == "digits" else load_cifar10(config, progress)
+    if Path(name).is_dir():
+        warning = f"{name} is the data set of that name, and not the folder .{os.sep}{name}, which is written like this"
+        return replace(dataset, warnings=(warning, *dataset.warnings))
+    return dataset
 
 
 def load_digits(config: DataConfig) -> ImageDataset:

@@ -34,9 +34,12 @@ def complete(
         train, test = carve(train, classes, config.test_fraction, config.split_seed, "test", num_further)
     if validation is None:
         train, validation = carve(train, classes, config.validation_fraction, config.split_seed, "validation")
-    if config.num_train is not None:
-        train = train.take(np.arange(min(config.num_train, len(train))))
-    return train, validation, test
+    return first_images(train, config.num_train), validation, test
+
+
+def first_images(split: Split, num_images: int | None) -> Split:
+    """Return at most this many of the images, the first ones; with None all."""
+    return split if num_images is None else split.take(np.arange(min(num_images, len(split))))
 
 
 def shuffled(split: Split, seed: int) -> Split:

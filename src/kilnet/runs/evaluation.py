@@ -4,13 +4,14 @@ import csv
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.dataset import ImageDataset, LabelledImages, Split
 from kilnet.errors import DataError, RunFolderError
 from kilnet.inference.calibration import Calibration
 from kilnet.inference.classifier import Classifier, match_classes
@@ -27,14 +28,18 @@ class EvaluatedSplit:
         evaluation: the counts and what follows from them.
         images: what was evaluated; labels are the network's indices.
         logits: float32 (num_images, num_classes).
+        source: where other data than the run's own lies, if in a folder.
     """
 
     evaluation: Evaluation
     images: Split
     logits: npt.NDArray[np.float32]
+    source: str | None = None
 
 
-def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: str) -> EvaluatedSplit:
+def evaluate_classifier(
+    classifier: Classifier, dataset: ImageDataset | LabelledImages, split: str
+) -> EvaluatedSplit:
     """Evaluate a network on one split of a data set, every image once.
 
     Args:
@@ -56,12 +61,34 @@ def evaluate_classifier(classifier: Classifier, dataset: ImageDataset, split: st
     return EvaluatedSplit(evaluation, images, logits)
 
 
+def as_other_data(files: RunFolder, found: EvaluatedSplit, name: str, source: str | None) -> EvaluatedSplit:
+    """Return an evaluation of other data by the name of its entry, which no other folder's evaluation has.
+
+    Args:
+        files: of the run.
+        found: the evaluation, by its split.
+        name: of the data; where its entry is taken, it gets a number.
+        source: where the data lies, if in a folder.
+    """
+    split, kept = found.evaluation.split, read_evaluations(files)
+
+    def is_free(entry: str) -> bool:
+        table = files.evaluation_table(entry, "confusion")
+        alike = [other for other in kept if files.evaluation_table(other, "confusion") == table]
+        return all(other == entry and kept[other].get("data") == source for other in alike)
+
+    entries = (f"{name}{f'-{number}' if number > 1 else ''} {split}" for number in count(1))
+    entry = next(filter(is_free, entries))
+    return replace(found, evaluation=replace(found.evaluation, split=entry), source=source)
+
+
 def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     """Write an evaluation into a run folder; files of the same split are replaced. Returns the folder of CSV files.
 
     `evaluation-<split>/` holds confusion.csv (counts; rows are the truth), per_class.csv and predictions.csv (one row
     per image), all RFC 4180. evaluation.json, written last, has one entry per split: `Evaluation.to_dict` and
-    `num_reads`, how often this split has been evaluated, so that nobody selects on the test split unseen.
+    `num_reads`, how often this split has been evaluated, so that nobody selects on the test split unseen; and `data`,
+    where other data than the run's own lies.
 
     Raises:
         InputError: names, logits, labels and classes do not match.
@@ -79,7 +106,10 @@ def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     write_csv(files.evaluation_table(split, "predictions"), PredictionRow._fields, predictions)
     kept = read_evaluations(files)
     num_reads = kept.get(split, {}).get("num_reads", 0) + 1
-    write_json(files.evaluation_path, {**kept, split: {**evaluation.to_dict(), "num_reads": num_reads}})
+    entry = {**evaluation.to_dict(), "num_reads": num_reads}
+    if found.source is not None:
+        entry["data"] = found.source
+    write_json(files.evaluation_path, {**kept, split: entry})
     return path.parent
 
 

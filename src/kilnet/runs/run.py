@@ -9,8 +9,9 @@ from typing import Any
 
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
-from kilnet.data.dataset import ImageDataset, Progress, silent
-from kilnet.data.sources import Data, in_memory, located
+from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
+from kilnet.data.sources import Data, in_memory, located, source_of, to_evaluate
+from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference.calibration import TARGET_ACCURACY, Calibration, fit_calibration
@@ -143,7 +144,7 @@ class Run:
             return self._dataset
         config = self.data_config(data_dir)
         if isinstance(data, str | Path):
-            config = config.model_copy(update={"source": str(data)})
+            config = config.model_copy(update={"source": source_of(data)})
         dataset = in_memory(config.source if data is None else data, config, progress)
         if not self.was_trained_on(dataset):
             raise DataError(
@@ -155,29 +156,30 @@ class Run:
 
     def other_data(
         self, data: Data, data_dir: str | None = None, progress: Progress = silent
-    ) -> ImageDataset:
+    ) -> ImageDataset | LabelledImages:
         """Return other data at the size of the network's images; a run's own stays as it was trained on.
 
         Args:
-            data, data_dir, progress: as for `own_data`.
+            data, data_dir, progress: as for `own_data`; any number of images of any of the network's classes.
         """
         config = self.data_config(data_dir)
         if isinstance(data, str | Path):
-            source = located(config.model_copy(update={"source": str(data)})).source
-            if source != config.source:
-                side = self.classifier.preprocessing.image_size[0]
-                changes = {"source": source, "image_size": side, "num_train": None}
-                config = config.model_copy(update=changes)
-        dataset = in_memory(data, config, progress)
-        if self.was_trained_on(dataset):
-            self._keep(dataset)
+            config = located(config.model_copy(update={"source": source_of(data)}))
+        side = self.classifier.preprocessing.image_size[0]
+        config = config.model_copy(update={"image_size": side, "num_train": None})
+        dataset = to_evaluate(data, config, self.classifier.classes, progress)
+        if isinstance(dataset, ImageDataset):
+            own = replace(dataset, train=first_images(dataset.train, self.config.data.num_train))
+            if self.was_trained_on(own):
+                self._keep(own)
+                return own
         return dataset
 
-    def was_trained_on(self, dataset: ImageDataset) -> bool:
+    def was_trained_on(self, dataset: ImageDataset | LabelledImages) -> bool:
         """Whether these are the images that the run was trained and validated on."""
-        return dataset.fingerprint == self.files.fingerprint()
+        return isinstance(dataset, ImageDataset) and dataset.fingerprint == self.files.fingerprint()
 
-    def evaluated(self, split: str, dataset: ImageDataset | None = None) -> EvaluatedSplit:
+    def evaluated(self, split: str, dataset: ImageDataset | LabelledImages | None = None) -> EvaluatedSplit:
         """Evaluate the network on a split of its own data, or of `dataset`; see `evaluate_classifier`.
 
         Writes nothing: who reads the test split records that.

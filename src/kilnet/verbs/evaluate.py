@@ -1,13 +1,12 @@
 """Evaluating a run."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from kilnet.data.dataset import split_name
-from kilnet.data.sources import Data
+from kilnet.data.dataset import ImageDataset, LabelledImages, split_name
+from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
-from kilnet.runs.evaluation import EvaluatedSplit, write_evaluation
+from kilnet.runs.evaluation import EvaluatedSplit, as_other_data, write_evaluation
 from kilnet.runs.run import Run, opened
 from kilnet.storage import make_folder
 from kilnet.terminal.progress import ProgressDisplay
@@ -31,7 +30,7 @@ def evaluate(
         run: what `train` returned, or its folder.
         split: "test" (the default for the run's own data), "validation" or "train"; for other data also "all",
             which is the default there.
-        data: other data with the same class names.
+        data: other data with the same class names, or some of them; any number of images.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
         model: see `kilnet.load`.
         progress: whether to show progress on standard error.
@@ -43,19 +42,28 @@ def evaluate(
     run.classifier.settings.with_all_threads().apply()
     with ProgressDisplay(enabled=progress) as display:
         if data is None:
-            dataset = run.own_data(data_dir=data_dir, progress=display.advance)
+            dataset: ImageDataset | LabelledImages = run.own_data(data_dir=data_dir, progress=display.advance)
         else:
             dataset = run.other_data(data, data_dir, display.advance)
         is_own = run.was_trained_on(dataset)
         split = split_name(split or ("test" if is_own else "all"))
         display.warn(dataset.warnings)
         found = run.evaluated(split, dataset)
-    if not is_own:
-        found = replace(found, evaluation=replace(found.evaluation, split=f"{dataset.name} {split}"))
-    record(run, found)
-    if is_own:
-        run.calibrate(dataset)
+        if is_own and isinstance(dataset, ImageDataset):
+            record(run, found)
+            run.calibrate(dataset)
+            return found.evaluation
+        found = record(run, found, dataset.name, _folder_of(data))
+        if (name := f"{dataset.name} {split}") != found.evaluation.split:
+            display.say(f"{found.evaluation.split}: {name} has been evaluated in another folder, and is kept")
     return found.evaluation
+
+
+def _folder_of(data: Data | None) -> str | None:
+    """Return the whole path of a folder of pictures; None for all other data."""
+    if not isinstance(data, str | Path) or (source := source_of(data)) in NAMES:
+        return None
+    return str(Path(source).expanduser().resolve())
 
 
 def evaluated(run: Run, split: str) -> EvaluatedSplit:
@@ -66,13 +74,25 @@ def evaluated(run: Run, split: str) -> EvaluatedSplit:
     return found
 
 
-def record(run: Run, found: EvaluatedSplit) -> None:
-    """Write an evaluation's numbers and pictures into a run's folder; the reading of the split is counted."""
-    evaluation, files = found.evaluation, run.files
+def record(
+    run: Run, found: EvaluatedSplit, name: str | None = None, source: str | None = None
+) -> EvaluatedSplit:
+    """Write an evaluation's numbers and pictures into a run's folder; the reading of the split is counted.
+
+    Args:
+        run: whose evaluation it is.
+        found: what was evaluated.
+        name, source: of other data than the run's own, see `as_other_data`.
+    """
+    files = run.files
     with files.locked():
+        if name is not None:
+            found = as_other_data(files, found, name, source)
+        evaluation = found.evaluation
         write_evaluation(files, found)
         make_folder(files.plots_path)
         for normalise in ("counts", "recall", "precision"):
             path = files.evaluation_plot(evaluation.split, f"confusion-{normalise}")
             figures.save(figures.confusion_matrix(evaluation, normalise), path)
         figures.save(figures.per_class(evaluation), files.evaluation_plot(evaluation.split, "per-class"))
+    return found

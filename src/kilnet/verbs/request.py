@@ -7,7 +7,7 @@ from typing import Any
 
 from kilnet.config import PlannedKey, RunConfig, change
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.sources import Data, located
+from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import FAST
 from kilnet.recipes.reading import load_config, parse_duration
@@ -31,7 +31,7 @@ def requested(
         ConfigError: as in `load_config`.
     """
     named = {
-        "data.source": str(data) if isinstance(data, str | Path) else type(data).__name__,
+        "data.source": source_of(data) if isinstance(data, str | Path) else type(data).__name__,
         "model.name": model,
         "training.epochs": epochs,
         "seed": seed,
