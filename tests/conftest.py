@@ -241,6 +241,18 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
+def exports(colour_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A copy of `colour_run`, exported in every format: what `export` returned, by format."""
+    import kilnet
+    from kilnet.exporting.exported_file import FORMATS
+
+    run = shutil.copytree(colour_run, tmp_path_factory.mktemp("exported") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILNET_CACHE", str(run.parent / "cache"))
+        return {name: kilnet.export(run, name, progress=False) for name in FORMATS}
+
+
+@pytest.fixture(scope="session")
 def served(colour_run: Path) -> Iterator[Served]:
     """`kilnet serve` of `colour_run` in a process of its own, which loses patience with slow clients sooner."""
     for package in ("fastapi", "uvicorn"):

@@ -1,5 +1,6 @@
 """Which folder is read as which class of which split, and what is said of it."""
 
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from kilnet.data.class_folders import find_classes, find_files
 from kilnet.errors import DataError
+from picture_folders import every_image, load, make_folder, save_picture
 
 
 def make(folder: Path, *files: str) -> Path:
@@ -159,3 +161,73 @@ def test_to_evaluate_splits_may_lack_train_and_classes(tmp_path):
 def test_to_evaluate_a_class_of_the_network_is_no_split(tmp_path):
     make(tmp_path, "test/1.png", "train/old/1.png")
     assert splits(tmp_path, known=["test", "toast", "train"]) == {"train": ["test", "train"]}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Train", "VALIDATION", "Test"), ("train", "valid", "test")]
+)
+def test_split_folders_are_taken_as_they_are(tmp_path, names):
+    for name, num in zip(names, (4, 3, 2), strict=True):
+        make_folder(tmp_path / name, num=num)
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (8, 6, 4)
+    assert all(name.startswith(names[1]) for name in dataset.validation.names)
+
+
+def test_splits_without_train_and_given_twice_are_refused(tmp_path):
+    make_folder(tmp_path / "one" / "test")
+    with pytest.raises(DataError, match="has test, but no train folder"):
+        load(tmp_path / "one")
+    for name in ("train", "val", "valid"):
+        make_folder(tmp_path / "two" / name)
+    with pytest.raises(DataError, match="val and valid are the same split"):
+        load(tmp_path / "two")
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    assert load(make_folder(tmp_path, ("test", "toast"))).classes == ("test", "toast")
+
+
+def test_hidden_files_litter_and_stray_files_do_not_count(photos):
+    (photos / "cat" / ".hidden.png").write_bytes(b"x")
+    (photos / "cat" / "Thumbs.db").write_bytes(b"x")
+    (photos / ".git").mkdir()
+    (photos / "__MACOSX").mkdir()
+    (photos / "LICENSE.txt").write_text("mine")
+    dataset = load(photos)
+    assert dataset.classes == ("cat", "dog")
+    assert sum(1 for _ in every_image(dataset)) == 12
+
+
+def test_nested_folders_belong_to_their_class(photos):
+    save_picture(photos / "cat" / "2019" / "summer" / "x.png")
+    dataset = load(photos)
+    assert {label for name, _, label in every_image(dataset) if "summer" in name} == {0}
+
+
+def test_links_to_files_are_read_and_loops_do_not_hang(photos, tmp_path):
+    save_picture(tmp_path / "elsewhere.png")
+    (photos / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere.png")
+    (photos / "cat" / "loop").symlink_to(photos / "cat")
+    (photos / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(
+        DataError, match=r"2 files are no usable image, first cat/loop: a link to a folder above it"
+    ):
+        load(photos)
+    dataset = load(photos, on_bad_image="skip")
+    assert sum(1 for _ in every_image(dataset)) == 13
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has other permissions")
+def test_unreadable_class_folder_is_named(photos, bound_by_permissions):
+    (photos / "cat").chmod(0)
+    try:
+        with pytest.raises(DataError, match="cat: cannot be read: Permission denied"):
+            load(photos)
+    finally:
+        (photos / "cat").chmod(0o755)

@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -6,39 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.config import DataConfig
-from kilnet.data import pictures
 from kilnet.data.decode import decode, to_square
-from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
-
-RNG = np.random.default_rng(0)
-
-
-def save_picture(path: Path, width: int = 20, height: int = 12) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
-
-
-def make_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), num: int = 6) -> Path:
-    for name in classes:
-        for i in range(num):
-            save_picture(folder / name / f"{i}.png")
-    return folder
+from picture_folders import every_image, load, make_folder, save_picture
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "photos")
-
-
-def load(folder: Path, **settings: object):
-    return load_dataset(DataConfig(source=str(folder), **settings))
-
-
-def every_image(dataset):
-    for split in (dataset.train, dataset.validation, dataset.test):
-        yield from zip(split.names, split.images, split.labels, strict=True)
 
 
 def test_class_folders_become_three_splits(photos):
@@ -55,17 +29,6 @@ def test_class_folders_become_three_splits(photos):
     assert sorted(names) == sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
 
 
-@pytest.mark.parametrize(
-    "names", [("train", "val", "test"), ("Train", "VALIDATION", "Test"), ("train", "valid", "test")]
-)
-def test_split_folders_are_taken_as_they_are(tmp_path, names):
-    for name, num in zip(names, (4, 3, 2), strict=True):
-        make_folder(tmp_path / name, num=num)
-    dataset = load(tmp_path)
-    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (8, 6, 4)
-    assert all(name.startswith(names[1]) for name in dataset.validation.names)
-
-
 def test_classes_are_mapped_by_name_where_splits_hold_different_ones(tmp_path):
     make_folder(tmp_path / "train", ("ant", "bee", "cat"))
     make_folder(tmp_path / "val", ("bee", "cat"))
@@ -80,60 +43,6 @@ def test_class_that_train_lacks_is_refused(tmp_path):
     make_folder(tmp_path / "test", ("ant", "bees"))
     with pytest.raises(DataError, match=r"test has a class bees that train lacks; did you mean bee\?"):
         load(tmp_path)
-
-
-def test_splits_without_train_and_given_twice_are_refused(tmp_path):
-    make_folder(tmp_path / "one" / "test")
-    with pytest.raises(DataError, match="has test, but no train folder"):
-        load(tmp_path / "one")
-    for name in ("train", "val", "valid"):
-        make_folder(tmp_path / "two" / name)
-    with pytest.raises(DataError, match="val and valid are the same split"):
-        load(tmp_path / "two")
-
-
-def test_a_class_may_be_called_test(tmp_path):
-    assert load(make_folder(tmp_path, ("test", "toast"))).classes == ("test", "toast")
-
-
-def test_hidden_files_litter_and_stray_files_do_not_count(photos):
-    (photos / "cat" / ".hidden.png").write_bytes(b"x")
-    (photos / "cat" / "Thumbs.db").write_bytes(b"x")
-    (photos / ".git").mkdir()
-    (photos / "__MACOSX").mkdir()
-    (photos / "LICENSE.txt").write_text("mine")
-    dataset = load(photos)
-    assert dataset.classes == ("cat", "dog")
-    assert sum(1 for _ in every_image(dataset)) == 12
-
-
-def test_nested_folders_belong_to_their_class(photos):
-    save_picture(photos / "cat" / "2019" / "summer" / "x.png")
-    dataset = load(photos)
-    assert {label for name, _, label in every_image(dataset) if "summer" in name} == {0}
-
-
-def test_links_to_files_are_read_and_loops_do_not_hang(photos, tmp_path):
-    save_picture(tmp_path / "elsewhere.png")
-    (photos / "cat" / "linked.png").symlink_to(tmp_path / "elsewhere.png")
-    (photos / "cat" / "loop").symlink_to(photos / "cat")
-    (photos / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(
-        DataError, match=r"2 files are no usable image, first cat/loop: a link to a folder above it"
-    ):
-        load(photos)
-    dataset = load(photos, on_bad_image="skip")
-    assert sum(1 for _ in every_image(dataset)) == 13
-
-
-@pytest.mark.skipif(os.name == "nt", reason="has other permissions")
-def test_unreadable_class_folder_is_named(photos, bound_by_permissions):
-    (photos / "cat").chmod(0)
-    try:
-        with pytest.raises(DataError, match="cat: cannot be read: Permission denied"):
-            load(photos)
-    finally:
-        (photos / "cat").chmod(0o755)
 
 
 BAD_FILES = {
@@ -204,74 +113,6 @@ def test_image_size_and_num_train(photos):
     assert dataset.image_shape == (3, 32, 32)
     assert len(dataset.train) == 5
     assert len(dataset.test) == 2
-
-
-def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    decoded = []
-
-    def counting(path):
-        decoded.append(path)
-        return decode(path)
-
-    monkeypatch.setattr(pictures, "decode", counting)
-    return decoded
-
-
-def cache_files(cache: Path) -> list[Path]:
-    return list((cache / "folders").glob("*.safetensors"))
-
-
-def test_second_start_decodes_nothing_and_gives_the_same(photos, monkeypatch):
-    (photos / "cat" / "bad.jpg").write_bytes(b"bad")
-    decoded = count_decoded(monkeypatch)
-    first = load(photos, on_bad_image="skip")
-    assert len(decoded) == 13
-    second = load(photos, on_bad_image="skip")
-    assert len(decoded) == 13
-    assert second.fingerprint == first.fingerprint
-    assert second.warnings == first.warnings
-    with pytest.raises(DataError, match=r"cat/bad\.jpg: no image"):  # what was refused is remembered too
-        load(photos)
-
-
-def test_changed_file_and_other_size_are_decoded_again(photos, monkeypatch, own_cache):
-    decoded = count_decoded(monkeypatch)
-    first = load(photos)
-    save_picture(photos / "cat" / "0.png", 40, 40)
-    assert load(photos).fingerprint != first.fingerprint
-    assert len(decoded) == 24
-    load(photos, image_size=9)
-    assert len(decoded) == 36
-    load(photos)
-    assert len(decoded) == 36
-    (photos / "cat" / "0.png").chmod(0o600)  # a file that could not be read may be readable now
-    load(photos)
-    assert len(decoded) == 48
-    assert len(cache_files(own_cache)) == 2  # what is out of date does not pile up
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-9] + bytes(9), lambda b: b""])
-def test_damaged_cache_is_made_anew(photos, own_cache, damage):
-    first = load(photos)
-    (cached,) = cache_files(own_cache)
-    good = cached.read_bytes()
-    cached.write_bytes(damage(good))
-    assert load(photos).fingerprint == first.fingerprint
-    assert cached.read_bytes() == good
-
-
-def test_cache_that_cannot_be_written_is_a_warning(photos, monkeypatch, tmp_path):
-    (tmp_path / "a_file").write_text("")
-    monkeypatch.setenv("KILNET_CACHE", str(tmp_path / "a_file"))
-    dataset = load(photos)
-    assert len(dataset.train) == 8
-    assert "will be decoded again next time" in dataset.warnings[0]
-
-
-def test_progress_reaches_the_total(photos):
-    told = []
-    load_dataset(DataConfig(source=str(photos)), lambda *args: told.append(args))
-    assert told[-1] == ("decode", 12, 12)
 
 
 def test_splits_do_not_depend_on_where_the_folder_lies(photos, tmp_path):

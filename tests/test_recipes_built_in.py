@@ -39,17 +39,6 @@ def test_every_space_can_be_searched(name):
     assert Space.parse(read_space([name])).dimensions
 
 
-def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "fast-94").mkdir()  # a folder is no recipe
-    built_in = load_config("fast-94")
-    assert built_in.training.batch_size == 1536
-    (tmp_path / "digits").write_text("seed = 5")
-    assert load_config("digits") == RunConfig(seed=5)
-    (tmp_path / "tutorial").write_text("seed = [1]")
-    assert read_space(["tutorial"]) == {"seed": [1]}
-
-
 def test_an_unknown_name_gets_the_nearest_and_the_list():
     with pytest.raises(ConfigError) as caught:
         find("fats-94")
@@ -61,10 +50,3 @@ def test_an_unknown_name_gets_the_nearest_and_the_list():
     with pytest.raises(ConfigError) as caught:
         find("xyzzy", "space")
     assert str(caught.value).count("there are small, tutorial, wide") == 1
-
-
-@pytest.mark.parametrize("path", ["fast.toml", "recipes/fast", "./fast"])
-def test_a_path_is_no_name(path, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        load_config(path)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from kilnet.config import RunConfig
 from kilnet.errors import ConfigError
 from kilnet.recipes.reading import load_config, parse_duration, written_duration
+from kilnet.tuning.space import read_space
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,21 @@ def test_the_fast_recipe_is_known_by_its_name_everywhere(tmp_path, monkeypatch):
     assert (config.model.name, config.optimizer.name) == ("FastNet", "muon")
     (tmp_path / "fast").write_text("[model]\nname = 'ResNet'\n")
     assert load_config(Path("fast")).model.name == "ResNet"
+
+
+def test_a_file_of_that_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fast-94").mkdir()  # a folder is no recipe
+    built_in = load_config("fast-94")
+    assert built_in.training.batch_size == 1536
+    (tmp_path / "digits").write_text("seed = 5")
+    assert load_config("digits") == RunConfig(seed=5)
+    (tmp_path / "tutorial").write_text("seed = [1]")
+    assert read_space(["tutorial"]) == {"seed": [1]}
+
+
+@pytest.mark.parametrize("path", ["fast.toml", "recipes/fast", "./fast"])
+def test_a_path_is_no_name(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_config(path)

@@ -2,63 +2,17 @@
 
 import copy
 import math
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
-from kilnet.hardware import Settings
-from kilnet.models import FastNet
-from kilnet.recipes.reading import load_config
 from kilnet.seeding import generator
-from kilnet.training.loop import TrainingLoop
 from kilnet.training.records import EpochRecord, StepRecord
-from kilnet.training.resolution import shrink
-
-SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
-
-
-def make_dataset(num_train=101, num_validation=30, num_classes=3, side=8):
-    random = np.random.default_rng(0)
-
-    def split(num_images, name):
-        labels = np.arange(num_images) % num_classes
-        images = random.integers(0, 120, (num_images, 3, side, side)) + 45 * labels[:, None, None, None]
-        return Split(
-            images.astype(np.uint8), labels.astype(np.int64), tuple(f"{name}/{i}" for i in range(num_images))
-        )
-
-    classes = tuple("abcdefgh"[:num_classes])
-    return ImageDataset("made", classes, split(num_train, "train"), split(num_validation, "val"), None)
-
-
-def make_model():
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 3))
-
-
-def make_loop(dataset=None, model=None, layout="contiguous", **settings):
-    defaults = {
-        "optimizer__schedule": "constant",
-        "training__batch_size": 25,
-        "training__epochs": 2,
-        "training__batch_norm_images": 0,
-    }
-    config = load_config(settings={k.replace("__", "."): v for k, v in (defaults | settings).items()})
-    dataset = dataset or make_dataset()
-    hardware = replace(SETTINGS, layout=layout)
-    return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), hardware)
-
-
-def epochs_of(loop):
-    return [record for record in loop if isinstance(record, EpochRecord)]
+from small_loops import epochs_of, make_dataset, make_fastnet, make_loop, make_model
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
@@ -271,11 +225,6 @@ FAST = {
 }
 
 
-def make_fastnet(side=12):
-    torch.manual_seed(1)
-    return FastNet((4, 6), image_shape=(3, side, side), num_classes=3)
-
-
 @pytest.mark.parametrize("num_records", [2, 5, 8])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_all_that_is_fast_goes_on_to_the_same_bytes(num_records, layout):
@@ -324,35 +273,6 @@ def test_the_average_is_that_of_a_plain_loop_and_is_what_is_validated():
     assert plain.validated_model is plain.model
     assert all(map(torch.equal, plain.model.parameters(), loop.model.parameters()))
     assert plain.history[-1].validation_loss != loop.history[-1].validation_loss
-
-
-def test_images_are_small_as_long_as_the_plan_says():
-    sides = []
-    model = make_fastnet()
-    loop = make_loop(
-        make_dataset(side=12),
-        model,
-        training__epochs=2,
-        training__batch_norm_images=50,
-        training__low_resolution=[[0.25, 0.5], [0.625, 0.7]],
-    )
-    loop.model.register_forward_hook(
-        lambda _, images, __: sides.append((model.training, *images[0].shape[2:]))
-    )
-    epochs_of(loop)
-    trained = [side for training, side, _ in sides if training]
-    assert trained == [6, 6, 8, 8, 8, 12, 12, 12]  # eight steps; 12 * 0.7 is 8.4
-    assert {side for training, side, _ in sides if not training} == {12}
-
-
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (24, 24), (23, 9), (32, 32)])
-def test_shrinking_agrees_with_pillow(height, width):
-    images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), np.uint8)
-    small = shrink(torch.from_numpy(images), height, width)
-    for image, ours in zip(images, small.numpy(), strict=True):
-        picture = Image.fromarray(image.transpose(1, 2, 0)).resize((width, height), Image.Resampling.BILINEAR)
-        # Pillow rounds after each of two passes.
-        assert np.abs(np.asarray(picture).transpose(2, 0, 1) - ours.astype(np.float64)).max() <= 1.01
 
 
 def test_a_network_is_told_how_much_is_done():

@@ -1,7 +1,6 @@
 """A run in its folder: begun, gone on with, refused, interrupted, starved of disk."""
 
 import errno
-import json
 import os
 import signal
 import stat
@@ -9,17 +8,14 @@ import subprocess
 import sys
 import time
 
-import filelock
 import numpy as np
 import pytest
 import torch
 
 import kilnet
-from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import (
-    BusyError,
     DataError,
     DivergedError,
     InterruptedRunError,
@@ -36,58 +32,7 @@ from kilnet.training.session import TrainingSession
 from kilnet.verbs.request import requested
 from made_up_machine import STEP, TINY, Machine
 from made_up_machine import make_dataset as make_coloured_dataset
-
-SMALL = {
-    "model.name": "ResNet",
-    "model.depth": 8,
-    "model.width": 4,
-    "training.epochs": 2,
-    "training.batch_size": 20,
-    "hardware.device": "cpu",
-    "hardware.precision": "fp32",
-    "hardware.layout": "contiguous",
-    "hardware.threads": 1,
-}
-
-
-def make_dataset(offset=0):
-    random = np.random.default_rng(0)
-
-    def split(num_images):
-        labels = np.arange(num_images) % 2
-        images = random.integers(0, 150, (num_images, 1, 8, 8)) + 90 * labels[:, None, None, None] + offset
-        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(map(str, range(num_images))))
-
-    return ImageDataset("made", ("dark", "light"), split(60), split(20), split(20))
-
-
-def train(folder, dataset=None, **settings):
-    return kilnet.train(dataset or make_dataset(), settings=SMALL | settings, out=folder, progress=False)
-
-
-def kept(folder):
-    return {
-        name: (folder / name).read_bytes() for name in ("weights.safetensors", "history.csv", "config.toml")
-    }
-
-
-def test_the_folder_holds_what_is_promised(tmp_path):
-    run = train(tmp_path / "run")
-    folder = run.folder
-    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {
-        ".lock",
-        "calibration.json",
-        "config.toml",
-        "environment.json",
-        "history.csv",
-        "plots/learning-curves.png",
-        "state/state.safetensors",
-        "timing.csv",
-        "weights.safetensors",
-    }
-    assert len(run.history) == 2
-    assert tuple(RunFolder(folder).history()) == run.history
-    assert json.loads((folder / "environment.json").read_text())["data"]["num_train"] == 60
+from small_runs import SMALL, kept, make_dataset, train
 
 
 def test_training_from_config_toml_repeats_the_run(tmp_path):
@@ -111,14 +56,6 @@ def test_default_folders_are_found_again_and_never_shared(tmp_path, monkeypatch)
     first, again, other = train(None), train(None), train(None, seed=1)
     assert first.folder == again.folder
     assert [run.folder.as_posix() for run in (first, other)] == ["runs/made-ResNet", "runs/made-ResNet-2"]
-
-
-def test_records_know_how_many_images_were_validated(tmp_path):
-    run = train(tmp_path / "run")
-    assert [record.num_validation for record in run.history] == [20, 20]
-    assert "num_validation," not in (run.folder / "history.csv").read_text()
-    (run.folder / "environment.json").unlink()
-    assert [record.num_validation for record in RunFolder(run.folder).history()] == [0, 0]
 
 
 def test_a_state_of_an_earlier_version_is_resumed(tmp_path):
@@ -165,27 +102,6 @@ def test_training_never_sees_the_test_split(tmp_path):
         dataset.sealed().test  # noqa: B018
 
 
-def test_two_processes_do_not_share_a_folder(tmp_path):
-    run = train(tmp_path / "run")
-    with filelock.FileLock(run.folder / ".lock"), pytest.raises(BusyError, match="another process"):
-        train(tmp_path / "run")
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunFolderError, match=r"file.run: cannot be written: .*`out`"):
-        train(tmp_path / "file" / "run")
-
-
-def test_a_damaged_state_is_named_and_left(tmp_path):
-    folder = RunFolder(train(tmp_path / "run").folder)
-    content = folder.state_path.read_bytes()[:1000]
-    folder.state_path.write_bytes(content)
-    with pytest.raises(RunFolderError, match=r"state\.safetensors: damaged .* delete it to begin again"):
-        train(tmp_path / "run")
-    assert folder.state_path.read_bytes() == content
-
-
 def test_a_diverging_run_keeps_its_best_weights(tmp_path):
     dataset = make_dataset()
     settings = {"optimizer.name": "sgd", "training.epochs": 30, "optimizer.schedule": "constant"}
@@ -199,33 +115,6 @@ def test_a_diverging_run_keeps_its_best_weights(tmp_path):
                     parameter.data.fill_(1e38)
     assert (tmp_path / "run" / "weights.safetensors").read_bytes() == weights
     assert kilnet.load(tmp_path / "run").logits(dataset.test.images).shape == (20, 2)
-
-
-def test_a_network_that_wants_to_see_images_is_shown_them_once(tmp_path, monkeypatch):
-    num_calls = 0
-
-    def prepare(model, images):
-        nonlocal num_calls
-        num_calls += 1
-        assert images.shape == (60, 1, 8, 8)
-        assert abs(float(images.mean())) < 1e-3
-        prepare_for_real(model, images)
-
-    prepare_for_real = models.prepare
-    monkeypatch.setattr(models, "prepare", prepare)
-    fast = {"model.name": "FastNet", "model.widths": [4, 4], "model.depth": None, "model.width": None}
-    run = train(tmp_path / "run", **fast)
-    whitening = kilnet.load(run).model.whitening
-    assert num_calls == 1
-    outputs = whitening(prepared(make_dataset().train.images)) - whitening.bias[:, None, None]
-    torch.testing.assert_close(outputs.square().mean((0, 2, 3)), torch.ones(8), rtol=0.01, atol=0)
-    train(tmp_path / "run", **fast)
-    assert num_calls == 1, "a run that goes on has its weights"
-    assert kept(train(tmp_path / "again", **fast).folder) == kept(run.folder)
-    settings = fast | {"training.initial_weights": "parent", "parent": str(run.folder)}
-    child = train(tmp_path / "child", **settings)
-    assert num_calls == 2
-    assert torch.equal(kilnet.load(child).model.whitening.weight, whitening.weight)
 
 
 def test_the_average_of_the_weights_is_what_is_kept(tmp_path):
@@ -252,10 +141,6 @@ def test_a_resolution_that_the_network_cannot_take_is_refused(tmp_path):
         split = Split(images, np.arange(4) % 2, tuple("abcd"))
         TrainingSession(ImageDataset("made", ("a", "b"), split, split, None), config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def prepared(images):
-    return torch.from_numpy((images - images.mean()) / images.std()).float()
 
 
 @pytest.mark.parametrize("failing_write", [1, 3, 5, 6])

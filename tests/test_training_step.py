@@ -19,7 +19,7 @@ from kilnet.recipes.reading import load_config
 from kilnet.training import step
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.step import RecordedStep
-from test_training_loop import make_dataset
+from small_loops import make_dataset
 
 
 class Graph(TorchDispatchMode):

@@ -4,14 +4,13 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from kilnet import hardware
 from kilnet.recipes.reading import load_config
 from kilnet.tuning.allocation import allocate
-from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line, job_to_line
+from kilnet.tuning.backends.jobs import SpeedJob
 
 TINY = {"model.name": "ConfigNet", "model.c1": 2, "model.c2": 4, "model.l1": 8, "training.batch_size": 20}
 FIXED = {"hardware.device": "cpu", "hardware.precision": "fp32", "hardware.layout": "contiguous"}
@@ -56,24 +55,6 @@ def test_a_network_that_cannot_be_trained_is_left_to_one_worker(tmp_path):
     job = replace(speed_job(), image_shape=(1, 4, 4))
     found = allocate(None, job, tmp_path / "logs")
     assert (found.num_workers, found.num_threads) == (1, 4)
-
-
-def test_a_job_is_the_same_after_its_way_to_a_worker():
-    config = load_config(settings={**TINY, "optimizer.lr": 0.1 + 0.2, "training.patience": None})
-    own = frozenset({"mine:net", "mine:other"})
-    training = TrainingJob(
-        name="trial 1",
-        config=config,
-        folder=Path("trials/a b"),
-        images=Path("images"),
-        until=3,
-        score_validation=True,
-        own_models=own,
-    )
-    for job in (training, replace(speed_job(), own_models=own)):
-        line = job_to_line(job)
-        assert "\n" not in line
-        assert job_from_line(line) == job
 
 
 def test_importing_a_search_leaves_optuna_as_it_is():

@@ -11,13 +11,13 @@ import pytest
 
 import kilnet
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.errors import DataError, WorkerError
+from kilnet.errors import WorkerError
 from kilnet.recipes.reading import load_config
 from kilnet.runs.run import Run
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import TrainingJob
 from kilnet.tuning.backends.processes import LocalWorkers
-from kilnet.tuning.backends.shared_images import is_shared, map_images, share_images
+from kilnet.tuning.backends.shared_images import share_images
 
 TINY = {
     "model.name": "ConfigNet",
@@ -138,22 +138,6 @@ def wait_for_epoch(workers):
             assert event.kind == "epoch", event.reason
             return event
     raise AssertionError("no epoch")
-
-
-def test_images_are_shared_whole_and_without_the_test(tmp_path):
-    dataset = make_dataset()
-    assert not is_shared(tmp_path)
-    share_images(dataset, tmp_path)
-    assert is_shared(tmp_path)
-    mapped = map_images(tmp_path)
-    assert (mapped.name, mapped.classes, mapped.warnings) == (dataset.name, dataset.classes, dataset.warnings)
-    assert mapped.fingerprint == dataset.fingerprint
-    assert mapped.validation.names == dataset.validation.names
-    assert isinstance(mapped.train.images, np.memmap)
-    with pytest.raises(DataError, match="sealed"):
-        mapped.test  # noqa: B018
-    mapped.train.images[:] = 0  # what a worker writes is its own
-    assert map_images(tmp_path).fingerprint == dataset.fingerprint
 
 
 def test_a_job_is_a_run_and_a_rung_is_part_of_it(workers, images, tmp_path):

@@ -1,0 +1,57 @@
+"""The network as it is exported."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from inspected import WithoutConvolution, built, classifier_of
+from kilnet.config import ViewsConfig
+from kilnet.errors import ModelError
+from kilnet.exporting.deployed import Deployed, TorchFile, describe, write_torch
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+onnx_file = pytest.importorskip("kilnet.exporting.onnx_file")
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "further"),
+    [
+        ("ResNet", {"depth": 8, "width": 4}, {}),
+        (
+            "FastNet",
+            {"widths": [8, 12, 16], "output_scale": 5.0},
+            {"mirror": True, "shift_px": 2, "margin": 0.3},
+        ),
+    ],
+)
+def test_networks_of_other_makes_and_all_their_views_are_exported(name, options, further):
+    classifier = dataclasses.replace(built(name, **options), views=ViewsConfig(**further))
+    images = RANDOM.integers(0, 256, (70, *classifier.image_shape), np.uint8)
+    expected = classifier.probabilities(images)
+    if further:
+        first = dataclasses.replace(classifier, views=ViewsConfig()).probabilities(images)
+        changed = np.abs(expected - first).max(1) > 1e-5
+        assert 0 < changed.sum() < len(images), "where the first look leaves doubt, and there alone"
+    network, notes = Deployed(classifier), describe(classifier)
+    content = onnx_file.write_onnx(network, classifier.image_shape, notes)
+    np.testing.assert_allclose(onnx_file.OnnxFile(content, "x").probabilities(images), expected, atol=1e-5)
+    small = onnx_file.quantise(content, images, notes)
+    assert np.abs(onnx_file.OnnxFile(small, "x").probabilities(images) - expected).mean() < 0.02
+    program = TorchFile(write_torch(network, classifier.image_shape, notes))
+    np.testing.assert_allclose(program.probabilities(images), expected, atol=1e-5)
+
+
+def test_a_network_for_batches_of_one_size_is_refused():
+    class OneByOne(WithoutConvolution):
+        def forward(self, x):
+            return torch.cat([super(OneByOne, self).forward(image[None]) for image in x])
+
+    classifier = classifier_of(OneByOne((3, 4, 4)), (3, 4, 4))
+    for write in (onnx_file.write_onnx, write_torch):
+        with pytest.raises(ModelError, match="cannot be exported"):
+            write(Deployed(classifier), classifier.image_shape, {})
