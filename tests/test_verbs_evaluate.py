@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import confusion_matrix, recall_score
 
 import kilnet
+from digit_runs import digits
 from kilnet.errors import DataError, InputError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -122,3 +124,41 @@ def test_the_runs_own_pictures_are_known_where_they_have_moved_and_only_a_part_w
     assert kilnet.evaluate(run.folder, data=moved, progress=False).split == "test"
     pictures(moved, g=9)
     assert kilnet.evaluate(run.folder, data=moved, progress=False).split == "moved all"
+
+
+@pytest.fixture
+def run(digit_runs, tmp_path):
+    return shutil.copytree(digit_runs / "a", tmp_path / "run")
+
+
+def test_scores_are_those_of_scikit_learn_and_the_test_split_is_the_default(run):
+    data = digits().test
+    predicted = kilnet.load(run).logits(data.images).argmax(1)
+    found = kilnet.evaluate(run, progress=False)
+    assert found.split == "test"
+    np.testing.assert_array_equal(found.confusion, confusion_matrix(data.labels, predicted))
+    assert found.accuracy == (predicted == data.labels).mean()
+    np.testing.assert_allclose(found.recall, recall_score(data.labels, predicted, average=None))
+
+
+def test_each_reading_of_a_split_is_counted(run):
+    for split in ("test", "val", "test"):
+        kilnet.evaluate(run, split, progress=False)
+    entries = json.loads((run / "evaluation.json").read_text())
+    assert {name: entry["num_reads"] for name, entry in entries.items()} == {"test": 2, "validation": 1}
+    plots = {path.name for path in (run / "plots").glob("*-test.png")}
+    kinds = ("confusion-counts", "confusion-recall", "confusion-precision", "per-class")
+    assert plots == {f"{kind}-test.png" for kind in kinds}
+
+
+def test_other_data_is_evaluated_as_a_whole_under_its_own_name(run):
+    data = digits()
+    other = kilnet.ImageDataset("others", data.classes, data.validation, data.test, data.train)
+    found = kilnet.evaluate(run, data=other, progress=False)
+    assert (found.split, found.num_images) == (
+        "others all",
+        sum(map(len, (data.train, data.validation, data.test))),
+    )
+    assert list(json.loads((run / "evaluation.json").read_text())) == ["others all"]
+    with pytest.raises(DataError, match="no split 'tset'"):
+        kilnet.evaluate(run, "tset", progress=False)

@@ -1,0 +1,68 @@
+"""The configuration that a verb is asked for, and how its folder is called."""
+
+from dataclasses import replace
+
+import pytest
+
+from digit_runs import digits
+from kilnet.config import RunConfig
+from kilnet.errors import ConfigError
+from kilnet.verbs.request import folder_name, requested
+
+
+def asked(
+    data="digits", model=None, recipe=None, settings=None, epochs=None, seed=None, device=None, budget=None
+):
+    return requested(data, model, recipe, settings, epochs, seed, device, budget)
+
+
+def test_named_arguments_win_over_settings_and_these_over_the_recipe(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("seed = 3\n[training]\nepochs = 7\nbatch_size = 8\n[optimizer]\nlr = 0.5\n")
+    config = asked(recipe=recipe, settings={"training.epochs": 9, "training.batch_size": 16}, epochs=11)
+    assert (config.training.epochs, config.training.batch_size) == (11, 16)
+    assert (config.optimizer.lr, config.seed, config.data.source) == (0.5, 3, "digits")
+    plain = asked(model="ResNet", seed=4, device="cpu")
+    assert (plain.model.name, plain.seed, plain.hardware.device) == ("ResNet", 4, "cpu")
+    assert plain.training == RunConfig().training
+
+
+def test_a_folder_is_written_down_so_that_it_is_found_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert asked("photos").data.source == str(tmp_path / "photos")
+    assert asked(digits()).data.source == "ImageDataset"
+
+
+def test_a_budget_plans_what_nobody_has_set():
+    free = asked(budget="10m")
+    assert (free.budget.seconds, free.model.name) == (600, "FastNet")
+    assert {"training.epochs", "model.widths", "views.mirror"} <= set(free.budget.planned)
+    assert "model.widths" not in asked(budget="10m", settings={"model.widths": [8, 8]}).budget.planned
+    named = asked(budget="10m", model="ResNet")
+    assert set(named.budget.planned) == {"training.epochs", "training.low_resolution"}
+    low = {"training.low_resolution": [[0.5, 0.5]]}
+    assert asked(budget="10m", model="FastNet", settings=low).budget.planned == ("training.epochs",)
+    for epochs in ({"epochs": 3}, {"settings": {"training.epochs": 3}}):
+        with pytest.raises(ConfigError, match="give one of them"):
+            asked(budget="10m", **epochs)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "expected"),
+    [
+        ("digits", "ResNet", "digits-ResNet"),
+        ("my photos/2024", "own.nets:net", "my-photos-2024-own.nets-net"),
+        ("../..", "ConvNet", "-ConvNet"),
+        ("Straße", "ConvNet", "Straße-ConvNet"),
+    ],
+)
+def test_folders_have_names_that_every_file_system_takes(name, model, expected):
+    dataset = replace(digits(), name=name)
+    found = folder_name(dataset, asked(model=model) if ":" not in model else with_model(model))
+    assert found == expected.strip("-.")
+
+
+def with_model(name):
+    config = asked()
+    return config.model_copy(update={"model": config.model.model_copy(update={"name": name})})
