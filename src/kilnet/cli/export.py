@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
+from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
 from kilnet.cli.output import print_json
 
 
@@ -17,6 +17,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The file; default: in RUN/exports/.")
     ] = None,
+    data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
     as_json: JsonOption = False,
@@ -24,7 +25,7 @@ def export(
     """Export a run as one file, verified: it is kept only if it answers as Kilnet does."""
     from kilnet.verbs.export import export
 
-    made = export(run, format, out=out, data_dir=data_dir, model=model, progress=not as_json)
+    made = export(run, format, out=out, data=data, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:
         print_json(made.to_dict())
         return
