@@ -1,20 +1,24 @@
 """Files that are either whole or absent: temp file, fsync, rename."""
 
+import atexit
 import csv
 import errno
 import io
 import json
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import filelock
 import platformdirs
 
-from kilnet.errors import BusyError, RunFolderError, StorageError
+from kilnet.errors import BusyError, InputError, RunFolderError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -145,9 +149,44 @@ def remove_leftovers(folder: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def given_path(given: str | Path) -> Path:
+    """Return a path that a user gave: a leading `~`, which not every shell replaces, is the home folder.
+
+    Raises:
+        InputError: no file can have this name.
+    """
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 it takes ./~ as it is, and needs no home
+    try:
+        path.lstat()
+    except ValueError:
+        raise InputError(f"{path}: no name of a file: it holds a zero byte") from None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise InputError(f"{path}: no name of a file: {error.strerror}") from None
+    return path
+
+
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: `KILNET_CACHE`, or the system's cache folder."""
-    return Path(os.environ.get("KILNET_CACHE") or platformdirs.user_cache_dir("kilnet", appauthor=False))
+    """Return the folder for what can be made again: the lasting one, or one that goes with this process."""
+    return lasting_cache_folder() or _cache_of_this_process()
+
+
+def lasting_cache_folder() -> Path | None:
+    """Return `KILNET_CACHE`, or the system's cache folder; None for a user without a home."""
+    if chosen := os.environ.get("KILNET_CACHE"):
+        return given_path(chosen)
+    try:
+        folder = given_path(platformdirs.user_cache_dir("kilnet", appauthor=False))
+    except RuntimeError:  # as newer versions of platformdirs say it
+        return None
+    return folder if folder.is_absolute() else None
+
+
+@cache
+def _cache_of_this_process() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="kilnet-"))  # not a fixed name, under which others could lay files
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _sync_folder(folder: Path) -> None:

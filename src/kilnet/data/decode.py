@@ -20,6 +20,7 @@ from kilnet.data.formats.orientation import upright
 from kilnet.data.formats.parts import Parts
 from kilnet.data.formats.rgb import is_colour, to_rgb
 from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
+from kilnet.storage import given_path
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**30 // 4 // 3
@@ -268,7 +269,7 @@ def to_input(picture: Any, image_shape: tuple[int, int, int]) -> npt.NDArray[np.
         DataError: a picture in memory cannot be used.
     """
     if isinstance(picture, str):
-        picture = Path(picture)
+        picture = given_path(picture)
     if isinstance(picture, Path | bytes):
         pixels, _ = decode(picture)
     elif isinstance(picture, Image.Image):

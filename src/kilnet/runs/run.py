@@ -23,7 +23,7 @@ from kilnet.runs.evaluation import (
     read_calibration,
     read_evaluations,
 )
-from kilnet.storage import write_json
+from kilnet.storage import given_path, write_json
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
@@ -42,7 +42,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, model: str | None = None) -> None:
-        self.files = RunFolder(Path(folder))
+        self.files = RunFolder(given_path(folder))
         self.own_models = models.own_models(model)
         self._dataset: ImageDataset | None = None
         self._evaluated: dict[str, EvaluatedSplit] = {}
@@ -239,7 +239,7 @@ def refuse_moved(run: Run) -> None:
         DataError: there is none.
     """
     source = run.config.data.source
-    if source not in NAMES and not Path(source).expanduser().exists():
+    if source not in NAMES and not given_path(source).exists():
         raise DataError(
             f"{source}: no such folder, and {run.folder} was trained on it; if it has moved, give it as `data`"
         )

@@ -8,7 +8,7 @@ from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
 from kilnet.runs.run import Run, opened
-from kilnet.storage import write_text
+from kilnet.storage import given_path, write_text
 from kilnet.terminal.progress import ProgressDisplay
 
 
@@ -45,7 +45,7 @@ def export(
     """
     run = opened(run, model)
     name = exporting.file_name(format)
-    path = Path(out) if out is not None else run.files.export_path(format, name)
+    path = given_path(out) if out is not None else run.files.export_path(format, name)
     card = path.with_name("README.md")
     _refuse_to_replace(path, card)
     with ProgressDisplay(enabled=progress) as display:
@@ -54,7 +54,7 @@ def export(
         classifier = run.calibrated_classifier()
         given = run.config.data.source if data is None else data
         source = source_of(given) if isinstance(given, str | Path) else None
-        pictures = None if source is None or source in NAMES else Path(source).expanduser()
+        pictures = None if source is None or source in NAMES else given_path(source)
         made = exporting.export(classifier, dataset, pictures, format, path)
     write_text(card, model_card(made, classifier, run.environment, run.evaluations()))
     return made

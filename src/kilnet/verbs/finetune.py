@@ -11,6 +11,7 @@ from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
 from kilnet.runs.run import Run, opened, refuse_moved
+from kilnet.storage import given_path
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
 from kilnet.verbs.request import with_budget
@@ -93,7 +94,7 @@ def finetune(
         # Its network knows the images at their full size; smaller ones would take it back.
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
     config = config.model_copy(update={"data": located(config.data)})
-    place = Path(out) if out is not None else (beside, name)
+    place = given_path(out) if out is not None else (beside, name)
     return train_as(config, config.data.source if data is None else data, place, progress, started, own)
 
 
@@ -105,7 +106,7 @@ def _default_lr(parent: OptimizerConfig) -> float:
 
 def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]:
     """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
-    folder = Path(given) if isinstance(given, str | Path) else given.folder
+    folder = given_path(given) if isinstance(given, str | Path) else given.folder
     if not SearchFolder(folder).exists:
         parent = opened(given if isinstance(given, Run) else folder, model)
         return parent, folder.resolve().parent, f"{folder.resolve().name}-finetuned"

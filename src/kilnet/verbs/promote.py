@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from kilnet.errors import RunFolderError, StorageError
+from kilnet.storage import given_path
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
 
@@ -19,7 +20,7 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
     Raises:
         RunFolderError: there is no such trial, its weights were deleted, or `out` is there already.
     """
-    folder = SearchFolder(Path(search))
+    folder = SearchFolder(given_path(search))
     folder.config()
     source = folder.run_folder(trial)
     run = RunFolder(source)
@@ -30,7 +31,11 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
             f"{search}: trial {trial} has no weights: they were deleted to save space, or it never ended an epoch; "
             f"`kilnet.train(recipe={str(run.config_path)!r})` trains it again"
         )
-    target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
+    target = (
+        given_path(out)
+        if out is not None
+        else Path("runs") / f"{given_path(search).resolve().name}-{trial:04}"
+    )
     if target.exists():
         raise RunFolderError(f"{target} is there already; choose another `out`")
     copying = target.with_name(f".{target.name}.tmp")

@@ -13,7 +13,7 @@ from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
 from kilnet.runs.run import Run, trained
-from kilnet.storage import make_folder
+from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
@@ -57,7 +57,7 @@ def train(
     started = monotonic() if started is None else started
     config = requested(data, model, recipe, settings, epochs, seed, device, budget)
     own = models.own_models(model, (settings or {}).get("model.name"))
-    return train_as(config, data, Path(out) if out is not None else None, progress, started, own)
+    return train_as(config, data, given_path(out) if out is not None else None, progress, started, own)
 
 
 def train_as(
@@ -129,7 +129,7 @@ def _parent_had_others(config: RunConfig, dataset: ImageDataset) -> bool:
     """Whether the run that gave the weights was trained on other images, as far as they can be compared."""
     if config.parent is None or config.training.initial_weights != "parent":
         return False
-    parent = RunFolder(Path(config.parent))
+    parent = RunFolder(given_path(config.parent))
     num_train = parent.config().data.num_train
     same = replace(dataset, train=first_images(dataset.train, num_train))  # fewer are the first of all
     shape = (parent.environment().get("data") or {}).get("image_shape")

@@ -12,6 +12,7 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
 from kilnet.runs.run import Run
+from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.tuning.backends.jobs import WorkerEvent
@@ -115,7 +116,8 @@ class HyperSearch:
             display.warn(self.dataset.warnings)
             check(asked, self.dataset.image_shape, len(self.dataset.classes), self.own_models)
             name = folder_name(self.dataset, base)
-            path = Path(options.get("out") or _free_folder(name, asked, self.dataset.fingerprint, display))
+            place = options.get("out") or _free_folder(name, asked, self.dataset.fingerprint, display)
+            path = given_path(place)
             study = None
             if storage or options.get("dashboard"):
                 study = StudyCopy(path, asked.parsed_space(), storage)
