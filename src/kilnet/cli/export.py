@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def export(
@@ -31,9 +31,9 @@ def export(
         return
     found, allowed = made.verification, made.verification.tolerance
     size = f"{made.num_bytes / 1e6:.2f} MB"
-    typer.echo(f"{made.path}: {size}, verified on {made.images}, run by {made.runtime}")
-    typer.echo(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
-    typer.echo(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
+    say(f"{made.path}: {size}, verified on {made.images}, run by {made.runtime}")
+    say(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
+    say(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
     most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
-    typer.echo(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
-    typer.echo(f"how to use it: {made.path.with_name('README.md')}")
+    say(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
+    say(f"how to use it: {made.path.with_name('README.md')}")
