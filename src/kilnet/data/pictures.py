@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import VERSION, decode, default_side, stored_size, to_square
+from kilnet.data.decode import VERSION, decode, default_side, estimate, to_square
 from kilnet.errors import StorageError, UnusableImageError
 from kilnet.storage import cache_folder, write_bytes
 
@@ -121,7 +121,8 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
 
 def _longer_side(path: Path) -> int:
     try:
-        return max(stored_size(path))
+        stored = estimate(path)
+        return max(stored.width, stored.height)
     except UnusableImageError:  # decoding will say what is wrong with it
         return 0
 
