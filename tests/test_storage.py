@@ -1,4 +1,5 @@
 import ast
+import csv
 import errno
 import json
 import os
@@ -13,7 +14,17 @@ import pytest
 
 from kilnet import storage
 from kilnet.errors import InputError, StorageError
-from kilnet.storage import cache_folder, given_path, remove_leftovers, write_bytes, write_json, write_text
+from kilnet.storage import (
+    cache_folder,
+    escaped,
+    given_path,
+    remove_leftovers,
+    unescaped,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_content_arrives_whole_and_replaces_what_was_there(tmp_path):
@@ -228,3 +239,33 @@ def test_without_a_home_the_cache_goes_with_the_process(tmp_path):
     assert (lasting, kept) == ("None", "1")
     assert Path(folder).parent == tmp_path
     assert list(tmp_path.iterdir()) == [], "nothing is left, and no folder called ~"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "b\udce4ume",
+        r"\udce4",
+        "\\\udce4\\",
+        r"C:\users\udo",
+        r"\\ud",
+        "\\",
+        r"\n",
+        'a,\n\r"b',
+        "é",
+        "\ud800",
+        "",
+    ],
+)
+def test_any_name_comes_back_from_a_table_that_is_text(tmp_path, name):
+    write_csv(tmp_path / "table.csv", ["name", "number"], [[name, 1], ["plain", 2]])
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        head, first, second = csv.reader(file)
+    assert (head, first[1], second) == (["name", "number"], "1", ["plain", "2"])
+    assert unescaped(first[0]) == name
+
+
+def test_plain_names_stand_in_a_table_as_they_are():
+    for name in ("cat", "C:\\data\\cat", "é", "a\nb", r"\n"):
+        assert escaped(name) == name
+    assert escaped("b\udce4ume") == r"b\udce4ume"

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -20,6 +21,8 @@ import platformdirs
 
 from kilnet.errors import BusyError, InputError, RunFolderError, StorageError
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -62,12 +65,30 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
-    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`."""
+    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`.
+
+    Names that are no text are written by `escaped`.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=end)
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(
+        [escaped(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows)
+    )
     write_text(path, text.getvalue())
+
+
+def escaped(cell: str) -> str:
+    """Return a name as a table holds it: with `\\udcff` for a byte that is no text, and then `\\\\` for a backslash."""
+    if not _SURROGATE.search(cell) and "\\ud" not in cell:
+        return cell
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):x}", cell.replace("\\", "\\\\"))
+
+
+def unescaped(cell: str) -> str:
+    """Return the name that `escaped` was given."""
+    if "\\ud" not in cell:
+        return cell
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", cell)
 
 
 def make_folder(path: Path) -> None:

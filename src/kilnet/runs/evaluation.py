@@ -16,7 +16,7 @@ from kilnet.errors import DataError, RunFolderError
 from kilnet.inference.calibration import Calibration
 from kilnet.inference.classifier import Classifier, match_classes
 from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
-from kilnet.storage import make_folder, write_csv, write_json
+from kilnet.storage import make_folder, unescaped, write_csv, write_json
 from kilnet.training.run_folder import RunFolder
 
 
@@ -139,7 +139,11 @@ def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
         with path.open(encoding="utf-8", newline="") as file:
             return [
                 PredictionRow(
-                    row["name"], row["truth"], row["predicted"], float(row["confidence"]), float(row["loss"])
+                    name=unescaped(row["name"]),
+                    truth=unescaped(row["truth"]),
+                    predicted=unescaped(row["predicted"]),
+                    confidence=float(row["confidence"]),
+                    loss=float(row["loss"]),
                 )
                 for row in csv.DictReader(file)
             ]
