@@ -15,6 +15,7 @@ from kilnet.metrics import Evaluation
 from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import read_calibration
 from kilnet.runs.run import Run
+from kilnet.storage import sealed, unsealed
 from kilnet.training.run_folder import RunFolder
 
 RANDOM = np.random.default_rng(0)
@@ -128,7 +129,8 @@ def test_a_run_without_calibration_gets_one_by_evaluation_and_not_on_test_images
 def test_calibration_of_other_weights_does_not_count(run):
     dataset = dataset_of(run)
     content = json.loads(run.calibration_path.read_text())
-    run.calibration_path.write_text(json.dumps({**content, "weights": "0" * 64, "temperature": 9.0}))
+    other = {**unsealed(content), "weights": "0" * 64, "temperature": 9.0}
+    run.calibration_path.write_text(json.dumps(sealed(other)))
     assert read_calibration(run) is None
     assert Run(run.path).calibrate(dataset).temperature == content["temperature"]
     assert json.loads(run.calibration_path.read_text()) == content
@@ -138,7 +140,7 @@ def test_calibration_of_other_weights_does_not_count(run):
     "change", [{"temperature": 0.0}, {"temperature": "1"}, {"threshold": 3.0}, {"weights": None}, None]
 )
 def test_damaged_calibration_is_refused_with_what_to_do(run, change):
-    content = json.loads(run.calibration_path.read_text())
+    content = unsealed(json.loads(run.calibration_path.read_text()))
     if change and None in change.values():
         content = {}
     elif change:

@@ -178,14 +178,16 @@ def test_incomplete_description(saved, key, value):
     with safe_open(saved, "pt") as file:
         description = json.loads(file.metadata()["kilnet"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a dictionary
+    del description["checksum"]
     save_file(tensors, saved, {"kilnet": json.dumps({**description, key: value})})
     assert "description is incomplete" in refusal(saved)
 
 
 def test_weights_of_another_network(saved):
     with safe_open(saved, "pt") as file:
-        metadata = file.metadata()
-    save_file({"w": torch.zeros(3)}, saved, metadata)
+        description = json.loads(file.metadata()["kilnet"])
+    del description["checksum"]
+    save_file({"w": torch.zeros(3)}, saved, {"kilnet": json.dumps(description)})
     assert "do not fit ConfigNet" in refusal(saved)
 
 
@@ -211,11 +213,6 @@ def test_match_classes_by_name():
     assert match_classes(classifier, (CLASSES[2], CLASSES[0])).tolist() == [2, 0]
     with pytest.raises(InputError, match="does not know dog, cow"):
         match_classes(classifier, ("dog", CLASSES[0], "cow"))
-
-
-def test_classes_match_in_both_of_unicodes_normal_forms():
-    classifier = replace(make(), classes=("e\u0301", "b", "c"))
-    assert match_classes(classifier, ("b", "\u00e9")).tolist() == [1, 0]
 
 
 def test_paths_pictures_and_arrays_are_the_same_picture(predictor, pictures):

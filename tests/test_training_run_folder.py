@@ -37,6 +37,7 @@ def test_records_know_how_many_images_were_validated(tmp_path):
     assert [record.num_validation for record in run.history] == [20, 20]
     assert "num_validation," not in (run.folder / "history.csv").read_text()
     (run.folder / "environment.json").unlink()
+    (run.folder / "state" / "state.safetensors").unlink()  # which knows too
     assert [record.num_validation for record in RunFolder(run.folder).history()] == [0, 0]
 
 

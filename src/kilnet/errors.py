@@ -68,7 +68,7 @@ class DivergedError(KilnetError):
 
 
 class WorkerError(KilnetError):
-    """No worker process can be started, or no trial of a search succeeds."""
+    """No worker of a search can be started, or none of its trials succeeds."""
 
 
 class VerificationError(KilnetError):

@@ -264,6 +264,21 @@ class Evaluation:
         return evaluation
 
 
+def refuse_unusable(logits: npt.NDArray[np.floating[Any]], what: str) -> None:
+    """Raise DivergedError where a logit of (num_images, num_classes) is NaN or infinite.
+
+    Args:
+        logits: of the images.
+        what: the images are, for the message.
+    """
+    num_bad = int((~np.isfinite(logits)).any(axis=1).sum())
+    if num_bad:
+        raise DivergedError(
+            f"{what}: the network's output is NaN or infinite for {num_bad} of {len(logits)} images; "
+            "train again with a lower optimizer.lr"
+        )
+
+
 def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Ratios:
     """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
     scaled = logits.astype(np.float64) / temperature
@@ -309,12 +324,7 @@ def _score(
         len(labels) and not (labels.min() >= 0 and labels.max() < num_classes)
     ):
         raise InputError(f"{what}: labels must be integers from 0 to {num_classes - 1}")
-    num_bad = int((~np.isfinite(logits)).any(axis=1).sum())
-    if num_bad:
-        raise DivergedError(
-            f"{what}: the network's output is NaN or infinite for {num_bad} of {len(logits)} images; "
-            "train again with a lower optimizer.lr"
-        )
+    refuse_unusable(logits, what)
     exact = logits.astype(np.float64)
     predicted = exact.argmax(axis=1)
     # Without its maximum no exponential overflows, and the winner's log-probability is -log_norm.

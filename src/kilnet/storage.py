@@ -1,6 +1,9 @@
-"""Files that are either whole or absent: temp file, fsync, rename."""
+"""Files that are either whole or absent (temp file, fsync, rename), and how they are read: bounded and verified.
 
-import atexit
+What numbers come from carries a CRC-32 of its content, which finds every change of up to 32 bits in a row
+(Peterson and Brown, 1961, "Cyclic codes for error detection"). Files of earlier versions have none and are read too.
+"""
+
 import csv
 import errno
 import io
@@ -8,26 +11,39 @@ import json
 import os
 import re
 import secrets
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+import stat
+import tomllib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import filelock
 import platformdirs
+from pydantic import InstanceOf, ValidationError
 
-from kilnet.errors import BusyError, InputError, RunFolderError, StorageError
+from kilnet.errors import BusyError, KilnetError, RunFolderError, StorageError
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
+MAX_BYTES = 1 << 36  # of tensors and arrays; what is larger than the memory is refused too
+MAX_TABLE_BYTES = 1 << 30  # room for the predictions of ten million images
+MAX_JSON_BYTES = 1 << 27  # room for the confusion matrices of three thousand classes
+MAX_TOML_BYTES = 1 << 20
+MAX_KEY_PARTS = 64  # of a dotted key of TOML; the time to read one grows with their square
+_KEY_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MAX_KEY_PARTS}}}")
+Text = InstanceOf[str]
+"""A string of JSON in a pydantic model, which would refuse the undecodable bytes of file names in a `str`."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_MAX_DEPTH = 6  # a fold of a fine-tuned run in a search has its state this far down
+Part = bytes | memoryview
+_CHECKSUM = "checksum"
+_BLANK = "0" * 8
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step that survives a crash at any moment.
+def write_bytes(path: Path, content: bytes | Sequence[Part]) -> None:
+    """Replace `path` by `content`, or by its parts, in one step that survives a crash at any moment.
 
     The temporary file lies beside the target and is removed when writing fails.
 
@@ -37,7 +53,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:  # not tempfile: its files are the owner's alone
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -65,64 +81,249 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
-    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`.
-
-    Names that are no text are written by `escaped`.
-    """
+    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=end)
-    writer.writerows(
-        [escaped(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows)
-    )
+    writer.writerow(header)
+    writer.writerows(rows)
     write_text(path, text.getvalue())
 
 
-def escaped(cell: str) -> str:
-    """Return a name as a table holds it: with `\\udcff` for a byte that is no text, and then `\\\\` for a backslash."""
-    if not _SURROGATE.search(cell) and "\\ud" not in cell:
-        return cell
-    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):x}", cell.replace("\\", "\\\\"))
+def make_folder(path: Path, *, parents: bool = False) -> None:
+    """Make a folder, and those above it if that is asked for; raises StorageError where it cannot be made."""
+    try:
+        path.mkdir(parents=parents, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def unescaped(cell: str) -> str:
-    """Return the name that `escaped` was given."""
-    if "\\ud" not in cell:
-        return cell
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", cell)
+def remove(path: Path) -> None:
+    """Delete a file, unless it is gone; raises StorageError where it cannot be deleted."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot delete {path}: {error.strerror or error}") from None
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder, unless it is there.
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of a part of a run's or a search's folder.
+
+    A folder may come from anybody. If `state` or `plots` in it were links, what is written there and deleted there
+    would be somewhere else. A link to the folder as a whole is the user's own and does no harm.
 
     Raises:
-        StorageError: it cannot be made.
+        RunFolderError: a link leads there.
+    """
+    path = folder
+    for part in Path(name).parts:
+        path /= part
+        if path.is_symlink():
+            raise RunFolderError(
+                f"{path}: a link, which Kilnet does not follow; put what it names in its place"
+            )
+    return path
+
+
+@contextmanager
+def reading(
+    path: Path, advice: str, problem: str = "damaged", error: type[KilnetError] = RunFolderError
+) -> Iterator[None]:
+    """Turn whatever goes wrong while a file is read, and made sense of, into one line that names it.
+
+    A missing file stays a FileNotFoundError: the caller knows what that means.
+
+    Args:
+        path, problem, advice: the line's parts; the reason stands before the advice on what can still be done.
+        error: what is raised.
     """
     try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+        yield
+    except (KilnetError, FileNotFoundError):
+        raise
+    except Exception as found:  # a file that anybody wrote may lead to any
+        raise error(f"{path}: {problem} ({_reason(found)}); {advice}") from None
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case RecursionError():
+            return "nested too deeply"
+        case MemoryError():
+            return "too large for the memory"
+        case KeyError():
+            return f"{error} is missing"
+        case OSError(strerror=str(reason)):
+            return reason
+        case ValidationError():
+            first = error.errors()[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raises OSError for all else: a pipe would block, a device never end."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+            raise OSError(f"{'a folder' if stat.S_ISDIR(mode) else 'a pipe or a device'}, not a file")
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a regular file; raises OSError where it cannot be read, or is larger than that."""
+    with open_file(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > max_bytes:
+            raise OSError(f"{size:,} bytes, more than {max_bytes:,}")
+        return file.read(size)
+
+
+def read_text(path: Path, max_bytes: int = MAX_TABLE_BYTES) -> str:
+    """Return the UTF-8 content of a file; see `read_bytes`."""
+    return read_bytes(path, max_bytes).decode("utf-8-sig")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file; empty where the file is missing, damaged or something else."""
+    """Return the JSON object in a file; see `read_bytes`."""
+    content = json.loads(read_text(path, MAX_JSON_BYTES))
+    if not isinstance(content, dict):
+        raise ValueError("not a JSON object")
+    return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; see `read_bytes`."""
+    return parse_toml(read_text(path, MAX_TOML_BYTES))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of TOML; raises ValueError where it is none, or nested deeper than anybody writes by hand."""
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key of more than {MAX_KEY_PARTS} parts")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def parse_csv(text: str) -> list[dict[str, str]]:
+    """Return the rows of a table by column; raises ValueError or csv.Error where one does not fit the header."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def checksum(content: bytes | memoryview) -> str:
+    """Return the CRC-32 of bytes as eight hexadecimal digits."""
+    return f"{zlib.crc32(content):08x}"
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be written as JSON with a checksum as its last entry."""
+    return {**content, _CHECKSUM: checksum(json.dumps(content).encode())}
+
+
+def unsealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was `sealed`, or never was, as it was read from JSON; raises ValueError where it has changed."""
+    rest = dict(content)
+    _verify(rest.pop(_CHECKSUM, None), json.dumps(rest).encode())
+    return rest
+
+
+def sealed_array(content: bytes) -> bytes:
+    """Return the content of a .npy file with a checksum behind its array, where nobody else looks."""
+    return content + f"{_CHECKSUM} {checksum(content)}".encode()
+
+
+def verify_array(content: bytes | memoryview, num_bytes: int) -> None:
+    """Raise ValueError where the content of a file has changed; without its checksum it has so many bytes."""
+    if seal := bytes(content[num_bytes:]).decode():
+        _verify(seal.removeprefix(f"{_CHECKSUM} "), content[:num_bytes])
+
+
+def sealed_tensors(tensors: Mapping[str, tuple[str, Any]], description: Mapping[str, Any]) -> list[Part]:
+    """Return a safetensors file in parts, with two checksums in its description: of the head, and of the rest.
+
+    The tensors are not copied, unlike by safetensors, so that writing costs no more with checksums than without.
+
+    Args:
+        tensors: safetensors' name of the type, and a contiguous numpy array, by name.
+        description: JSON-able; the same content gives the same bytes.
+    """
+    table, parts, end, rest = {}, [], 0, 0
+    for name in sorted(
+        tensors, key=lambda name: (-tensors[name][1].itemsize, name)
+    ):  # so that all are aligned
+        dtype, array = tensors[name]
+        part = array.reshape(-1).view("u1").data
+        table[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (end, end + part.nbytes)}
+        end, rest = end + part.nbytes, zlib.crc32(part, rest)
+        parts.append(part)
+    ordered = json.loads(json.dumps(description, sort_keys=True))
+    text = json.dumps({_CHECKSUM: f"{_BLANK} {rest:08x}", **ordered})
+    head = json.dumps({"__metadata__": {"kilnet": text}, **table}).encode()
+    head += b" " * (-len(head) % 8)
+    head = len(head).to_bytes(8, "little") + head
+    return [head.replace(_BLANK.encode(), checksum(head).encode(), 1), *parts]
+
+
+def unsealed_tensors(file: bytes | memoryview) -> dict[str, Any]:
+    """Return the description in a safetensors file, or in its head alone, whose checksums are verified.
+
+    Raises:
+        KeyError, ValueError: it is damaged, or not Kilnet's.
+    """
+    head = bytes(file[: _head_size(file)])
+    description = json.loads(json.loads(head[8:])["__metadata__"]["kilnet"])
+    if not isinstance(description, dict):
+        raise ValueError("its description is not a JSON object")
+    if (sums := description.pop(_CHECKSUM, None)) is not None:
+        of_head, _, of_rest = str(sums).partition(" ")
+        _verify(of_head, head.replace(f"{sums}".encode(), f"{_BLANK} {of_rest}".encode(), 1))
+        if len(file) > len(head):
+            _verify(of_rest, memoryview(file)[len(head) :])
+    return description
+
+
+def read_head(path: Path) -> bytes:
+    """Return the head of a safetensors file, without its tensors; see `read_bytes`."""
+    with open_file(path) as file:
+        start = file.read(8)
+        return start + file.read(min(int.from_bytes(start, "little"), MAX_JSON_BYTES))
+
+
+def _head_size(content: bytes | memoryview) -> int:
+    size = 8 + int.from_bytes(content[:8], "little")
+    if size > len(content):
+        raise ValueError(f"{len(content):,} bytes, cut short")
+    return size
+
+
+def _verify(found: Any, content: bytes | memoryview) -> None:
+    if found is not None and found != checksum(content):
+        raise ValueError("its checksum is wrong: it has changed since it was written")
 
 
 def remember(name: str, key: str, value: Any) -> None:
     """Keep a JSON-able value in a file of the cache folder; where that cannot be written, nothing is kept."""
     path = cache_folder() / name
-    with suppress(StorageError, OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**read_json(path), key: value})
+    with suppress(StorageError):
+        make_folder(path.parent, parents=True)
+        write_json(path, {**_remembered(path), key: value})
 
 
 def recall(name: str, key: str) -> Any:
     """Return what `remember` has kept, or None."""
-    return read_json(cache_folder() / name).get(key)
+    return _remembered(cache_folder() / name).get(key)
+
+
+def _remembered(path: Path) -> dict[str, Any]:
+    try:
+        with reading(path, "it is written again"):
+            return read_json(path)
+    except (RunFolderError, FileNotFoundError):
+        return {}
 
 
 def first_fitting(parent: Path, name: str, fits: Callable[[Path], bool]) -> Path:
@@ -147,7 +348,7 @@ def held(folder: Path, what: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", blocking=False)
+        lock = filelock.FileLock(inside(folder, ".lock"), blocking=False)
         lock.acquire()
     except filelock.Timeout:
         raise BusyError(
@@ -164,58 +365,35 @@ def held(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left in `folder`; call it holding the folder's lock."""
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
+def remove_leftovers(folder: Path, depth: int = 0) -> None:
+    """Delete temporary files that killed processes left in a folder and below it; call it holding the folder's lock.
 
-
-def given_path(given: str | Path) -> Path:
-    """Return a path that a user gave: a leading `~`, which not every shell replaces, is the home folder.
-
-    Raises:
-        InputError: no file can have this name.
+    Links are not followed. Runs inside that another process holds are left to it. What cannot be deleted does no harm.
     """
-    path = Path(os.path.expanduser(given))  # noqa: PTH111 it takes ./~ as it is, and needs no home
-    try:
-        path.lstat()
-    except ValueError:
-        raise InputError(f"{path}: no name of a file: it holds a zero byte") from None
-    except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            raise InputError(f"{path}: no name of a file: {error.strerror}") from None
-    return path
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in list(entries):
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False) and depth < _MAX_DEPTH:
+                file = path / ".lock"
+                lock = filelock.FileLock(file, blocking=False) if file.is_file() else nullcontext()
+                with suppress(OSError), lock:  # filelock.Timeout is one
+                    remove_leftovers(path, depth + 1)
+            elif _LEFTOVER.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: the lasting one, or one that goes with this process."""
-    return lasting_cache_folder() or _cache_of_this_process()
-
-
-def lasting_cache_folder() -> Path | None:
-    """Return `KILNET_CACHE`, or the system's cache folder; None for a user without a home."""
-    if chosen := os.environ.get("KILNET_CACHE"):
-        return given_path(chosen)
-    try:
-        folder = given_path(platformdirs.user_cache_dir("kilnet", appauthor=False))
-    except RuntimeError:  # as newer versions of platformdirs say it
-        return None
-    return folder if folder.is_absolute() else None
-
-
-@cache
-def _cache_of_this_process() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="kilnet-"))  # not a fixed name, under which others could lay files
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    """Return the folder for what can be made again: `KILNET_CACHE`, or the system's cache folder."""
+    return Path(os.environ.get("KILNET_CACHE") or platformdirs.user_cache_dir("kilnet", appauthor=False))
 
 
 def _sync_folder(folder: Path) -> None:
     if os.name == "nt":  # folders cannot be opened there
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some network file systems refuse; the file itself is written
+    with suppress(OSError):  # some network file systems refuse; the file itself is written
+        handle = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)

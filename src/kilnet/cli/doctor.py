@@ -3,7 +3,7 @@
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -17,9 +17,9 @@ def doctor(as_json: JsonOption = False) -> None:
         print_json(asdict(diagnosis))
     else:
         for name, fact in diagnosis.facts.items():
-            say(f"{name:14} {fact}")
+            typer.echo(f"{name:14} {fact}")
         for problem in diagnosis.problems:
-            say(f"problem: {problem}")
-        say(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
+            typer.echo(f"problem: {problem}")
+        typer.echo(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
     if diagnosis.problems:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json
 
 
 def evaluate(
@@ -27,4 +27,4 @@ def evaluate(
         print_json(evaluation.to_dict())
     else:
         kilnet.show(evaluation)
-        say(f"numbers and pictures are in {run}")
+        typer.echo(f"numbers and pictures are in {run}")

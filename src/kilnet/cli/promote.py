@@ -1,13 +1,12 @@
 """kilnet promote."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Option, echo
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json
 
 
 def promote(
@@ -23,4 +22,4 @@ def promote(
     if as_json:
         print_json({"run": str(folder)})
     else:
-        say(f"next: kilnet evaluate {shlex.quote(str(folder))} --split val")
+        echo(f"next: kilnet evaluate {folder} --split val")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json
 
 
 def settings(
@@ -29,5 +29,4 @@ def settings(
     for setting in found:
         default = "unset" if setting.default is None else json.dumps(setting.default)
         network = f" of {setting.network}" if setting.network else ""
-        say(f"{setting.key}{network} = {default}  ({setting.values})")
-        say(f"    {setting.meaning}")
+        typer.echo(f"{setting.key}{network} = {default}  ({setting.values})\n    {setting.meaning}")

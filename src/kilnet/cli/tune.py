@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from typer import Option
+from typer import Option, echo
 
 from kilnet.cli import options
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json
 
 
 def tune(
@@ -94,4 +94,4 @@ def tune(
         )
         return
     kilnet.show(search)
-    say(f"the winner's run: {search.winner}")
+    echo(f"the winner's run: {search.winner}")

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import DataError
+from kilnet.storage import open_file, read_bytes
 
 NUM_IMAGES = 10_000  # in each batch
 SIDE = 32
@@ -144,10 +145,7 @@ def read_folder(folder: Path, layout: Layout, use: Callable[[str, bytes], None])
     for name in layout.members:
         path = folder / name
         try:
-            size = path.stat().st_size
-            if size > layout.max_bytes:
-                raise DataError(_wrong_size(str(path), size, layout.max_bytes))
-            content = path.read_bytes()
+            content = read_bytes(path, layout.max_bytes)
         except OSError as error:
             raise DataError(
                 f"{path}: cannot be read: {error.strerror or error}; copy it there again"
@@ -165,7 +163,7 @@ def read_archive(archive: Path, layout: Layout, use: Callable[[str, bytes], None
     """
     missing = set(layout.members)
     try:
-        with gzip.open(archive) as unzipped:
+        with open_file(archive) as file, gzip.open(file) as unzipped:
             limited = _LimitedReader(unzipped, 8 * layout.max_bytes)
             with tarfile.open(fileobj=limited, mode="r|") as tar:
                 for member in tar:
@@ -181,8 +179,8 @@ def read_archive(archive: Path, layout: Layout, use: Callable[[str, bytes], None
                         )
                     if member.size > layout.max_bytes:
                         raise DataError(_wrong_size(where, member.size, layout.max_bytes))
-                    file = tar.extractfile(member)
-                    use(name, file.read() if file else b"")
+                    content = tar.extractfile(member)
+                    use(name, content.read() if content else b"")
                     missing.remove(name)
             while limited.read(1 << 20):  # up to the end, where gzip keeps its checksum
                 pass

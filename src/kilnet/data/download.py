@@ -13,6 +13,7 @@ import urllib3
 
 from kilnet.data.dataset import Progress, silent
 from kilnet.errors import DownloadError, StorageError
+from kilnet.storage import remove
 
 TIMEOUT_SECONDS = (10, 30)  # to connect, and between two packets
 MAX_REDIRECTS = 5
@@ -87,7 +88,7 @@ class _Download:
 
     @property
     def _size(self) -> int:
-        return self._part.stat().st_size if self._part.exists() else 0
+        return self._part.stat().st_size if self._part.is_file() else 0
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:  # noqa: ARG002
         if self._size < self._num_bytes:
@@ -107,6 +108,8 @@ class _Download:
                 raise _MirrorError("does not say how long the file is")
             if start + int(length) != self._num_bytes:
                 raise _MirrorError(f"offers {start + int(length)} bytes instead of {self._num_bytes}")
+            if self._part.is_fifo():  # it would block
+                remove(self._part)
             with self._part.open("ab" if resumed else "wb") as file:
                 # Raw, because some servers declare a .tar.gz as compressed and requests would unpack it.
                 for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):

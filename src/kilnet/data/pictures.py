@@ -1,26 +1,32 @@
 """Many image files -> uint8 squares in memory, kept in the cache for the next start."""
 
 import hashlib
-import json
 import os
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import __version__ as pillow_version
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import safe_open
 
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import VERSION, decode, default_side, estimate, to_square
-from kilnet.errors import StorageError, UnusableImageError
-from kilnet.storage import cache_folder, write_bytes
+from kilnet.data.decode import VERSION, decode, default_side, stored_size, to_square
+from kilnet.errors import RunFolderError, StorageError, UnusableImageError
+from kilnet.storage import (
+    Part,
+    cache_folder,
+    make_folder,
+    read_head,
+    reading,
+    sealed_tensors,
+    unsealed_tensors,
+    write_bytes,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +71,9 @@ def read_pictures(
     if pictures is None:
         pictures = _decode_all(folder, paths, image_size, progress)
         try:
-            cached.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(cached.parent, parents=True)
             write_bytes(cached, _dump(pictures, fingerprint))
-        except (OSError, StorageError) as error:
+        except StorageError as error:
             warning = f"the pictures will be decoded again next time: {error}"
             return replace(pictures, warnings=(*pictures.warnings, warning))
     return pictures
@@ -121,8 +127,7 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
 
 def _longer_side(path: Path) -> int:
     try:
-        stored = estimate(path)
-        return max(stored.width, stored.height)
+        return max(stored_size(path))
     except UnusableImageError:  # decoding will say what is wrong with it
         return 0
 
@@ -139,41 +144,35 @@ def _fingerprint(folder: Path, paths: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _dump(pictures: Pictures, fingerprint: str) -> bytes:
-    tensors = {name: np.ascontiguousarray(getattr(pictures, name)) for name in _ARRAYS}
+def _dump(pictures: Pictures, fingerprint: str) -> list[Part]:
+    tensors = {name: (kind, np.ascontiguousarray(getattr(pictures, name))) for name, kind in _ARRAYS.items()}
     notes = {
         "fingerprint": fingerprint,
-        "checksum": _checksum(tensors),
         "problems": [asdict(problem) for problem in pictures.problems],
         "warnings": pictures.warnings,
     }
-    return save(tensors, {"notes": json.dumps(notes)})
+    return sealed_tensors(tensors, notes)
 
 
 def _load(cached: Path, paths: Sequence[str], fingerprint: str) -> Pictures | None:
-    try:
+    with suppress(RunFolderError, FileNotFoundError), reading(cached, "it is made again"):
+        if unsealed_tensors(read_head(cached))["fingerprint"] != fingerprint:
+            return None
+        notes = unsealed_tensors(np.memmap(cached, np.uint8, "r").data)  # it may be large
         with safe_open(cached, framework="numpy") as file:
-            notes = json.loads(file.metadata()["notes"])
-            if notes["fingerprint"] != fingerprint:
-                return None
             tensors = {name: file.get_tensor(name) for name in _ARRAYS}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    if notes["checksum"] != _checksum(tensors):
-        return None
-    return Pictures(
-        **tensors,
-        paths=tuple(paths[i] for i in tensors["indices"]),
-        problems=tuple(Problem(**problem) for problem in notes["problems"]),
-        warnings=tuple(notes["warnings"]),
-    )
+        return Pictures(
+            **tensors,
+            paths=tuple(paths[i] for i in tensors["indices"]),
+            problems=tuple(Problem(**problem) for problem in notes["problems"]),
+            warnings=tuple(notes["warnings"]),
+        )
+    return None
 
 
-_ARRAYS = ("images", "sizes", "hashes", "indices")
-
-
-def _checksum(tensors: dict[str, npt.NDArray[Any]]) -> int:
-    checksum = 0
-    for name in _ARRAYS:
-        checksum = zlib.crc32(tensors[name].data, checksum)
-    return checksum
+_ARRAYS = {
+    "images": "U8",
+    "sizes": "I64",
+    "hashes": "U64",
+    "indices": "I64",
+}  # with safetensors' names of their types

@@ -15,12 +15,12 @@ from PIL import Image
 
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset, Split
-from kilnet.errors import ConfigError, StorageError, VerificationError
+from kilnet.errors import ConfigError, DataError, VerificationError
 from kilnet.exporting.deployed import Deployed, TorchFile, describe, write_torch
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
-from kilnet.storage import write_bytes, write_json
+from kilnet.storage import make_folder, read_bytes, reading, write_bytes, write_json
 
 _EXACT = Tolerance(agreement=0.999, difference=1e-3, accuracy_lost=0.001)
 TOLERANCES = {
@@ -120,10 +120,7 @@ def export(
         images=f"{verification.num_images:,} validation {come_from}",
         verification=verification,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
+    make_folder(path.parent, parents=True)
     # The verification first: without it the file would look like somebody else's if the process died in between.
     write_json(verification_path(path), {**made.to_dict(), "path": path.name})
     write_bytes(path, content)
@@ -133,8 +130,16 @@ def export(
 def readers(split: Split, pictures: Path | None) -> list[Callable[[], bytes]]:
     """Return a function for each image that reads the bytes of its file."""
     if pictures is not None:
-        return [(pictures / name).read_bytes for name in split.names]
+        return [partial(_read, pictures / name) for name in split.names]
     return [partial(_png, image) for image in split.images]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with reading(path, "export again", "cannot be read", DataError):
+            return read_bytes(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: it has gone since the data was loaded") from None
 
 
 def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Answers, str]:

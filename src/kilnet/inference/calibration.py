@@ -48,6 +48,11 @@ class Calibration:
             raise ValueError(f"temperature {self.temperature!r}")
         if not (self.threshold is None or (isinstance(self.threshold, float) and 0 <= self.threshold <= 1)):
             raise ValueError(f"threshold {self.threshold!r}")
+        if (
+            self.threshold is not None
+            and not 0 <= self.num_sure_correct <= self.num_sure <= self.num_images != 0
+        ):
+            raise ValueError(f"{self.num_sure_correct} of {self.num_sure} of {self.num_images} images")
 
     def unsure(self, confidence: float) -> bool:
         """Whether a person should look at a prediction of this confidence."""

@@ -1,7 +1,5 @@
 """A trained network with what it needs to be used, what it says of a picture, and the file that it is kept in."""
 
-import json
-import unicodedata
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from pydantic import TypeAdapter
+from safetensors.torch import load
 from torch import nn
 
 from kilnet import models
@@ -22,10 +20,31 @@ from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
-from kilnet.metrics import softmax
-from kilnet.storage import write_bytes
+from kilnet.metrics import refuse_unusable, softmax
+from kilnet.storage import Text, read_bytes, read_head, reading, sealed_tensors, unsealed_tensors, write_bytes
 
 _FORMAT = 1
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.complex64: "C64",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_ADVICE = "train again into another folder; its config.toml says how"
+_PREPROCESSING: TypeAdapter[Preprocessing] = TypeAdapter(Preprocessing)
+_CLASSES: TypeAdapter[tuple[Text, ...]] = TypeAdapter(tuple[Text, ...])
 
 
 @dataclass(frozen=True)
@@ -118,9 +137,12 @@ class Classifier:
 
         Raises:
             DataError: dtype or shape do not fit.
+            DivergedError: the network answers NaN or infinity.
         """
         pixels = self.as_pixels(images)
-        return views.logits(self.model, pixels, self.preprocessing, self.settings, self.views).cpu().numpy()
+        found = views.logits(self.model, pixels, self.preprocessing, self.settings, self.views).cpu().numpy()
+        refuse_unusable(found, "pictures")
+        return found
 
     def as_pixels(self, images: npt.NDArray[np.uint8]) -> torch.Tensor:
         """Return images that fit the network as a tensor, not normalised; see `logits` for what is refused."""
@@ -195,35 +217,36 @@ def load_classifier(
         RunFolderError: the file is missing, damaged, or not Kilnet's, or names a builder that the caller did not.
     """
     try:
-        tensors, description = read_tensors(path)
+        tensors, description = read_tensors(path, _ADVICE)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise RunFolderError(f"{path}: not a file of weights that Kilnet wrote: {error}") from None
-    if not isinstance(description, dict) or description.get("format") != _FORMAT:
+    if description.get("format") != _FORMAT:
         raise RunFolderError(
             f"{path}: its description is not of format {_FORMAT}, which this version of Kilnet reads"
         )
     try:
-        parts = description["preprocessing"]
-        height, width = parts["image_size"]
-        preprocessing = Preprocessing(tuple(parts["mean"]), tuple(parts["std"]), (height, width))
-        classes = tuple(description["classes"])
+        preprocessing = _PREPROCESSING.validate_python(description["preprocessing"])
+        height, width = preprocessing.image_size
+        means, deviations = preprocessing.mean, preprocessing.std
+        if not (len(means) == len(deviations) > 0 and min(deviations) > 0 and min(height, width) > 0):
+            raise ValueError(f"no preprocessing: {preprocessing}")
+        classes = _CLASSES.validate_python(tuple(description["classes"]))
+        if not 0 < len(classes) == len(set(classes)):
+            raise ValueError(f"classes {classes}")
         config = ModelConfig(**description["model"])
         views_config = ViewsConfig(**description.get("views", {}))
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
-        raise RunFolderError(f"{path}: its description is incomplete: {reason}") from None
+        raise RunFolderError(f"{path}: its description is incomplete: {reason}; {_ADVICE}") from None
     refuse_unnamed(config, own_models, path)
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
-    shape = (len(preprocessing.mean), height, width)
+    shape = (len(means), height, width)
     model = models.build(config, shape, len(classes), own_models)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise RunFolderError(
-            f"{path}: the weights do not fit {config.name}: {str(error).splitlines()[-1]}"
-        ) from None
+        reason = str(error).splitlines()[-1].strip()
+        raise RunFolderError(f"{path}: the weights do not fit {config.name}: {reason}") from None
     return Classifier(
         model=settings.place(model).eval(),
         model_config=config,
@@ -244,18 +267,16 @@ def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> No
 
 
 def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return, for class names of other data, the network's index of each; both of Unicode's normal forms are the same.
+    """Return, for class names of other data, the network's index of each.
 
     Raises:
         InputError: a name is not among the network's classes.
     """
-    known = [unicodedata.normalize("NFC", name) for name in classifier.classes]
-    wanted = [unicodedata.normalize("NFC", name) for name in names]
-    if unknown := [name for name in wanted if name not in known]:
+    if unknown := [name for name in names if name not in classifier.classes]:
         raise InputError(
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )
-    return np.array([known.index(name) for name in wanted], np.int64)
+    return np.array([classifier.classes.index(name) for name in names], np.int64)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
@@ -264,18 +285,37 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: 
     Raises:
         StorageError: the file cannot be written; an older one is untouched.
     """
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    # One entry: safetensors does not promise an order of several.
-    write_bytes(path, save(whole, {"kilnet": json.dumps(description, sort_keys=True)}))
+    write_bytes(
+        path, sealed_tensors({name: _stored(tensor) for name, tensor in tensors.items()}, description)
+    )
 
 
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], Any]:
+def _stored(tensor: torch.Tensor) -> tuple[str, npt.NDArray[Any]]:
+    """Return safetensors' name of a tensor's type, and its memory as numpy sees it."""
+    own = tensor.detach().cpu().contiguous()
+    known = own.dtype in (torch.bool, torch.uint8) or own.dtype.is_complex or own.dtype.itemsize > 2
+    as_numpy = own if known else own.view(torch.int16 if own.dtype.itemsize == 2 else torch.uint8)
+    return _DTYPES[own.dtype], as_numpy.numpy()
+
+
+def read_tensors(path: Path, advice: str = _ADVICE) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote; nothing in the file is executed.
 
+    Args:
+        path: of the file.
+        advice: what can be done if it is damaged.
+
     Raises:
-        SafetensorError, OSError, KeyError, ValueError: the file is missing, damaged, or not Kilnet's; the caller
-            knows what to tell the user.
+        FileNotFoundError: it is not there.
+        RunFolderError: it is damaged, or not Kilnet's.
     """
-    with safe_open(path, framework="pt") as file:
-        description = json.loads((file.metadata() or {})["kilnet"])
-        return {name: file.get_tensor(name) for name in file.keys()}, description  # noqa: SIM118 not a dictionary
+    with reading(path, advice):
+        content = read_bytes(path)
+        description = unsealed_tensors(content)
+        return load(content), description
+
+
+def read_description(path: Path, advice: str) -> dict[str, Any]:
+    """Read the description alone; see `read_tensors`."""
+    with reading(path, advice):
+        return unsealed_tensors(read_head(path))

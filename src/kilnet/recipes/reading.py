@@ -1,12 +1,11 @@
 """From what people write to a configuration: recipe files, settings as key=value, times such as 10m."""
 
-import codecs
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kilnet import storage
 from kilnet.config import RunConfig, configured
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import find
@@ -37,28 +36,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(as_text(path.read_bytes()))
-    except (OSError, UnicodeDecodeError) as error:
+        return storage.read_toml(path)
+    except (OSError, UnicodeDecodeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
-
-
-def as_text(content: bytes) -> str:
-    """Return the text of a file that people write: UTF-8, or what the byte order mark of a Windows editor says.
-
-    Raises:
-        UnicodeDecodeError: it is neither.
-    """
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's > writes so
-    return content.decode("utf-16" if is_wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_value(text: str) -> Any:
     """Read a word as a TOML value, else take it as text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        return storage.parse_toml(f"value = {text}")["value"]
+    except (ValueError, KeyError):
         return text
 
 

@@ -1,23 +1,63 @@
 """A network evaluated on images that it has not seen; evaluations and calibration as files of its run."""
 
-import csv
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 
 from kilnet.data.dataset import ImageDataset, LabelledImages, Split
-from kilnet.errors import DataError, RunFolderError
-from kilnet.inference.calibration import Calibration
+from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.inference.calibration import TARGET_ACCURACY, Calibration
 from kilnet.inference.classifier import Classifier, match_classes
 from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
-from kilnet.storage import make_folder, unescaped, write_csv, write_json
+from kilnet.storage import (
+    MAX_TABLE_BYTES,
+    Text,
+    checksum,
+    make_folder,
+    parse_csv,
+    read_bytes,
+    read_json,
+    reading,
+    sealed,
+    unsealed,
+    write_csv,
+    write_json,
+)
 from kilnet.training.run_folder import RunFolder
+
+_ROW: TypeAdapter[PredictionRow] = TypeAdapter(PredictionRow)
+_CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
+_BESIDE = ("num_reads", "predictions_checksum", "data")  # what an entry holds beside its evaluation
+
+
+class _Bins(BaseModel):
+    num_images: list[NonNegativeInt]
+    num_correct: list[NonNegativeInt]
+    confidence_sum: list[float]
+
+
+class _Entry(BaseModel):
+    """What is read of an entry of evaluation.json; the rest follows from it."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    split: Text
+    classes: list[Text]
+    confusion: list[list[NonNegativeInt]]
+    loss_sum: float
+    calibration_bins: _Bins
+    num_reads: NonNegativeInt
+    predictions_checksum: str | None = None
+    data: Text | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +145,14 @@ def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     write_csv(files.evaluation_table(split, "per_class"), columns, rows)
     write_csv(files.evaluation_table(split, "predictions"), PredictionRow._fields, predictions)
     kept = read_evaluations(files)
-    num_reads = kept.get(split, {}).get("num_reads", 0) + 1
-    entry = {**evaluation.to_dict(), "num_reads": num_reads}
+    entry = {
+        **evaluation.to_dict(),
+        "num_reads": kept.get(split, {}).get("num_reads", 0) + 1,
+        "predictions_checksum": checksum(read_bytes(files.evaluation_table(split, "predictions"))),
+    }
     if found.source is not None:
         entry["data"] = found.source
-    write_json(files.evaluation_path, {**kept, split: entry})
+    write_json(files.evaluation_path, {name: sealed(of_it) for name, of_it in {**kept, split: entry}.items()})
     return path.parent
 
 
@@ -119,13 +162,23 @@ def read_evaluations(files: RunFolder) -> dict[str, dict[str, Any]]:
     Raises:
         RunFolderError: the file is damaged.
     """
-    path = files.evaluation_path
+    path, entries = files.evaluation_path, {}
+    with suppress(FileNotFoundError), reading(path, "delete it to evaluate again"):
+        for split, written in read_json(path).items():
+            entries[split] = _entry(unsealed(written))
+            if entries[split]["split"] != split:
+                raise ValueError(f"{split!r} holds {entries[split]['split']!r}")
+    return entries
+
+
+def _entry(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with its ratios as they follow from its counts."""
+    _Entry.model_validate(written)
+    rest = {key: written[key] for key in _BESIDE if key in written}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError) as error:
-        raise RunFolderError(f"{path}: damaged ({error}); delete it to evaluate again") from None
+        return {**Evaluation.from_dict(written).to_dict(), **rest}
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
@@ -135,20 +188,16 @@ def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
         RunFolderError: the file is missing or damaged.
     """
     path = files.evaluation_table(split, "predictions")
+    expected = read_evaluations(files).get(split, {}).get("predictions_checksum")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [
-                PredictionRow(
-                    name=unescaped(row["name"]),
-                    truth=unescaped(row["truth"]),
-                    predicted=unescaped(row["predicted"]),
-                    confidence=float(row["confidence"]),
-                    loss=float(row["loss"]),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise RunFolderError(f"{path}: missing or damaged ({error}); evaluate again") from None
+        with reading(path, "evaluate again", "missing or damaged"):
+            content = read_bytes(path, MAX_TABLE_BYTES)
+            if expected not in (None, checksum(content)):
+                raise ValueError("it is not the table that evaluation.json is about")
+            rows = [_ROW.validate_python(row) for row in parse_csv(content.decode())]
+    except FileNotFoundError:
+        raise RunFolderError(f"{path}: missing or damaged (not there); evaluate again") from None
+    return rows
 
 
 def read_calibration(files: RunFolder) -> Calibration | None:
@@ -159,17 +208,20 @@ def read_calibration(files: RunFolder) -> Calibration | None:
     """
     path = files.calibration_path
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        calibration = Calibration(**{field.name: content[field.name] for field in fields(Calibration)})
+        with reading(path, "delete it, `kilnet evaluate` makes it again"):
+            calibration = _CALIBRATION.validate_json(json.dumps(unsealed(read_json(path))), strict=True)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunFolderError(
-            f"{path}: damaged ({error}); delete it, `kilnet evaluate` makes it again"
-        ) from None
     return calibration if calibration.weights == file_digest(files.weights_path) else None
 
 
+def write_calibration(files: RunFolder, calibration: Calibration) -> None:
+    """Write calibration.json."""
+    write_json(files.calibration_path, sealed({"target_accuracy": TARGET_ACCURACY, **asdict(calibration)}))
+
+
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file as hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Return the SHA-256 of a file as hex; "" where there is none."""
+    with suppress(FileNotFoundError), reading(path, "train again into another folder"):
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    return ""

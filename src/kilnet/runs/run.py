@@ -2,7 +2,7 @@
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
-from kilnet.data.sources import NAMES, Data, in_memory, located, source_of, to_evaluate
+from kilnet.data.sources import Data, in_memory, located, source_of, to_evaluate
 from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
-from kilnet.inference.calibration import TARGET_ACCURACY, Calibration, fit_calibration
+from kilnet.inference.calibration import Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
 from kilnet.runs.evaluation import (
     EvaluatedSplit,
@@ -22,8 +22,8 @@ from kilnet.runs.evaluation import (
     file_digest,
     read_calibration,
     read_evaluations,
+    write_calibration,
 )
-from kilnet.storage import given_path, write_json
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
@@ -42,7 +42,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, model: str | None = None) -> None:
-        self.files = RunFolder(given_path(folder))
+        self.files = RunFolder(Path(folder))
         self.own_models = models.own_models(model)
         self._dataset: ImageDataset | None = None
         self._evaluated: dict[str, EvaluatedSplit] = {}
@@ -73,7 +73,11 @@ class Run:
     @property
     def best(self) -> EpochRecord:
         """The record whose weights are kept."""
-        return [record for record in self.history if record.is_best][-1]
+        if not (kept := [record for record in self.history if record.is_best]):
+            raise RunFolderError(
+                f"{self.files.history_path}: no epoch in it, so nothing is known of the weights"
+            )
+        return kept[-1]
 
     @property
     def num_validation(self) -> int:
@@ -83,17 +87,18 @@ class Run:
     @cached_property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        if (state := self.files.load_state()) is None:
+        if (rest := self.files.progress()) is None:
             return False
-        rest, patience = state[1], self.config.training.patience
+        patience = self.config.training.patience
         is_over = rest.get("is_over", rest["num_epochs_done"] >= self.config.training.epochs)
         return bool(is_over or (patience is not None and rest["num_bad"] >= patience))
 
     @cached_property
     def classifier(self) -> Classifier:
-        """The best weights, to compute as the run did; nothing in the folder is executed.
+        """The best weights; nothing in the folder is executed.
 
-        Where the run's device is not on this machine, the best one that is computes in fp32 instead.
+        They compute in fp32, as exported files do, whatever the run was trained in: what is evaluated is what answers
+        later. Where the run's device is not on this machine, the best one that is computes.
 
         Raises:
             RunFolderError: there is no run, it has no weights yet, or they are of a network that must be named.
@@ -101,25 +106,24 @@ class Run:
         # The network's name in config.toml is looked at too, since it may be trained from again.
         refuse_unnamed(self.config.model, self.own_models, self.files.config_path)
         recorded, settings = self.config.hardware, None
-        if self.files.weights_path.is_file():
-            self._weights_digest = file_digest(self.files.weights_path)  # training may write others later
+        self._weights_digest = file_digest(self.files.weights_path)  # training may write others later
         with suppress(ConfigError):
             settings = Settings(
                 device=resolve_device(recorded.device),
-                precision=recorded.precision,
+                precision="fp32",
                 layout=recorded.layout,
                 threads=min(recorded.threads, os.cpu_count() or 1),  # it may have been a larger machine
-                reason="as in the run",
+                reason="as in the run, in fp32",
             )
         return load_classifier(self.files.weights_path, settings, self.own_models)
 
     def calibrated_classifier(self) -> Classifier:
-        """Return the best weights for use: in fp32, like an exported file, by all threads, with any calibration.
+        """Return the best weights for use: by all threads, with any calibration.
 
         Raises:
             RunFolderError: as for `classifier`, or the calibration is damaged.
         """
-        settings = replace(self.classifier.settings.with_all_threads(), precision="fp32")
+        settings = self.classifier.settings.with_all_threads()
         return replace(self.classifier, settings=settings, calibration=read_calibration(self.files))
 
     def data_config(self, data_dir: str | None = None) -> DataConfig:
@@ -143,15 +147,13 @@ class Run:
         if data is None and self._dataset is not None:
             return self._dataset
         config = self.data_config(data_dir)
-        if data is None:
-            refuse_moved(self)
         if isinstance(data, str | Path):
             config = config.model_copy(update={"source": source_of(data)})
         dataset = in_memory(config.source if data is None else data, config, progress)
         if not self.was_trained_on(dataset):
             raise DataError(
                 f"{dataset.name}: not the images that {self.folder} was trained on, so its test images may have been; "
-                "give those as `data`, or train again"
+                "name the data as `data`"
             )
         self._keep(dataset)
         return dataset
@@ -178,8 +180,16 @@ class Run:
         return dataset
 
     def was_trained_on(self, dataset: ImageDataset | LabelledImages) -> bool:
-        """Whether these are the images that the run was trained and validated on."""
-        return isinstance(dataset, ImageDataset) and dataset.fingerprint == self.files.fingerprint()
+        """Whether these are the images that the run was trained and validated on.
+
+        Raises:
+            DataError: nobody knows, because environment.json is missing.
+        """
+        if (known := self.files.fingerprint()) is None:
+            raise DataError(
+                f"{self.files.environment_path}: missing, so nobody knows what the run was trained on"
+            )
+        return isinstance(dataset, ImageDataset) and dataset.fingerprint == known
 
     def evaluated(self, split: str, dataset: ImageDataset | LabelledImages | None = None) -> EvaluatedSplit:
         """Evaluate the network on a split of its own data, or of `dataset`; see `evaluate_classifier`.
@@ -212,7 +222,7 @@ class Run:
         logits = self.calibrated_classifier().logits(dataset.validation.images)
         fitted = fit_calibration(logits, dataset, self._weights_digest)
         with self.files.locked():
-            write_json(self.files.calibration_path, {"target_accuracy": TARGET_ACCURACY, **asdict(fitted)})
+            write_calibration(self.files, fitted)
         return fitted
 
     def _keep(self, dataset: ImageDataset) -> None:
@@ -230,19 +240,6 @@ def trained(session: TrainingSession) -> Run:
     run = Run(session.folder.path, session.config.model.name)
     run.config, run.history, run.finished = session.config, tuple(session.loop.history), session.loop.finished
     return run
-
-
-def refuse_moved(run: Run) -> None:
-    """Refuse a run whose folder of pictures is not where it was.
-
-    Raises:
-        DataError: there is none.
-    """
-    source = run.config.data.source
-    if source not in NAMES and not given_path(source).exists():
-        raise DataError(
-            f"{source}: no such folder, and {run.folder} was trained on it; if it has moved, give it as `data`"
-        )
 
 
 def opened(run: AnyRun, model: str | None = None) -> Run:

@@ -12,7 +12,6 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
 from kilnet.recipes.reading import written_duration
-from kilnet.terminal.console import TerminalConsole
 from kilnet.training.plan import Plan
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
@@ -30,12 +29,12 @@ class ProgressDisplay:
     """
 
     def __init__(self, console: Console | None = None, enabled: bool = True) -> None:
-        self.console = console or TerminalConsole(stderr=True, quiet=not enabled)
+        self.console = console or Console(stderr=True, quiet=not enabled, highlight=False)
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
+            TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -52,7 +51,7 @@ class ProgressDisplay:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Print one line above the bars."""
+        """Print one line above the bars; its square brackets are not markup."""
         self.console.print(Text(line), soft_wrap=True)
         self._last_line = monotonic()
 

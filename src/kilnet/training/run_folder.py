@@ -1,25 +1,84 @@
 """What a run keeps on disk, and who may write it."""
 
-import csv
+import platform
 import re
-import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import fields
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import SafetensorError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
-from kilnet.inference.classifier import read_tensors
-from kilnet.storage import held, read_json, remove_leftovers, write_csv, write_json, write_text
+from kilnet.inference.classifier import read_description, read_tensors
+from kilnet.storage import (
+    Text,
+    held,
+    inside,
+    make_folder,
+    parse_csv,
+    read_json,
+    read_text,
+    read_toml,
+    reading,
+    remove,
+    sealed,
+    unsealed,
+    write_csv,
+    write_json,
+    write_text,
+)
 from kilnet.training.records import EpochRecord
 
 # With their types; how many images were validated is in environment.json.
 _HISTORY_COLUMNS = {field.name: field.type for field in fields(EpochRecord) if field.name != "num_validation"}
+_HISTORY: TypeAdapter[list[EpochRecord]] = TypeAdapter(list[EpochRecord])
+STATE_ADVICE = "delete it to begin again"
+
+
+class _Data(BaseModel):
+    """What environment.json says of the images, as far as it is read."""
+
+    name: Text | None = None
+    classes: list[Text] = []
+    image_shape: list[int] = []
+    num_train: int = 0
+    num_validation: int = 0
+    fingerprint: str | None = None
+    warnings: list[Text] = []
+
+
+class _Environment(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    packages: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    data: _Data = _Data()
+    command: Text = ""
+    plan: dict[str, Any] = {}
+
+
+class _State(BaseModel):
+    """What is read of a state beside its tensors; with a budget there is more."""
+
+    model_config = ConfigDict(strict=True)
+
+    num_epochs_done: int
+    num_steps_done: int
+    is_over: bool = False
+    loss_sum: float
+    num_correct: int
+    num_images: int
+    best_loss: float
+    num_bad: int
+    history: list[dict[str, Any]]
 
 
 class RunFolder:
@@ -31,7 +90,7 @@ class RunFolder:
     timing.csv        seconds and images per second of each epoch
     weights.safetensors  of the epoch that is kept, with classes and preprocessing
     calibration.json  temperature and threshold of these weights, fitted on validation
-    state/            to resume from
+    state/            to resume from; history.json once a search has deleted that, to save space
     evaluation.json   an entry for each evaluated split
     evaluation-SPLIT/ confusion.csv, per_class.csv, predictions.csv
     plots/            pictures, each with its numbers beside it
@@ -42,22 +101,23 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_path = path / "config.toml"
-        self.environment_path = path / "environment.json"
-        self.history_path = path / "history.csv"
-        self.timing_path = path / "timing.csv"
-        self.weights_path = path / "weights.safetensors"
-        self.calibration_path = path / "calibration.json"
-        self.state_path = path / "state" / "state.safetensors"
-        self.evaluation_path = path / "evaluation.json"
-        self.report_path = path / "report.html"
-        self.plots_path = path / "plots"
+        self.config_path = inside(path, "config.toml")
+        self.environment_path = inside(path, "environment.json")
+        self.history_path = inside(path, "history.csv")
+        self.timing_path = inside(path, "timing.csv")
+        self.weights_path = inside(path, "weights.safetensors")
+        self.calibration_path = inside(path, "calibration.json")
+        self.state_path = inside(path, "state/state.safetensors")
+        self.kept_history_path = inside(path, "state/history.json")
+        self.evaluation_path = inside(path, "evaluation.json")
+        self.report_path = inside(path, "report.html")
+        self.plots_path = inside(path, "plots")
         self.learning_curves_path = self.plots_path / "learning-curves.png"
 
     def evaluation_table(self, split: str, name: Literal["confusion", "per_class", "predictions"]) -> Path:
         """Return where a table of an evaluated split lies; the split may be of other data, named by their path."""
         folder = re.sub(r"[^\w-]+", "-", split).strip("-")[-60:] or "data"
-        return self.path / f"evaluation-{folder}" / f"{name}.csv"
+        return inside(self.path, f"evaluation-{folder}/{name}.csv")
 
     def evaluation_plot(self, split: str, name: str) -> Path:
         """Return where a picture of an evaluated split lies."""
@@ -65,16 +125,16 @@ class RunFolder:
 
     def fold(self, number: int, num_folds: int) -> "RunFolder":
         """Return the run that was trained without one part of the images, numbered from 1."""
-        return RunFolder(self.path / "folds" / f"{number}-of-{num_folds}")
+        return RunFolder(inside(self.path, f"folds/{number}-of-{num_folds}"))
 
     def export_path(self, export_format: str, name: str) -> Path:
         """Return where an exported file lies unless the user says otherwise."""
-        return self.path / "exports" / export_format / name
+        return inside(self.path, f"exports/{export_format}/{name}")
 
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return self.config_path.is_file()
+        return self.config_path.exists()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -85,52 +145,82 @@ class RunFolder:
             RunFolderError: it cannot be made or written.
         """
         with held(self.path, "writing this run"):
-            try:
-                self.state_path.parent.mkdir(exist_ok=True)
-            except OSError as error:
-                raise RunFolderError(f"{self.path}: cannot be written: {error.strerror or error}") from None
-            remove_leftovers(self.state_path.parent)
+            make_folder(self.state_path.parent)
             yield
 
     def begin(self, config: RunConfig, environment: dict[str, Any]) -> None:
         """Write what the run is; config.toml last, since it makes the folder a run."""
-        write_json(self.environment_path, environment)
+        write_environment(self.environment_path, environment)
         write_text(self.config_path, config.to_toml())
 
     def config(self) -> RunConfig:
         """Read the configuration.
 
         Raises:
-            RunFolderError: it is missing or not readable.
+            RunFolderError: it is missing, incomplete or not readable.
         """
         try:
-            return RunConfig.model_validate(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
+            with reading(
+                self.config_path, "train into another folder", "not a configuration that Kilnet wrote"
+            ):
+                config = read_config(read_toml(self.config_path))
         except FileNotFoundError:
             raise RunFolderError(f"{self.path}: no run here (no config.toml)") from None
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunFolderError(
-                f"{self.config_path}: not a configuration that Kilnet wrote: {reason}"
-            ) from None
+        return config
 
     def environment(self) -> dict[str, Any]:
-        """Read versions, hardware and the data's fingerprint; empty where the file is missing or damaged."""
-        return read_json(self.environment_path)
+        """Read versions, hardware and the data's fingerprint; empty where the file is missing.
+
+        Raises:
+            RunFolderError: it is damaged.
+        """
+        return read_environment(self.environment_path)
 
     def fingerprint(self) -> str | None:
-        """Read the fingerprint of the images that the run, or the search, was begun with."""
-        data = self.environment().get("data")
-        return data.get("fingerprint") if isinstance(data, dict) else None
+        """Read the fingerprint of the images that the run, or the search, was begun with; raises as `environment`."""
+        found: str | None = self.environment().get("data", {}).get("fingerprint")
+        return found
 
     def history(self) -> list[EpochRecord]:
-        """Read the epochs so far, oldest first."""
-        num_validation = self.environment().get("data", {}).get("num_validation", 0)
-        try:
-            return [_record(row, num_validation) for row in _rows(self.history_path)]
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{self.history_path}: not a history that Kilnet wrote: {error}") from None
+        """Read the epochs so far, oldest first.
+
+        They are read from the state, which has a checksum; where it was deleted or is damaged, from history.csv, which
+        is for people.
+
+        Raises:
+            RunFolderError: what there is instead of the state is damaged.
+        """
+        with suppress(RunFolderError, FileNotFoundError):
+            return self._read_history(self.state_path, self._description()["history"])
+        with (
+            suppress(FileNotFoundError),
+            reading(self.kept_history_path, "delete it: history.csv has the same"),
+        ):
+            return self._read_history(
+                self.kept_history_path, unsealed(read_json(self.kept_history_path))["history"]
+            )
+        num_validation = self._num_validation()
+        with suppress(FileNotFoundError), reading(self.history_path, "train again into another folder"):
+            return [_record(row, num_validation) for row in parse_csv(read_text(self.history_path))]
+        return []
+
+    def _read_history(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> list[EpochRecord]:
+        with reading(path, STATE_ADVICE):
+            # Earlier versions did not write how many images were validated.
+            counted = [
+                row if "num_validation" in row else {**row, "num_validation": self._num_validation()}
+                for row in rows
+            ]
+            return _HISTORY.validate_python(counted)
+
+    def _num_validation(self) -> int:
+        found: int = self.environment().get("data", {}).get("num_validation", 0)
+        return found
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is something to resume from."""
+        return self.state_path.is_file()
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the state, or None before the first was saved.
@@ -138,12 +228,32 @@ class RunFolder:
         Raises:
             RunFolderError: the file is damaged.
         """
-        if not self.state_path.exists():
-            return None
         try:
-            return read_tensors(self.state_path)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{self.state_path}: damaged ({error}); delete it to begin again") from None
+            tensors, rest = read_tensors(self.state_path, STATE_ADVICE)
+        except FileNotFoundError:
+            return None
+        with reading(self.state_path, STATE_ADVICE):
+            _State.model_validate(rest)
+        return tensors, rest
+
+    def progress(self) -> dict[str, Any] | None:
+        """Read what the state says beside its tensors; None before the first was saved. Raises as `load_state`."""
+        try:
+            return self._description()
+        except FileNotFoundError:
+            return None
+
+    def _description(self) -> dict[str, Any]:
+        rest = read_description(self.state_path, STATE_ADVICE)
+        with reading(self.state_path, STATE_ADVICE):
+            _State.model_validate(rest)
+        return rest
+
+    def delete_state(self) -> None:
+        """Delete what the run resumes from; its epochs are kept with a checksum."""
+        if history := self.history():
+            write_json(self.kept_history_path, sealed({"history": [asdict(record) for record in history]}))
+        remove(self.state_path)
 
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write history.csv; floats in full, so that reading gives the same numbers."""
@@ -152,25 +262,87 @@ class RunFolder:
 
     def timings(self) -> list[dict[str, float]]:
         """Read seconds and images per second of each epoch; empty where the file is missing or damaged."""
-        try:
-            return [{key: float(value) for key, value in row.items()} for row in _rows(self.timing_path)]
-        except (OSError, ValueError, TypeError):
-            return []
+        with suppress(RunFolderError, FileNotFoundError), reading(self.timing_path, "it is written again"):
+            return [
+                {name: float(row[name]) for name in _TIMING_COLUMNS}
+                for row in parse_csv(read_text(self.timing_path))
+            ]
+        return []
 
     def add_timing(self, epoch: int, seconds: float, num_images: int) -> None:
-        """Append a line to timing.csv, replacing an older one of the same epoch."""
-        rows = _rows(self.timing_path) if self.timing_path.exists() else []
-        others = [row.values() for row in rows if row.get("epoch") != str(epoch)]
+        """Append a line to timing.csv, replacing an older one of the same epoch; a damaged file is begun again."""
+        others: list[list[str]] = []
+        with suppress(RunFolderError, FileNotFoundError), reading(self.timing_path, "it is written again"):
+            rows = parse_csv(read_text(self.timing_path))
+            others = [[row[name] for name in _TIMING_COLUMNS] for row in rows if row["epoch"] != str(epoch)]
         timing = (epoch, round(seconds, 3), round(num_images / seconds, 1))
-        write_csv(self.timing_path, ("epoch", "seconds", "images_per_second"), [*others, timing], "\n")
+        write_csv(self.timing_path, _TIMING_COLUMNS, [*others, timing], "\n")
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def read_config(tree: Mapping[str, Any]) -> RunConfig:
+    """Return a complete configuration as `RunConfig.to_toml` wrote it.
+
+    Raises:
+        ValueError: a part is missing, whose default would say something else than the run did; or it is not allowed.
+    """
+    for part, last in (
+        ("data", "source"),
+        ("model", "name"),
+        ("training", "epochs"),
+        ("hardware", "threads"),
+    ):
+        if not isinstance(tree.get(part), dict) or last not in tree[part]:
+            raise ValueError(f"{part}.{last} is missing")
+    return RunConfig.model_validate(tree)
+
+
+def environment_of(dataset: ImageDataset, packages: Sequence[str], machine: str) -> dict[str, Any]:
+    """Return what a run or a search depends on beside its configuration."""
+    return {
+        "kilnet": version("kilnet"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "system": platform.platform(),
+        "machine": machine,
+        "data": {
+            "name": dataset.name,
+            "classes": dataset.classes,
+            "image_shape": dataset.image_shape,
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+            "fingerprint": dataset.fingerprint,
+            "warnings": dataset.warnings,
+        },
+        "command": shlex.join(sys.argv),
+    }
+
+
+def write_environment(path: Path, environment: Mapping[str, Any]) -> None:
+    """Write environment.json of a run or a search."""
+    write_json(path, sealed(environment))
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Read environment.json of a run or a search; empty where it is missing.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    with suppress(FileNotFoundError), reading(path, "train again into another folder"):
+        content = unsealed(read_json(path))
+        _Environment.model_validate(content)
+        return content
+    return {}
+
+
+_TIMING_COLUMNS = ("epoch", "seconds", "images_per_second")
 
 
 def _record(row: dict[str, str], num_validation: int) -> EpochRecord:
-    readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: text == "True"}
+    readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _truth}
     values = {name: readers[kind](row[name]) for name, kind in _HISTORY_COLUMNS.items()}
     return EpochRecord(num_validation=num_validation, **values)
+
+
+def _truth(text: str) -> bool:
+    return {"True": True, "False": False}[text]

@@ -1,18 +1,16 @@
 """One training run in its folder: begun, resumed, interrupted, finished."""
 
-import platform
-import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from types import FrameType
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from kilnet import hardware, models
 from kilnet.config import RunConfig, change, differences
@@ -21,13 +19,15 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
-from kilnet.storage import first_fitting
+from kilnet.storage import first_fitting, reading
 from kilnet.training.initial_model import choose_settings, initial_model
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
 from kilnet.training.records import EpochRecord, StepRecord
-from kilnet.training.run_folder import RunFolder
+from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
 from kilnet.training.schedule import BudgetSchedule, Schedule
+
+_PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 
 
 class TrainingSession:
@@ -75,6 +75,10 @@ class TrainingSession:
         self.plan: Plan | None = None
         settings: Settings | None = None
         is_begun = self.folder.exists
+        if not is_begun and (self.folder.has_state or self.folder.weights_path.exists()):
+            raise RunFolderError(
+                f"{self.folder.config_path}: missing; choose another `out`, or put it there again"
+            )
         if is_begun:
             config = self._as_begun(config)
             self.plan = self._kept_plan() if config.budget.seconds else None
@@ -82,8 +86,7 @@ class TrainingSession:
             config, self.plan, settings = plan_run(
                 config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
             )
-        has_state = self.folder.state_path.is_file()
-        model = initial_model(config, self._dataset, self._preprocessing, has_state, own_models)
+        model = initial_model(config, self._dataset, self._preprocessing, self.folder.has_state, own_models)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self.settings = settings or choose_settings(config, model, self._dataset, self._preprocessing)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
@@ -168,7 +171,8 @@ class TrainingSession:
     def _resume(self) -> None:
         state = self.folder.load_state()
         if state is not None:
-            self.loop.load_state(*state)
+            with reading(self.folder.state_path, STATE_ADVICE):
+                self.loop.load_state(*state)
             self.folder.write_history(self.loop.history)
 
     def _as_begun(self, config: RunConfig) -> RunConfig:
@@ -189,54 +193,37 @@ class TrainingSession:
         return change(config, {key: kept.flat()[key] for key in kept.budget.planned}, "the plan")
 
     def _kept_plan(self) -> Plan:
-        try:
-            return Plan(**self.folder.environment()["plan"])
-        except (KeyError, TypeError):
+        kept = self.folder.environment().get("plan")
+        if not kept:
             raise RunFolderError(
                 f"{self.folder.environment_path}: the plan of this run is missing; "
                 "choose another `out` and train again"
-            ) from None
+            )
+        with reading(self.folder.environment_path, "choose another `out` and train again"):
+            return _PLAN.validate_python(kept)
 
     def _environment(self) -> dict[str, Any]:
-        data = self._dataset
+        packages = ("torch", "numpy", "pillow", "safetensors")
         return {
-            "kilnet": version("kilnet"),
-            "python": platform.python_version(),
-            "packages": {name: version(name) for name in ("torch", "numpy", "pillow", "safetensors")},
-            "system": platform.platform(),
-            "machine": hardware.machine(self.settings.device),
+            **environment_of(self._dataset, packages, hardware.machine(self.settings.device)),
             "settings": asdict(self.settings),
-            "data": {
-                "name": data.name,
-                "classes": data.classes,
-                "image_shape": data.image_shape,
-                "num_train": len(data.train),
-                "num_validation": len(data.validation),
-                "fingerprint": data.fingerprint,
-                "warnings": data.warnings,
-            },
             "num_parameters": self.num_parameters,
             **({"plan": asdict(self.plan)} if self.plan else {}),
-            "command": shlex.join(sys.argv),
         }
 
 
-def free_folder(parent: Path, name: str, config: RunConfig, fingerprint: str | None) -> Path:
+def free_folder(parent: Path, name: str, config: RunConfig) -> Path:
     """Return where a run of this configuration belongs: the folder that holds it already, else the first free name.
 
     Args:
         parent: the folder of runs.
         name: tried as it is, then with -2, -3 and so on.
         config: with the model's options completed.
-        fingerprint: of the images; None, any will do.
     """
 
     def fits(path: Path) -> bool:
         folder = RunFolder(path)
-        if not folder.exists:
-            return True
-        same_images = fingerprint is None or folder.fingerprint() in (None, fingerprint)
-        return same_images and not differences(folder.config(), config)
+        return not folder.exists or not differences(folder.config(), config)
 
     return first_fitting(parent, name, fits)
 

@@ -18,7 +18,7 @@ from kilnet.config import DataConfig, ModelConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, KilnetError, StorageError, WorkerError
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent, Workers
-from kilnet.tuning.backends.shared_images import is_shared, map_images, share_images
+from kilnet.tuning.backends.shared_images import is_shared, map_images, remove_damaged, share_images
 from kilnet.tuning.finalists import choose_finalists
 from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
 from kilnet.tuning.search_config import SearchConfig
@@ -84,6 +84,7 @@ class SearchLoop:
     def __iter__(self) -> Iterator[WorkerEvent | Notice]:
         with self.folder.locked(), _termination_as_interruption():
             self.trials = self.folder.trials(self.config)
+            remove_damaged(self.folder.images_path)
             try:
                 yield from self._run_trials()
                 yield from self._run_finalists()

@@ -1,31 +1,66 @@
 """The files of a search: everything that is known of it can be read from them."""
 
-import platform
-import shlex
-import sys
-import tomllib
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from kilnet import hardware
 from kilnet.config import differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
-from kilnet.storage import first_fitting, held, read_json, write_json, write_text
+from kilnet.storage import (
+    Text,
+    first_fitting,
+    held,
+    inside,
+    make_folder,
+    read_json,
+    read_toml,
+    reading,
+    remove,
+    sealed,
+    unsealed,
+    write_json,
+    write_text,
+)
 from kilnet.training.records import EpochRecord
-from kilnet.training.run_folder import RunFolder
+from kilnet.training.run_folder import (
+    RunFolder,
+    environment_of,
+    read_config,
+    read_environment,
+    write_environment,
+)
 from kilnet.tuning.allocation import Allocation, settle
+from kilnet.tuning.backends.shared_images import read_array
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values
 from kilnet.tuning.trial import Trial
+
+ATTEMPTS = "attempts.json"
+_AGAIN = "search again into another folder"
+
+
+class _Trial(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    number: NonNegativeInt
+    values: dict[str, Any]
+
+
+class _Attempts(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    reasons: list[Text] = []
+    num_epochs: list[int] = []
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,15 +92,19 @@ class SearchFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_path = path / "search.toml"
-        self.environment_path = path / "environment.json"
-        self.images_path = path / "images"
-        self.logs_path = path / "logs"
+        self.config_path = inside(path, "search.toml")
+        self.environment_path = inside(path, "environment.json")
+        self.images_path = inside(path, "images")
+        self.logs_path = inside(path, "logs")
+        self.study_path = inside(path, "study.sqlite3")
+        self.table_path = inside(path, "search.csv")
+        self.summary_path = inside(path, "search.json")
+        self.report_path = inside(path, "report.html")
 
     @property
     def exists(self) -> bool:
         """Whether a search was begun here."""
-        return self.config_path.is_file()
+        return self.config_path.exists()
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the folder against other processes; raises what `kilnet.storage.held` does."""
@@ -73,7 +112,7 @@ class SearchFolder:
 
     def begin(self, config: SearchConfig, environment: dict[str, Any]) -> None:
         """Write the configuration, and what else the search depends on."""
-        write_json(self.environment_path, environment)
+        write_environment(self.environment_path, environment)
         write_text(self.config_path, config.to_toml())
 
     def config(self) -> SearchConfig:
@@ -83,32 +122,37 @@ class SearchFolder:
             RunFolderError: it is missing or not readable.
         """
         try:
-            return SearchConfig.model_validate(tomllib.loads(self.config_path.read_text(encoding="utf-8")))
+            with reading(self.config_path, _AGAIN, "not a search that Kilnet wrote"):
+                tree = read_toml(self.config_path)
+                read_config(tree["run"])
+                config = SearchConfig.model_validate(tree)
         except FileNotFoundError:
             raise RunFolderError(f"{self.path}: no search here (no search.toml)") from None
-        except (OSError, ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise RunFolderError(f"{self.config_path}: not a search that Kilnet wrote: {reason}") from None
+        return config
 
     def environment(self) -> dict[str, Any]:
         """Read versions, machine, and the size and fingerprint of the data."""
-        return read_json(self.environment_path)
+        return read_environment(self.environment_path)
 
     def run_folder(self, number: int, seed: int | None = None) -> Path:
         """Return the run folder of a trial, or of its training with one seed as a finalist."""
         name = f"trials/{number:04}" if seed is None else f"finalists/{number:04}-seed-{seed}"
-        return self.path / name
+        return inside(self.path, name)
+
+    def finetuned(self) -> list[Path]:
+        """Return the runs that fine-tuned the winner, the newest first."""
+        return sorted((inside(self.path, path.name) for path in self.path.glob("finetuned*")), reverse=True)
 
     def add_trial(self, number: int, values: Values) -> None:
         """Write a proposed trial."""
         folder = self.run_folder(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "trial.json", {"number": number, "values": values})
+        make_folder(folder, parents=True)
+        write_json(_trial_path(folder), sealed({"number": number, "values": values}))
 
     def trials(self, config: SearchConfig) -> list[Trial]:
         """Read all trials, in order; raises what `trial` does."""
         found: list[Trial] = []
-        while (self.run_folder(len(found)) / "trial.json").is_file():
+        while _trial_path(self.run_folder(len(found))).exists():
             found.append(self.trial(len(found), config))
         return found
 
@@ -119,13 +163,12 @@ class SearchFolder:
             RunFolderError: a file is damaged.
         """
         folder = self.run_folder(number)
-        try:
-            values = read_json(folder / "trial.json")["values"]
+        path = _trial_path(folder)
+        with reading(path, _AGAIN):
+            values: Values = _Trial.model_validate(unsealed(read_json(path))).values
             if unknown := values.keys() - config.space.keys():
-                raise RunFolderError(f"{folder}/trial.json: {', '.join(sorted(unknown))} is not searched")
-            training = config.changed(values).training
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunFolderError(f"{folder}/trial.json: damaged: {error!r}") from None
+                raise RunFolderError(f"{path}: {', '.join(sorted(unknown))} is not searched")
+        training = config.changed(values).training
         attempts = self.attempts(folder)
         return Trial(
             number=number,
@@ -144,24 +187,44 @@ class SearchFolder:
 
     def attempts(self, folder: Path) -> Attempts:
         """Read what went wrong with a trial or a finalist."""
-        content = read_json(folder / "attempts.json")
-        return Attempts(
-            tuple(content.get("reasons", ())),
-            tuple(content.get("num_epochs", ())),
-            bool(content.get("failed", False)),
-        )
+        path = _attempts_path(folder)
+        with suppress(FileNotFoundError), reading(path, "delete it: the run is tried again"):
+            found = _Attempts.model_validate(unsealed(read_json(path)))
+            return Attempts(tuple(found.reasons), tuple(found.num_epochs), found.failed)
+        return Attempts()
 
     def write_attempts(self, folder: Path, attempts: Attempts) -> None:
         """Write what went wrong with a trial or a finalist."""
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "attempts.json", vars(attempts))
+        make_folder(folder, parents=True)
+        write_json(_attempts_path(folder), sealed(vars(attempts)))
 
     def correct(self, folder: Path) -> npt.NDArray[np.bool_] | None:
-        """Return which validation images a finalist classifies correctly, bool (num_images,); None before its end."""
-        try:
-            return np.load(folder / "correct.npy")  # type: ignore[no-any-return]
-        except FileNotFoundError:
-            return None
+        """Return which validation images a finalist classifies correctly, bool (num_images,); None before its end.
+
+        Raises:
+            RunFolderError: the file is damaged.
+        """
+        path = correct_path(folder)
+        with suppress(FileNotFoundError), reading(path, "delete it: the same search makes it again"):
+            found = read_array(path)
+            num_images = self.environment().get("data", {}).get("num_validation", found.size)
+            if found.dtype != np.bool_ or found.shape != (num_images,):
+                raise ValueError(f"{found.dtype} {found.shape} instead of bool ({num_images},)")
+            return found.astype(np.bool_, copy=False)
+        return None
+
+
+def correct_path(folder: Path) -> Path:
+    """Return where a finalist's `SearchFolder.correct` lies."""
+    return inside(folder, "correct.npy")
+
+
+def _trial_path(folder: Path) -> Path:
+    return inside(folder, "trial.json")
+
+
+def _attempts_path(folder: Path) -> Path:
+    return inside(folder, ATTEMPTS)
 
 
 def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
@@ -171,15 +234,17 @@ def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
         folders: run folders, best first, of runs that no worker is training.
         budget_bytes: for their weights and states together.
     """
-    folders = list(folders)
-    files = [RunFolder(folder).weights_path for folder in folders]
-    files += [RunFolder(folder).state_path for folder in folders]
-    sizes = [file.stat().st_size if file.exists() else 0 for file in files]
+    runs = [RunFolder(folder) for folder in folders]
+    parts: list[tuple[Path, Callable[[], None]]] = []
+    parts += [(run.weights_path, partial(remove, run.weights_path)) for run in runs]
+    parts += [(run.state_path, run.delete_state) for run in runs]
+    sizes = [file.stat().st_size if file.is_file() else 0 for file, _ in parts]
     total = sum(sizes)
-    for file, size in reversed(list(zip(files, sizes, strict=True))):
+    for (_, delete), size in reversed(list(zip(parts, sizes, strict=True))):
         if total <= budget_bytes:
             return
-        file.unlink(missing_ok=True)
+        if size:
+            delete()
         total -= size
 
 
@@ -203,7 +268,8 @@ def open_search(
             asked = folder.config()
         config, allocation = settle(asked, workers, dataset, own_models, folder.logs_path)
         if not folder.exists:
-            folder.begin(config, _environment(dataset))
+            packages = ("torch", "numpy", "optuna")
+            folder.begin(config, environment_of(dataset, packages, hardware.machine()))
     return folder, allocation
 
 
@@ -224,20 +290,12 @@ def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
     return lines + differences(old.run, new.run)
 
 
-def free_search_folder(parent: Path, name: str, config: SearchConfig, fingerprint: str | None) -> Path:
-    """Return where this search belongs: the folder that holds it already, else the first free name.
-
-    Args:
-        parent, name, fingerprint: as of `kilnet.training.session.free_folder`.
-        config: of the search.
-    """
+def free_search_folder(parent: Path, name: str, config: SearchConfig) -> Path:
+    """Return where this search belongs: the folder that holds it already, else the first free name."""
 
     def fits(path: Path) -> bool:
         folder = SearchFolder(path)
-        if not folder.exists:
-            return True
-        same_images = fingerprint is None or RunFolder(path).fingerprint() in (None, fingerprint)
-        return same_images and not differing(folder.config(), config)
+        return not folder.exists or not differing(folder.config(), config)
 
     return first_fitting(parent, name, fits)
 
@@ -251,21 +309,3 @@ def _refuse_another(folder: SearchFolder, asked: SearchConfig, dataset: ImageDat
         raise RunFolderError(
             f"{folder.path}: the data is not what this search was begun with; choose another `out`"
         )
-
-
-def _environment(dataset: ImageDataset) -> dict[str, object]:
-    return {
-        "kilnet": version("kilnet"),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("torch", "numpy", "optuna")},
-        "machine": hardware.machine(),
-        "data": {
-            "name": dataset.name,
-            "classes": dataset.classes,
-            "image_shape": dataset.image_shape,
-            "num_train": len(dataset.train),
-            "num_validation": len(dataset.validation),
-            "fingerprint": dataset.fingerprint,
-        },
-        "command": shlex.join(sys.argv),
-    }

@@ -3,7 +3,6 @@
 import itertools
 import math
 import random
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +14,7 @@ from optuna.trial import Trial as OptunaTrial
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import find
 from kilnet.recipes.reading import parse_value, read_toml
+from kilnet.storage import parse_toml
 
 Values = dict[str, Any]
 
@@ -225,8 +225,8 @@ def _parse_values(key: str, text: str) -> Any:
             leaf["step"] = parse_value(scale)
         return leaf
     try:
-        return tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"values = [{text}]")["values"]
+    except ValueError:
         words = [word.strip() for word in text.split(",")]
         if not all(words):
             raise ConfigError(f"`space={f'{key}={text}'!r}`: a value is missing") from None

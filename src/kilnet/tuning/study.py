@@ -8,11 +8,12 @@ from optuna.storages import BaseStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
 from kilnet.errors import StorageError
+from kilnet.storage import remove
+from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Space
 from kilnet.tuning.strategy import as_optuna, create_study
 from kilnet.tuning.trial import Trial
 
-STUDY_FILE = "study.sqlite3"
 _OWNER = "kilnet_folder"
 _STATES = {
     "failed": TrialState.FAIL,
@@ -38,7 +39,7 @@ class StudyCopy:
         self._folder = folder.resolve()
         self._space = space
         self._is_own_file = url is None
-        self._url = url or sqlite_url(self._folder / STUDY_FILE)
+        self._url = url or sqlite_url(SearchFolder(self._folder).study_path)
         self._storage: BaseStorage | None = None
         self._study_id = 0
 
@@ -92,8 +93,10 @@ class StudyCopy:
         except Exception:
             if not self._is_own_file:
                 raise
-        for file in self._folder.glob(f"{STUDY_FILE}*"):  # also the journal, which must not outlive it
-            file.unlink()
+        for file in self._folder.glob(
+            f"{SearchFolder(self._folder).study_path.name}*"
+        ):  # also the journal, which must not outlive it
+            remove(file)
         return self._open_storage()
 
     def _open_storage(self) -> str:

@@ -162,7 +162,8 @@ def summarise(path: Path) -> Summary:
 
 def write_summary(summary: Summary) -> None:
     """Write search.json and search.csv into the search's folder."""
-    write_json(summary.folder / "search.json", summary.to_dict())
+    folder = SearchFolder(summary.folder)
+    write_json(folder.summary_path, summary.to_dict())
     text = io.StringIO()
     keys = summary.config.parsed_space().keys
     writer = csv.writer(text, lineterminator="\n")
@@ -173,7 +174,7 @@ def write_summary(summary: Summary) -> None:
         values = [row.values.get(key) for key in keys]
         numbers = [row.accuracy, *interval, row.loss, *values, row.num_epochs, row.seconds]
         writer.writerow([row.number, row.status, *numbers, row.reason])
-    write_text(summary.folder / "search.csv", text.getvalue())
+    write_text(folder.table_path, text.getvalue())
 
 
 def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:

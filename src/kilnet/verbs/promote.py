@@ -4,9 +4,8 @@ import shutil
 from pathlib import Path
 
 from kilnet.errors import RunFolderError, StorageError
-from kilnet.storage import given_path
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.search_folder import SearchFolder
+from kilnet.tuning.search_folder import ATTEMPTS, SearchFolder
 
 
 def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Path:
@@ -20,7 +19,7 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
     Raises:
         RunFolderError: there is no such trial, its weights were deleted, or `out` is there already.
     """
-    folder = SearchFolder(given_path(search))
+    folder = SearchFolder(Path(search))
     folder.config()
     source = folder.run_folder(trial)
     run = RunFolder(source)
@@ -31,19 +30,28 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
             f"{search}: trial {trial} has no weights: they were deleted to save space, or it never ended an epoch; "
             f"`kilnet.train(recipe={str(run.config_path)!r})` trains it again"
         )
-    target = (
-        given_path(out)
-        if out is not None
-        else Path("runs") / f"{given_path(search).resolve().name}-{trial:04}"
-    )
+    target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
     if target.exists():
         raise RunFolderError(f"{target} is there already; choose another `out`")
     copying = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(copying, ignore_errors=True)
     try:
-        shutil.copytree(source, copying, ignore=shutil.ignore_patterns(".*", "attempts.json"))
+        shutil.copytree(source, copying, ignore=_left_out)
         copying.rename(target)
     except OSError as error:
         shutil.rmtree(copying, ignore_errors=True)
-        raise StorageError(f"cannot write {target}: {error.strerror or error}") from None
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror or error
+        raise StorageError(f"cannot write {target}: {reason}") from None
     return target
+
+
+def _left_out(folder: str, names: list[str]) -> list[str]:
+    """Return what is not copied: the search's own notes, and what is neither file nor folder, links among it."""
+
+    def is_copied(name: str) -> bool:
+        path = Path(folder, name)
+        return not (name.startswith(".") or name == ATTEMPTS or path.is_symlink()) and (
+            path.is_file() or path.is_dir()
+        )
+
+    return [name for name in names if not is_copied(name)]

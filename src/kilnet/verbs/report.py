@@ -9,7 +9,7 @@ from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import read_evaluations
 from kilnet.runs.run import Run, opened
-from kilnet.storage import given_path, write_text
+from kilnet.storage import write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
@@ -42,11 +42,12 @@ def report(
     Raises:
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
-    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(given_path(run)).exists):
-        path = run.folder if isinstance(run, Search) else given_path(run)
+    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(Path(run)).exists):
+        path = run.folder if isinstance(run, Search) else Path(run)
         summary, evaluation = read_search(path)
-        write_text(path / "report.html", search_page(summary, SearchFolder(path).environment(), evaluation))
-        return path / "report.html"
+        files = SearchFolder(path)
+        write_text(files.report_path, search_page(summary, files.environment(), evaluation))
+        return files.report_path
     return _report_run(opened(run, model), data, data_dir, progress)
 
 
@@ -57,7 +58,7 @@ def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
         RunFolderError: there is no search, or a file is damaged.
     """
     summary = summarise(path)
-    for folder in (*sorted(path.glob("finetuned*"), reverse=True), summary.winner_folder):
+    for folder in (*SearchFolder(path).finetuned(), summary.winner_folder):
         if folder is not None and (read := read_evaluations(RunFolder(folder)).get("test")):
             return summary, Evaluation.from_dict(read)
     return summary, None

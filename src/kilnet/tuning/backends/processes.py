@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from kilnet.errors import WorkerError
+from kilnet.storage import make_folder, remove
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.backends.jobs import Job, WorkerEvent, job_to_line
 
@@ -115,7 +116,7 @@ class LocalWorkers:
         self._processes.clear()
 
     def _spawn(self) -> _Process:
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_folder(self._logs, parents=True)
         numbers = {int(process.log.stem.rpartition("-")[2]) for process in self._processes}
         number = min(set(range(1, self._num_workers + 1)) - numbers)
         log = self._logs / f"worker-{number}.log"
@@ -125,7 +126,8 @@ class LocalWorkers:
             # `python -P` imports what this process would, in the same order.
             "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path),
         }
-        with log.open("w", encoding="utf-8") as errors:
+        remove(log)  # a link would lead elsewhere, a pipe would block
+        with log.open("x", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kilnet.tuning.backends.worker"],
                 stdin=subprocess.PIPE,
@@ -158,7 +160,9 @@ def _cause_of_end(worker: _Process) -> str:
     code = worker.process.returncode
     if code == -9:
         return "the worker was killed (signal 9), by the system if memory ran out"
-    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if lines and lines[-1].startswith("out of memory"):
         return lines[-1]
     last = f": {lines[-1]}" if lines else ""

@@ -21,6 +21,7 @@ from kilnet.training.records import EpochRecord
 from kilnet.training.session import TrainingSession
 from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line
 from kilnet.tuning.backends.shared_images import map_images, write_array
+from kilnet.tuning.search_folder import correct_path
 
 _SECONDS_BETWEEN_STEPS = 1.0
 _MAX_TIMED_IMAGES = 128  # in a batch of a `SpeedJob`
@@ -95,7 +96,7 @@ def _train(job: TrainingJob, channel: _Channel) -> None:
         run = Run(job.folder)
         run.own_models = job.own_models
         evaluated = evaluate_classifier(run.classifier, dataset, "validation")
-        write_array(job.folder / "correct.npy", evaluated.logits.argmax(1) == evaluated.images.labels)
+        write_array(correct_path(job.folder), evaluated.logits.argmax(1) == evaluated.images.labels)
 
 
 def _images_per_second(job: SpeedJob) -> float:
