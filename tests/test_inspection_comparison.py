@@ -74,3 +74,14 @@ def test_intervals_at_the_edges():
     first = PairedOutcome(30, 5, 12, 3)
     mirrored = PairedOutcome(30, 12, 5, 3)
     assert first.interval == pytest.approx(tuple(-bound for bound in reversed(mirrored.interval)))
+
+
+def test_where_both_networks_get_everything_or_nothing_right_the_interval_has_a_width():
+    high = 0.018845326377266575  # scipy.stats.binomtest(0, 200).proportion_ci(0.95, method="wilson").high, SciPy 1.17
+    for counts in ((200, 0, 0, 0), (0, 0, 0, 200)):
+        outcome = PairedOutcome(*counts)
+        assert outcome.interval == pytest.approx((-high, high), abs=1e-15)
+    for counts, difference in (((0, 0, 3, 0), 1), ((0, 3, 0, 0), -1)):
+        low, high = PairedOutcome(*counts).interval
+        assert -1 <= low < high <= 1
+        assert difference in (low, high)

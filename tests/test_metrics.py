@@ -120,6 +120,20 @@ def test_wilson_interval_matches_published_values():
     assert wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
+def test_where_nothing_or_everything_is_right_the_interval_has_a_width_within_0_and_1():
+    # scipy.stats.binomtest(k, n).proportion_ci(0.95, method="wilson"), SciPy 1.17
+    for num_correct, num_images, expected in (
+        (0, 1, (0, 0.7934506856227626)),
+        (1, 1, (0.20654931437723745, 1)),
+        (0, 60, (0, 0.06017185214208986)),
+        (60, 60, (0.9398281478579101, 1)),
+        (0, 10_000, (0, 0.00038399837067659573)),
+    ):
+        low, high = wilson_interval(num_correct, num_images)
+        assert (low, high) == pytest.approx(expected, abs=1e-15)
+        assert 0 <= low < high <= 1
+
+
 def test_wilson_interval_of_nothing_is_everything():
     assert wilson_interval(0, 0) == (0, 1)
 

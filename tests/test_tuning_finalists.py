@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from kilnet.training.records import EpochRecord
-from kilnet.tuning.finalists import choose_finalists, compare_finalists, estimate
+from kilnet.tuning.finalists import Estimate, choose_finalists, compare_finalists, estimate
 from kilnet.tuning.trial import Trial
 
 
@@ -121,7 +121,7 @@ def test_no_difference_at_all_is_an_interval_of_nothing():
 @pytest.mark.parametrize("shape", [(1, 1), (3, 1)])
 def test_a_single_image_says_nothing(shape):
     found = estimate(np.ones(shape, bool))
-    assert (found.mean, found.low, found.high) == (1.0, -1.0, 1.0), "nothing is ruled out"
+    assert (found.mean, found.low, found.high) == (1.0, 0.0, 1.0), "nothing is ruled out"
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (5,)])
@@ -210,3 +210,33 @@ def test_those_that_came_further_are_finalists_first():
     numbers = [trial.number for trial in choose_finalists(trials, (1, 3, 9), 9)]
     assert numbers == [3, 1, 5, 2, 0]
     assert [trial.number for trial in choose_finalists(trials, (1, 3, 9), 2)] == [3, 1]
+
+
+# scipy.stats.binomtest(0, 200).proportion_ci(0.95, method="wilson").high, SciPy 1.17
+WILSON_0_OF_200 = 0.018845326377266575
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_where_nothing_or_everything_is_right_the_interval_has_a_width_within_0_and_1(num_seeds):
+    nothing = estimate(np.zeros((num_seeds, 200), bool))
+    assert (nothing.mean, nothing.low, nothing.high) == pytest.approx((0, 0, WILSON_0_OF_200), abs=1e-15)
+    everything = estimate(np.ones((num_seeds, 200), bool))
+    assert (everything.mean, everything.low, everything.high) == pytest.approx(
+        (1, 1 - WILSON_0_OF_200, 1), abs=1e-15
+    )
+
+
+def test_an_accuracy_stays_within_0_and_1_and_a_difference_within_minus_1_and_1():
+    table = np.ones((2, 5), bool)
+    table[0, 0] = False
+    assert estimate(table).high == 1
+    assert estimate(~table).low == 0
+    assert estimate(-table.astype(np.int8)).low == -1
+    assert estimate(table[:1, :1]) == Estimate(0.0, 0.0, 1.0, 1)
+    assert estimate(table[:1, :1].astype(np.int8)) == Estimate(0.0, -1.0, 1.0, 1)
+
+
+def test_seeds_that_are_right_on_opposite_images_have_a_width_too():
+    found = estimate(np.array([[True, False] * 50, [False, True] * 50]))
+    assert found.mean == 0.5
+    assert found.low < 0.45 < 0.55 < found.high

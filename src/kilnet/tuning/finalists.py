@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from kilnet.metrics import CONFIDENCE_LEVEL
+from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.tuning.trial import Trial
 
 Correct = npt.NDArray[np.bool_]
@@ -16,7 +16,7 @@ Correct = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds and images, between -1 and 1, with its 95% interval.
+    """A mean over seeds and images with its 95% interval: of an accuracy from 0 to 1, of a difference from -1 to 1.
 
     With one seed the interval covers other images, but not other seeds.
     """
@@ -89,7 +89,8 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
     mean has a part from the seeds and a part from the images, taken from the mean squares of a two-way table without
     replication (Searle, Casella and McCulloch, 1992, "Variance Components", chapter 4). The degrees of freedom are
     those of Hillis, 2007, "A comparison of denominator degrees of freedom methods for multiple observer ROC
-    analysis", for the same table of readers and cases.
+    analysis", for the same table of readers and cases. A table of bool without variance, such as one
+    of correct images only, does not tell its own uncertainty; there the images alone give Wilson's interval.
 
     Args:
         table: bool (num_seeds, num_images), whether each image was classified correctly; or, for a comparison paired
@@ -98,13 +99,14 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
     Raises:
         ValueError: there is nothing in the table.
     """
+    lowest = 0.0 if table.dtype == np.bool_ else -1.0
     table = table.astype(np.float64)
     if table.ndim != 2 or table.size == 0:
         raise ValueError(f"no table of seeds and images: {table.shape}")
     num_seeds, num_images = table.shape
     mean = float(table.mean())
     if num_images == 1:
-        return Estimate(mean, -1.0, 1.0, num_seeds)
+        return Estimate(mean, lowest, 1.0, num_seeds)
     by_seed, by_image = table.mean(axis=1), table.mean(axis=0)
     square_image = num_seeds * by_image.var(ddof=1)
     if num_seeds == 1:
@@ -116,5 +118,7 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
         total = square_seed + max(square_image - square_rest, 0.0)
         variance = total / table.size
         freedom = (num_seeds - 1) * (total / square_seed) ** 2 if square_seed > 0 else math.inf
+    if variance <= 0.0 and lowest == 0.0:
+        return Estimate(mean, *wilson_interval(round(mean * num_images), num_images), num_seeds)
     reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom)) * math.sqrt(variance)
-    return Estimate(mean, max(-1.0, mean - reach), min(1.0, mean + reach), num_seeds)
+    return Estimate(mean, max(lowest, mean - reach), min(1.0, mean + reach), num_seeds)
