@@ -4,7 +4,7 @@ RUN := .venv/bin
 INSTALL = $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PYTEST = $(RUN)/pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow test-all check format docs
+.PHONY: demo test test-slow test-all test-faults check format docs
 
 demo: .venv/.package  ## search for a small network for handwritten digits, fine-tune the winner, test it
 	rm -rf searches/demo
@@ -19,6 +19,11 @@ test-slow: .venv/.tools  ## the tests that take minutes
 
 test-all: .venv/.tools  ## both
 	$(PYTEST) -m 'slow or not slow'
+
+test-faults: .venv/.tools  ## the whole campaign of faults, most of an hour; writes docs/faults.md
+	rm -rf build/faults
+	$(RUN)/pytest tests/faults -m slow --faults full --numprocesses 2 --dist load --maxschedchunk 1; \
+	  status=$$?; $(RUN)/python docs/make_faults.py && exit $$status
 
 check: .venv/.tools  ## format, lint, types
 	$(RUN)/ruff format --check

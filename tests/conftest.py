@@ -19,6 +19,13 @@ ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "the campaign of faults in tests/faults")
+    group.addoption("--faults", choices=["long", "full"], default="long", help="form of its slow tests")
+    group.addoption("--seed", type=int, default=0, help="seed of its cases")
+    group.addoption("--case", default="", help="try only the cases whose name has this in it")
+
+
 def unlisted_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Where CI is set, make a skip a failure unless its reason begins as one of allowed_skips.txt does."""
     if report.outcome != "skipped" or not os.environ.get("CI") or hasattr(report, "wasxfail"):

@@ -9,6 +9,7 @@ import sys
 import filelock
 import numpy as np
 import pytest
+import typer
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -302,3 +303,45 @@ def test_doctor(kilnet, monkeypatch, tmp_path):
     code, out, err = kilnet("doctor", "--json")
     assert (code, err) == (1, "")
     assert len(one_object(out)["problems"]) == 1
+
+
+# Every verb, each with a mistake that is its own.
+MISTAKES = {
+    "compare": (["gone", "gone"], "gone: no such run folder"),
+    "data": (["gone"], "gone: no such folder"),
+    "doctor": (["everything"], "unexpected extra argument"),
+    "evaluate": (["gone"], "gone: no such run folder"),
+    "export": (["gone"], "gone: no such run folder"),
+    "finetune": (["gone"], "gone: no such run folder"),
+    "inspect": (["gone"], "gone: no such run folder"),
+    "predict": (["gone", "cat.png"], "gone: no such run folder"),
+    "promote": (["gone", "0"], "gone: no search here"),
+    "recipes": (["fats"], "did you mean fast?"),
+    "report": (["gone"], "gone: no such run folder"),
+    "serve": (["gone"], "gone: no such run folder"),
+    "settings": (["xyzzy"], "`kilnet settings` lists all"),
+    "train": (["gone"], "gone: no such folder"),
+    "tune": (["gone"], "gone: no such folder"),
+}
+COMMANDS = typer.main.get_command(cli.app).commands
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_every_verb_refuses_its_own_mistake_in_one_line_and_writes_nothing(
+    refusal, verb, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words, part = MISTAKES[verb]
+    code, err = refusal(verb, *words)
+    assert code == 2
+    assert part in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_help_of_every_verb_names_its_options_and_where_there_is_an_object_to_print(kilnet, verb):
+    code, out, err = kilnet(verb, "--help")
+    assert (code, err) == (0, "")
+    options = {option for parameter in COMMANDS[verb].params for option in parameter.opts if option[0] == "-"}
+    assert {option for option in options if option not in out} == set()
+    assert "--json" in options

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from kilnet.config import RunConfig, differences
@@ -271,3 +273,22 @@ def test_differences_name_the_keys_that_matter():
 def test_few_images_and_few_epochs_make_small_batches(num_images, epochs, batch_size):
     settings = {"training.batch_size": 500, "training.min_steps": 24, "training.epochs": epochs}
     assert load_config(settings=settings).training.batch_size_for(num_images) == batch_size
+
+
+@pytest.mark.parametrize("name", ["b\udce4ume", "\udcff", "a b/%41\udce4"])
+def test_paths_that_are_no_text_are_written_as_uris_and_come_back(tmp_path, name):
+    path = f"/data/{name}"
+    config = RunConfig.model_validate({"data": {"source": path, "dir": path}, "parent": path})
+    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert load_config(tmp_path / "config.toml") == config
+    assert config.flat()["data.source"] == path
+    assert f'source = "{Path(path).as_uri().replace("file://", "file:")}"' in config.to_toml()
+
+
+def test_uris_of_other_programs_are_paths_too():
+    for uri in ("file:/data/b%C3%A4ume%20x", "file:///data/b%C3%A4ume%20x"):
+        assert load_config(settings={"data.source": uri}).data.source == "/data/b\u00e4ume x"
+    for text in ("file", "file:photos", "/data/b\u00e4ume%20", "/data/two\nlines"):
+        config = load_config(settings={"data.source": text})
+        assert config.data.source == text
+        assert config.tree()["data"]["source"] == text

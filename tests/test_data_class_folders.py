@@ -231,3 +231,8 @@ def test_unreadable_class_folder_is_named(photos, bound_by_permissions):
             load(photos)
     finally:
         (photos / "cat").chmod(0o755)
+
+
+def test_a_network_of_another_normal_form_knows_the_same_classes(tmp_path):
+    make(tmp_path, "\u00e9t\u00e9/1.png")
+    assert find_classes(tmp_path, ["e\u0301te\u0301", "hiver"]).classes == ("\u00e9t\u00e9",)

@@ -91,3 +91,14 @@ def test_one_class_and_empty_splits_are_refused(dataset):
     for name in ("train", "validation"):
         with pytest.raises(DataError, match=f"the {name} split is empty"):
             replace(dataset, **{name: split_of(0)})
+
+
+@pytest.mark.parametrize("classes", [("a", "a"), ("\u00e9", "e\u0301")])
+def test_two_classes_of_one_name_are_refused(dataset, classes):
+    with pytest.raises(DataError, match="made: two classes are called"):
+        replace(dataset, classes=classes)
+
+
+def test_classes_whose_names_are_no_text_have_a_fingerprint(dataset):
+    named = [replace(dataset, classes=("a", name)) for name in ("\udcff", "\udcfe", "b")]
+    assert len({one.fingerprint for one in named}) == 3

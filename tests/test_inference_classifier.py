@@ -215,6 +215,11 @@ def test_match_classes_by_name():
         match_classes(classifier, ("dog", CLASSES[0], "cow"))
 
 
+def test_classes_match_in_both_of_unicodes_normal_forms():
+    classifier = replace(make(), classes=("e\u0301", "b", "c"))
+    assert match_classes(classifier, ("b", "\u00e9")).tolist() == [1, 0]
+
+
 def test_paths_pictures_and_arrays_are_the_same_picture(predictor, pictures):
     path = pictures / "b.png"
     picture = Image.open(path)

@@ -51,3 +51,23 @@ def test_a_path_is_no_name(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_config(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_recipes_of_windows_editors_are_read(tmp_path, encoding):
+    mark = "\ufeff" if encoding[7:] in ("le", "be") else ""  # Python writes none where the order is named
+    content = f"{mark}# Größe\r\n[training]\r\nlabel_smoothing = 0.1\r\n"
+    (tmp_path / "recipe.toml").write_bytes(content.encode(encoding))
+    assert load_config(tmp_path / "recipe.toml").training.label_smoothing == 0.1
+
+
+def test_recipes_in_other_encodings_are_refused(tmp_path):
+    (tmp_path / "recipe.toml").write_bytes("# Größe".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"recipe\.toml: cannot be read: .*utf-8"):
+        load_config(tmp_path / "recipe.toml")
+
+
+def test_a_recipe_in_the_home_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "recipe.toml").write_text("seed = 7")
+    assert load_config("~/recipe.toml").seed == 7

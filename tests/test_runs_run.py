@@ -1,5 +1,6 @@
 """A run that is opened once: what is read of it, how often, and what is kept."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -147,3 +148,60 @@ def test_a_calibration_is_of_the_weights_that_were_loaded_not_of_those_written_s
     fitted = run.calibrate(run.own_data())
     assert fitted.weights == loaded != runs.file_digest(run.files.weights_path)
     assert opened(folder).calibrated_classifier().calibration is None
+
+
+@pytest.fixture
+def moved(folder, colour_run):
+    """The run, as if its pictures had lain elsewhere, and where they are now."""
+    config = folder / "config.toml"
+    pictures = colour_run.parent / "pictures"
+    config.write_text(config.read_text().replace(str(pictures), "/gone/photos"))
+    return folder, pictures
+
+
+VERBS = {
+    "evaluate": [],
+    "inspect": ["--count", 2],
+    "export": ["--format", "torch"],
+    "finetune": ["--epochs", 1, "--out", "tuned"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_where_pictures_have_moved_the_advice_can_be_followed_with_the_same_verb(
+    moved, verb, command, refusal, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    run, pictures = moved
+    words = [verb, run, *VERBS[verb], "--json"]
+    code, err = refusal(*words)
+    assert code == 2
+    fact = f"/gone/photos: no such folder, and {run} was trained on it"
+    assert err == f"kilnet: {fact}; if it has moved, give it as --data\n"
+    code, out, err = command(*words, "--data", pictures)
+    assert (code, err) == (0, "")
+    assert json.loads(out).get("split") == {"evaluate": "test", "inspect": "validation"}.get(verb)
+    if verb == "finetune":
+        assert kilnet.Run(tmp_path / "tuned").config.data.source == str(pictures)
+
+
+def test_a_report_does_without_pictures_that_have_moved_and_shows_those_that_it_is_given(moved, command):
+    run, pictures = moved
+    command("evaluate", run, "--data", pictures)
+    assert command("report", run, "--json")[0] == 0
+    assert "No pictures of the data" in (run / "report.html").read_text("utf-8")
+    assert command("report", run, "--data", pictures, "--json")[0] == 0
+    assert "No pictures of the data" not in (run / "report.html").read_text("utf-8")
+
+
+def test_other_pictures_than_those_of_the_training_are_refused_with_advice(moved, command, refusal, tmp_path):
+    run, pictures = moved
+    grown = shutil.copytree(pictures, tmp_path / "grown")
+    shutil.copy(grown / "green" / "0.png", grown / "green" / "new.png")
+    code, err = refusal("export", run, "--data", grown, "--json")
+    assert code == 2
+    assert f"not the images that {run} was trained on" in err
+    assert err.endswith("give those as --data, or train again\n")
+    code, _, err = command("finetune", run, "--data", grown, "--epochs", 1, "--out", tmp_path / "tuned")
+    assert code == 0
+    assert f"warning: these are not the images that {run} was trained on" in err

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kilnet.runs.wording import one_line, shorten
+from kilnet.runs.wording import MAX_CHARACTERS, one_line, printable, shorten
 
 
 def test_names_are_shown_on_one_line():
@@ -18,3 +18,12 @@ def test_long_names_keep_both_ends(length):
     assert len(short) <= 10
     assert (short == name) == (length <= 10)
     assert (short[0], short[-1]) == (name[0], name[-1])
+
+
+def test_what_is_printed_is_one_line_of_bounded_length():
+    assert printable("a  b\tc\r\nd\u2028e") == "a  b c  d e"
+    assert printable("\x00\x07\x1b\x7f\x85\x9b\u2066\ud800") == "\ufffd" * 4 + " " + "\ufffd" * 3
+    assert printable("猫 👩‍🚀 e\u0301") == "猫 👩‍🚀 e\u0301"
+    long = printable("a" * 9_999 + "; what to do")
+    assert len(long) == MAX_CHARACTERS
+    assert long.endswith("; what to do")

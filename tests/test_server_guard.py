@@ -1,5 +1,6 @@
 """Who is refused before the application is asked, and what is counted."""
 
+import asyncio
 import re
 
 import numpy as np
@@ -110,3 +111,35 @@ def test_metrics_count_and_can_be_parsed(client):
 )  # fmt: skip
 def test_loopback_is_known(host, loopback):
     assert guard.is_loopback(host) == loopback
+
+
+def test_more_requests_at_once_than_can_be_served_are_503(monkeypatch):
+    monkeypatch.setattr(guard, "_MAX_REQUESTS", 2)
+    statuses = []
+
+    async def app(scope, receive, send):
+        await go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            assert b"content-security-policy" in dict(message["headers"])
+
+    async def ask_all():
+        guarded = guard.Guard(app, frozenset(), guard.RequestCounters())
+        scope = {"type": "http", "path": "/", "headers": [(b"host", b"localhost")]}
+        asked = [asyncio.create_task(guarded(dict(scope), receive, send)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert statuses == [503]
+        go.set()
+        await asyncio.gather(*asked)
+        await guarded(dict(scope), receive, send)
+
+    go = asyncio.Event()
+    asyncio.run(ask_all())
+    assert statuses == [503, 200, 200, 200]

@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from kilnet.errors import InputError
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
 from kilnet.server import listen
+from odd_pictures import zeros_png
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -252,3 +255,93 @@ def test_a_free_port_is_bound_and_its_url_known():
     for host, start in urls.items():
         with listen.bind(host, 0) as bound:
             assert listen.url_of(bound, host) == f"{start}{bound.getsockname()[1]}/"
+
+
+def headers_of(answer):
+    lines = answer.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")[1:]
+    names = [line.partition(":")[0] for line in lines]
+    assert len(set(names)) == len(names), "none twice"
+    return dict(line.split(": ", 1) for line in lines)
+
+
+def test_answers_without_the_application_have_the_browsers_rules_too(served):
+    with connected(served) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        usual = headers_of(received(connection))
+    rules = {name: usual[name] for name in usual if "-" in name and not name.startswith("content-l")}
+    del rules["content-type"]
+    assert {"content-security-policy", "x-frame-options", "x-content-type-options"} < set(rules)
+    with connected(served) as connection:
+        connection.sendall(b"no HTTP at all\r\n\r\n")
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert rules.items() <= headers_of(answer).items()
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
+    with ExitStack() as idle:
+        for _ in range(600):
+            idle.enter_context(connected(served))
+        with connected(served) as connection:
+            answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert rules.items() <= headers_of(answer).items()
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"detail": "too many connections; try again"}
+    end = time.monotonic() + 10
+    while not served_again(served):
+        assert time.monotonic() < end
+
+
+def served_again(served):
+    try:
+        return is_alive(served)
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_six_large_pictures_keep_nobody_waiting(served):
+    large = zeros_png(6000, 6000, 8, 6)
+    connections = [connected(served) for _ in range(6)]
+    try:
+        for connection in connections:
+            connection.sendall(head(served, "Connection: close", length=len(large)) + large)
+        time.sleep(0.5)
+        start = time.monotonic()
+        for _ in range(5):
+            assert is_alive(served)
+        assert time.monotonic() - start < 2
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def children(pid):
+    """The processes that a process has started (Linux, proc(5))."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_with_all_its_processes_in_the_middle_of_uploads_and_decoding(command, number):
+    process = command("--port", 0)
+    port = int(process.stdout.readline().split()[0].rstrip("/").rpartition(":")[2])
+    served = SimpleNamespace(port=port)
+    assert is_alive(served)
+    started = children(process.pid)
+    assert len(started) == min(4, os.cpu_count()) + 1
+    large = zeros_png(6000, 6000, 8, 6)
+    with connected(served) as sending, ExitStack() as stack:
+        sending.sendall(head(served, length=1000) + b"x")
+        for _ in range(3):
+            connection = stack.enter_context(connected(served))
+            connection.sendall(head(served, length=len(large)) + large)
+        time.sleep(0.5)
+        start = time.monotonic()
+        process.send_signal(number)
+        while any(Path(f"/proc/{child}").exists() for child in started):
+            assert time.monotonic() - start < 3
+            time.sleep(0.01)
+        out, err = process.communicate(timeout=20)  # Python itself takes a while to end on a busy machine
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    assert out == ""
+    assert err.count("\n") <= 1, err
+    assert "Traceback" not in err

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="the extra `serve` is not installed")
 
-from kilnet.server import upload
+from kilnet.server import decoding, upload
 from sent_pictures import OCTETS, png, png_bomb
 
 
@@ -48,11 +48,13 @@ def test_too_many_bytes_are_413_declared_or_not(client, monkeypatch):
 
 
 def test_bombs_are_413_before_a_pixel_is_decoded(client, monkeypatch):
+    question = (3, 8, 8), False
     bomb, bigger = png_bomb(8000), png_bomb(20000)
     assert len(bigger) < 200_000
     webp = b"RIFF\x1a\0\0\0WEBPVP8X\n\0\0\0" + bytes(4) + b"\xff\xff\0" * 2
-    monkeypatch.setattr("kilnet.server.upload.to_input", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("kilnet.server.decoding.to_input", lambda *_: pytest.fail("it was decoded"))
     for content in (bomb, bigger, webp):
+        assert decoding._answer(content, *question) == (413, b"more than 50 million pixels")
         answer = client.post("/api/predict", content=content, headers=OCTETS)
         assert (answer.status_code, answer.json()["detail"]) == (413, "more than 50 million pixels")
 
@@ -70,6 +72,7 @@ def tiff(num_pages):
 def test_pages_nobody_asked_for_cost_nothing(client):
     """Going through these 40,000 pages in 4 MB takes 20 s."""
     start = time.process_time()
+    assert decoding._answer(tiff(40_000), (3, 8, 8), False)[0] == decoding.DECODED
     assert client.post("/api/predict", content=tiff(40_000), headers=OCTETS).status_code == 200
     assert time.process_time() - start < 2
 

@@ -1,3 +1,5 @@
+import ast
+import csv
 import errno
 import json
 import os
@@ -6,11 +8,23 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from kilnet.errors import StorageError
-from kilnet.storage import cache_folder, remove_leftovers, write_bytes, write_json, write_text
+from kilnet import storage
+from kilnet.errors import InputError, StorageError
+from kilnet.storage import (
+    cache_folder,
+    escaped,
+    given_path,
+    remove_leftovers,
+    unescaped,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_content_arrives_whole_and_replaces_what_was_there(tmp_path):
@@ -171,3 +185,87 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path
     monkeypatch.setenv("KILNET_CACHE", "")
     assert cache_folder().name == "kilnet"
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_that_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert given_path("~/x") == given_path(Path("~/x")) == tmp_path / "x"
+    monkeypatch.setenv("KILNET_CACHE", "~/cache")
+    assert cache_folder() == tmp_path / "cache"
+    for path in ("./~", "x/~", "~nobody_of_this_name/x", "x~"):
+        assert given_path(path) == Path(path)
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "x/" * 3000, "a\0b"])
+def test_what_is_no_name_of_a_file_is_refused_in_one_line(path):
+    with pytest.raises(InputError, match="no name of a file: "):
+        given_path(path)
+
+
+# Folders that were found, and names of data sets and recipes.
+KNOWN_PATHS = {"class_folders: folder", "sources: name", "built_in: name"}
+
+
+def test_every_path_that_is_given_goes_through_one_function():
+    """Run folders, outputs, data, recipes: what is a parameter of a public function, a setting or a variable."""
+    package = Path(storage.__file__).parent
+    files = [path for room in ("verbs", "data", "recipes") for path in package.glob(f"{room}/*.py")]
+    found = set()
+    for path in [*files, package / "runs" / "run.py", package / "doctor.py"]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path":
+                constant = isinstance(node.args[0], ast.Constant) or ast.unparse(node.args[0]) == "__file__"
+                found |= set() if constant else {f"{path.stem}: {ast.unparse(node.args[0])}"}
+            assert getattr(node, "attr", "") != "expanduser", path
+    assert found == KNOWN_PATHS
+
+
+def test_without_a_home_the_cache_goes_with_the_process(tmp_path):
+    code = (
+        "from kilnet import storage\nstorage.remember('x.json', 'key', 1)\n"
+        "print(storage.lasting_cache_folder(), storage.recall('x.json', 'key'), storage.cache_folder())\n"
+    )
+    environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path)}
+    homeless = f"import pwd\ndef getpwuid(uid): raise KeyError(uid)\npwd.getpwuid = getpwuid\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", homeless],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        check=True,
+    )
+    lasting, kept, folder = done.stdout.split()
+    assert (lasting, kept) == ("None", "1")
+    assert Path(folder).parent == tmp_path
+    assert list(tmp_path.iterdir()) == [], "nothing is left, and no folder called ~"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "b\udce4ume",
+        r"\udce4",
+        "\\\udce4\\",
+        r"C:\users\udo",
+        r"\\ud",
+        "\\",
+        r"\n",
+        'a,\n\r"b',
+        "é",
+        "\ud800",
+        "",
+    ],
+)
+def test_any_name_comes_back_from_a_table_that_is_text(tmp_path, name):
+    write_csv(tmp_path / "table.csv", ["name", "number"], [[name, 1], ["plain", 2]])
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as file:
+        head, first, second = csv.reader(file)
+    assert (head, first[1], second) == (["name", "number"], "1", ["plain", "2"])
+    assert unescaped(first[0]) == name
+
+
+def test_plain_names_stand_in_a_table_as_they_are():
+    for name in ("cat", "C:\\data\\cat", "é", "a\nb", r"\n"):
+        assert escaped(name) == name
+    assert escaped("b\udce4ume") == r"b\udce4ume"

@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 import kilnet
 from digit_runs import digits
 from kilnet.errors import DataError, InputError
+from kilnet.runs.evaluation import read_predictions
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 CLASSES = ("blue <b>", "green", "red, dark")
@@ -162,3 +163,64 @@ def test_other_data_is_evaluated_as_a_whole_under_its_own_name(run):
     assert list(json.loads((run / "evaluation.json").read_text())) == ["others all"]
     with pytest.raises(DataError, match="no split 'tset'"):
         kilnet.evaluate(run, "tset", progress=False)
+
+
+def test_names_that_are_no_text_come_back_from_every_file(tmp_path, monkeypatch, command):
+    """Latin-1 in the names of the data, a class and a file; and what else a name may hold."""
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "b\udce4ume"
+    try:
+        data.mkdir()
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system takes only names that are text")
+    pictures(data, b=6, g=6, r=6)
+    (data / "green").rename(data / "\udcc4pfel")
+    (data / "red, dark").rename(data / "two\nlines\x1b[31m")
+    (data / "\udcc4pfel" / "0.png").rename(data / "\udcc4pfel" / "gr\udcfcn.png")
+    settings = {
+        "hardware.threads": 1,
+        "hardware.precision": "fp32",
+        "model.l1": 8,
+        "model.c1": 4,
+        "model.c2": 4,
+    }
+    run = kilnet.train(data, epochs=1, out="run", settings=settings, device="cpu", progress=False)
+    classes = ("blue <b>", "two\nlines\x1b[31m", "\udcc4pfel")
+    again = kilnet.Run("run")
+    assert again.config == run.config
+    assert again.config.data.source == str(data)
+    assert kilnet.load("run").classes == classes
+    assert tuple(again.environment["data"]["classes"]) == classes
+    assert kilnet.train(data, recipe="run/config.toml", out="run", progress=False).finished
+
+    for split in ("train", "validation", "test"):
+        assert kilnet.evaluate("run", split, progress=False).classes == classes
+    assert tuple(again.evaluations()["test"]["classes"]) == classes
+    rows = [row for split in again.evaluations() for row in read_predictions(again.files, split)]
+    names = [row.name for row in rows]
+    assert sorted(names) == sorted(str(path.relative_to(data)) for path in data.glob("*/*.png"))
+    assert all(Path(row.name).parts[0] == row.truth for row in rows)
+    assert all((data / name).is_file() for name in names)
+
+    shown = kilnet.evaluate("run", data=data, progress=False)
+    assert shown.split == "test"
+    split = next(
+        split
+        for split in again.evaluations()
+        if any(row.name.endswith("gr\udcfcn.png") for row in read_predictions(again.files, split))
+    )
+    kilnet.inspect("run", count=2, image="\udcc4pfel/gr\udcfcn.png", split=split, progress=False)
+    page = kilnet.report("run", progress=False).read_text("utf-8")
+    assert "have changed since" not in page
+    kilnet.export("run", "torch", progress=False)
+    kilnet.finetune("run", epochs=1, settings=settings, progress=False)
+    for words in (
+        ["predict", "run", data, "--json"],
+        ["data", data, "--json"],
+        ["evaluate", "run", "--json"],
+    ):
+        code, out, err = command(*words)
+        assert (code, err) == (0, "")
+        for line in out.splitlines():
+            json.loads(line)
+    assert json.loads(command("data", data, "--json")[1])["classes"] == list(classes)

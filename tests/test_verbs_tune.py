@@ -224,6 +224,15 @@ def test_images_in_memory(tmp_path):
     assert tuned.folder == search.folder / "finetuned"
 
 
+def test_a_search_on_other_images_begins_in_a_folder_of_its_own(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    settings = SETTINGS | {"data.num_train": None}
+    options = {"space": {"model.c1": [2, 4]}, "settings": settings, "epochs": 1, "workers": 1}
+    names = [kilnet.HyperSearch(make_dataset(num), **options).folder.name for num in (60, 80, 60)]
+    assert names[1:] == [f"{names[0]}-2", names[0]]
+    assert capfd.readouterr().err.count(f"{names[0]} was begun with other images; a new search begins") == 1
+
+
 def test_sizes_of_images_and_of_the_data_are_searched_too(tmp_path):
     """Each trial has its own images; the winner's test is read once, at the winner's size."""
     space = {"data.image_size": [16, 20], "data.num_train": [100, 200]}

@@ -9,27 +9,38 @@ The public names stand in `__init__.pyi`. Each is imported when it is first used
 the help of the command line do not wait for torch.
 """
 
-import ast
-from importlib import import_module
-from pathlib import Path
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-_HOMES = {
-    name.name: statement.module
-    for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body
-    if isinstance(statement, ast.ImportFrom) and statement.module
-    for name in statement.names
-}
-__all__ = sorted(_HOMES)
+_HOMES: dict[
+    str, str
+] = {}  # of each name, read when one is first asked for: Ctrl-C at once needs a quick start
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
+    homes = _homes()
+    if name == "__all__":
+        return sorted(homes)
+    if name not in homes:
         raise AttributeError(f"module 'kilnet' has no attribute {name!r}")
-    if _HOMES[name] == "kilnet":
+    if homes[name] == "kilnet":
         return import_module(f"kilnet.{name}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(homes[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_homes()])
+
+
+def _homes() -> dict[str, str]:
+    import ast
+    from pathlib import Path
+
+    if not _HOMES:
+        for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body:
+            if isinstance(statement, ast.ImportFrom) and statement.module:
+                _HOMES.update(dict.fromkeys((name.name for name in statement.names), statement.module))
+    return _HOMES

@@ -1,6 +1,48 @@
-"""`python -m kilnet`."""
+"""`kilnet` and `python -m kilnet`: what has to be settled before anything large is imported."""
 
-from kilnet.cli import main
+import os
+import signal
+import sys
+import warnings
+
+
+def main() -> None:
+    """Run the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
+        signal.signal(signal.SIGINT, _end_at_once)
+    _open_closed_streams()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # other libraries' words to programmers
+    from kilnet.cli import main as run
+
+    run()
+
+
+def _end_at_once(*_: object) -> None:
+    """End where nothing can be lost; a KeyboardInterrupt within an import would come out as some other error."""
+    shown = b"\r\x1b[K\x1b[?25h" if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb" else b""
+    try:
+        os.write(
+            2, shown + b"kilnet: interrupted\n"
+        )  # where a bar was drawn, and with the cursor that it hid
+    finally:
+        os._exit(130)
+
+
+def _open_closed_streams() -> None:
+    """Open what the caller has closed, so that no file of ours becomes standard output (as GNU's stdopen does).
+
+    What is written on standard output then still fails; standard input is empty, and standard error is not missed.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
 
 if __name__ == "__main__":
     main()

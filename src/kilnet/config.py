@@ -4,17 +4,40 @@ Every key has one dotted name (`optimizer.lr`), one type and one default; an unk
 nearest right one. `[model]` also holds the network's own options (`model.c1`), which `kilnet.models` checks.
 """
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kilnet.errors import ConfigError, nearest
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _path_of(text: str) -> str:
+    """Return the path that a file: URI names; any other text as it is."""
+    if not text.startswith("file:/"):
+        return text
+    path = text.removeprefix("file:")
+    return os.fsdecode(unquote_to_bytes(path.removeprefix("//") if path.startswith("///") else path))
+
+
+def _written(path: str) -> str:
+    """Return a path as TOML can hold it: a file: URI (RFC 8089) where its bytes are no text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return f"file:{quote_from_bytes(os.fsencode(Path(path).absolute()))}"
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_path_of)]
 PlannedKey = Literal[
     "training.epochs",
     "training.low_resolution",
@@ -33,7 +56,7 @@ class DataConfig(_Part):
     """Which images, and how they are split.
 
     Attributes:
-        source: "cifar10", "digits" or a folder of pictures.
+        source: "cifar10", "digits" or a folder of pictures; a file: URI where its name is no text.
         dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
         image_size: side of the square images in pixels; unset, it is fitted to the pictures.
         normalisation: "fitted" to the mean and deviation of the training images, or "half": from -1 to 1.
@@ -44,8 +67,8 @@ class DataConfig(_Part):
         on_bad_image: what to do when a file is no usable image: "fail" or "skip" it.
     """
 
-    source: str = "cifar10"
-    dir: str | None = None
+    source: PathText = "cifar10"
+    dir: PathText | None = None
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     normalisation: Literal["fitted", "half"] = "fitted"
     num_train: Count | None = None
@@ -264,7 +287,7 @@ class RunConfig(_Part):
     budget: BudgetConfig = BudgetConfig()
     views: ViewsConfig = ViewsConfig()
     hardware: HardwareConfig = HardwareConfig()
-    parent: str | None = None
+    parent: PathText | None = None
 
     @model_validator(mode="after")
     def _has_the_parent_it_starts_from(self) -> Self:
@@ -274,7 +297,15 @@ class RunConfig(_Part):
 
     def to_toml(self) -> str:
         """Return the whole configuration as TOML that `load_config` reads back; keys without a value are left out."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return tomli_w.dumps(self.tree())
+
+    def tree(self) -> dict[str, Any]:
+        """Return the tables that TOML holds."""
+        tree = self.model_dump(exclude_none=True)
+        for table, key in ((tree["data"], "source"), (tree["data"], "dir"), (tree, "parent")):
+            if key in table:
+                table[key] = _written(table[key])
+        return tree
 
     def flat(self) -> dict[str, Any]:
         """Return every key by its dotted name."""

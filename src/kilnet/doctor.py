@@ -12,9 +12,10 @@ import torch
 
 from kilnet import hardware
 from kilnet.errors import StorageError
-from kilnet.storage import cache_folder, write_text
+from kilnet.storage import cache_folder, given_path, lasting_cache_folder, write_text
 
 _LOW_DISK_BYTES = 1_000_000_000
+_NO_HOME = "this user has no home folder; KILNET_CACHE names another"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ def examine() -> Diagnosis:
         "fp32 product": f"{fp32:,.0f} GFLOP/s",
         "bf16 product": f"{bf16:,.1f} GFLOP/s ({bf16 / fp32:.2g} of fp32)",
         "freed memory": "kept" if kept else "given back to the system (only glibc can keep it)",
-        "cache folder": str(cache),
+        "cache folder": str(cache)
+        if lasting_cache_folder()
+        else f"{cache}, for this command only: {_NO_HOME}",
         "KILNET_DATA": os.environ.get("KILNET_DATA") or "not set",
     }
     return Diagnosis(facts=facts, problems=tuple(_problems(cache)))
@@ -67,7 +70,7 @@ def _problems(cache: Path) -> list[str]:
     except (OSError, StorageError) as error:
         problems.append(f"{cache}: cannot be written ({error}); point KILNET_CACHE to another folder")
     data = os.environ.get("KILNET_DATA")
-    if data and not Path(data).exists():
+    if data and not given_path(data).exists():
         problems.append(f"KILNET_DATA: {data} does not exist; unset it, or point it at a copy of CIFAR-10")
     if importlib.util.find_spec("torchvision"):
         try:

@@ -68,7 +68,7 @@ class DivergedError(KilnetError):
 
 
 class WorkerError(KilnetError):
-    """No worker of a search can be started, or none of its trials succeeds."""
+    """No worker process can be started, or no trial of a search succeeds."""
 
 
 class VerificationError(KilnetError):

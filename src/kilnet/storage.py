@@ -4,6 +4,7 @@ What numbers come from carries a CRC-32 of its content, which finds every change
 (Peterson and Brown, 1961, "Cyclic codes for error detection"). Files of earlier versions have none and are read too.
 """
 
+import atexit
 import csv
 import errno
 import io
@@ -11,11 +12,14 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 import tomllib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +27,7 @@ import filelock
 import platformdirs
 from pydantic import InstanceOf, ValidationError
 
-from kilnet.errors import BusyError, KilnetError, RunFolderError, StorageError
+from kilnet.errors import BusyError, InputError, KilnetError, RunFolderError, StorageError
 
 MAX_BYTES = 1 << 36  # of tensors and arrays; what is larger than the memory is refused too
 MAX_TABLE_BYTES = 1 << 30  # room for the predictions of ten million images
@@ -34,6 +38,8 @@ _KEY_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 _LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MAX_KEY_PARTS}}}")
 Text = InstanceOf[str]
 """A string of JSON in a pydantic model, which would refuse the undecodable bytes of file names in a `str`."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _MAX_DEPTH = 6  # a fold of a fine-tuned run in a search has its state this far down
@@ -81,12 +87,30 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
-    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`."""
+    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`.
+
+    Names that are no text are written by `escaped`.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=end)
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(
+        [escaped(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows)
+    )
     write_text(path, text.getvalue())
+
+
+def escaped(cell: str) -> str:
+    """Return a name as a table holds it: with `\\udcff` for a byte that is no text, and then `\\\\` for a backslash."""
+    if not _SURROGATE.search(cell) and "\\ud" not in cell:
+        return cell
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):x}", cell.replace("\\", "\\\\"))
+
+
+def unescaped(cell: str) -> str:
+    """Return the name that `escaped` was given."""
+    if "\\ud" not in cell:
+        return cell
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "\\", cell)
 
 
 def make_folder(path: Path, *, parents: bool = False) -> None:
@@ -383,9 +407,44 @@ def remove_leftovers(folder: Path, depth: int = 0) -> None:
                     path.unlink()
 
 
+def given_path(given: str | Path) -> Path:
+    """Return a path that a user gave: a leading `~`, which not every shell replaces, is the home folder.
+
+    Raises:
+        InputError: no file can have this name.
+    """
+    path = Path(os.path.expanduser(given))  # noqa: PTH111 it takes ./~ as it is, and needs no home
+    try:
+        path.lstat()
+    except ValueError:
+        raise InputError(f"{path}: no name of a file: it holds a zero byte") from None
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise InputError(f"{path}: no name of a file: {error.strerror}") from None
+    return path
+
+
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: `KILNET_CACHE`, or the system's cache folder."""
-    return Path(os.environ.get("KILNET_CACHE") or platformdirs.user_cache_dir("kilnet", appauthor=False))
+    """Return the folder for what can be made again: the lasting one, or one that goes with this process."""
+    return lasting_cache_folder() or _cache_of_this_process()
+
+
+def lasting_cache_folder() -> Path | None:
+    """Return `KILNET_CACHE`, or the system's cache folder; None for a user without a home."""
+    if chosen := os.environ.get("KILNET_CACHE"):
+        return given_path(chosen)
+    try:
+        folder = given_path(platformdirs.user_cache_dir("kilnet", appauthor=False))
+    except RuntimeError:  # as newer versions of platformdirs say it
+        return None
+    return folder if folder.is_absolute() else None
+
+
+@cache
+def _cache_of_this_process() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="kilnet-"))  # not a fixed name, under which others could lay files
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -17,9 +17,9 @@ def doctor(as_json: JsonOption = False) -> None:
         print_json(asdict(diagnosis))
     else:
         for name, fact in diagnosis.facts.items():
-            typer.echo(f"{name:14} {fact}")
+            say(f"{name:14} {fact}")
         for problem in diagnosis.problems:
-            typer.echo(f"problem: {problem}")
-        typer.echo(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
+            say(f"problem: {problem}")
+        say(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
     if diagnosis.problems:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def evaluate(
@@ -27,4 +27,4 @@ def evaluate(
         print_json(evaluation.to_dict())
     else:
         kilnet.show(evaluation)
-        typer.echo(f"numbers and pictures are in {run}")
+        say(f"numbers and pictures are in {run}")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json
+from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
+from kilnet.cli.output import print_json, say
 
 
 def export(
@@ -17,6 +17,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The file; default: in RUN/exports/.")
     ] = None,
+    data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
     as_json: JsonOption = False,
@@ -24,15 +25,15 @@ def export(
     """Export a run as one file, verified: it is kept only if it answers as Kilnet does."""
     from kilnet.verbs.export import export
 
-    made = export(run, format, out=out, data_dir=data_dir, model=model, progress=not as_json)
+    made = export(run, format, out=out, data=data, data_dir=data_dir, model=model, progress=not as_json)
     if as_json:
         print_json(made.to_dict())
         return
     found, allowed = made.verification, made.verification.tolerance
     size = f"{made.num_bytes / 1e6:.2f} MB"
-    typer.echo(f"{made.path}: {size}, verified on {made.images}, run by {made.runtime}")
-    typer.echo(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
-    typer.echo(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
+    say(f"{made.path}: {size}, verified on {made.images}, run by {made.runtime}")
+    say(f"same class             {found.agreement:.2%} (at least {allowed.agreement:.2%})")
+    say(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
     most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
-    typer.echo(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
-    typer.echo(f"how to use it: {made.path.with_name('README.md')}")
+    say(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
+    say(f"how to use it: {made.path.with_name('README.md')}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def inspect(
@@ -75,4 +75,4 @@ def inspect(
         print_json(found.to_dict())
         return
     kilnet.show(found)
-    typer.echo(f"pictures and numbers are in {run / 'plots'}: {len(found.files)} files")
+    say(f"pictures and numbers are in {run / 'plots'}: {len(found.files)} files")

@@ -1,18 +1,96 @@
-"""Results on standard output."""
+"""What the command line writes: results on standard output, words about them on standard error."""
 
+import errno
 import json
-from typing import Any
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
 
-import typer
+from kilnet.runs.wording import printable
+
+
+class OutputError(Exception):
+    """Standard output takes no more. This is no OSError, with which rich would deal in its own way."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        self.reader_has_left = error.errno == errno.EPIPE
+
+
+class _Output:
+    """Standard output, whose errors are told from all others."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise OutputError(error) from None
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise OutputError(error) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def results_written() -> Iterator[None]:
+    """Raise an OutputError within this context where standard output cannot be written, at its end at the latest.
+
+    What cannot be written on standard error is lost, and changes no exit code.
+    """
+    stream = sys.stdout
+    sys.stdout = cast("IO[str]", _Output(stream))
+    try:
+        yield
+        sys.stdout.flush()
+    except OutputError:
+        _discard(stream)
+        raise
+    finally:
+        sys.stdout = stream
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)
+
+
+def say(line: str, error: bool = False) -> None:
+    """Print one line; nobody need hear what is said on standard error."""
+    try:
+        print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: IO[str]) -> None:
+    """Let a stream lead nowhere, so that Python ends without a complaint about what is still to be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON object."""
-    typer.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object; what a terminal would obey is escaped, which means the same in JSON."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    print(re.sub(r"[^ -~]", _escaped, text), flush=True)  # noqa: T201
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if printable(found[0]) == found[0] else json.dumps(found[0])[1:-1]
 
 
 def print_rich(renderable: Any) -> None:
     """Print tables."""
-    from rich.console import Console
+    from kilnet.terminal.console import TerminalConsole
 
-    Console(highlight=False).print(renderable)
+    TerminalConsole().print(renderable)

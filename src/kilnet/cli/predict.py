@@ -1,14 +1,15 @@
 """kilnet predict: what a trained network says of pictures."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kilnet.cli.options import JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json, print_rich, say
 
 if TYPE_CHECKING:
     from kilnet.inference.classifier import Prediction
@@ -50,9 +51,8 @@ def predict(
 
     classifier = load(run, model=model)
     if classifier.calibration is None:
-        _say(
-            f"warning: {run}: not calibrated, confidences are raw; `kilnet evaluate {run} --split val` does it"
-        )
+        advice = f"`kilnet evaluate {shlex.quote(str(run))} --split val` does it"
+        say(f"warning: {run}: not calibrated, confidences are raw; {advice}", error=True)
     problems: list[Problem] = []
 
     def usable() -> Iterator["Prediction"]:
@@ -60,7 +60,7 @@ def predict(
             if isinstance(result, Problem):
                 problems.append(result)
                 if not as_json:
-                    _say(f"{result.path}: {result.reason}")
+                    say(f"{result.path}: {result.reason}", error=True)
             else:
                 yield result
 
@@ -76,17 +76,17 @@ def predict(
             print_json(rows.as_dict(prediction, top, unsure))
     if problems:
         if not as_json:
-            _say(f"{len(problems):,} {'file' if len(problems) == 1 else 'files'} could not be used")
+            count = f"{len(problems):,} {'file' if len(problems) == 1 else 'files'}"
+            say(f"{count} could not be used", error=True)
         raise typer.Exit(1)
 
 
 def _paths(words: list[str]) -> Iterator[str]:
     for word in words:
         if word == "-":
-            yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
+            lines = (
+                line.removeprefix("\ufeff").rstrip("\r\n") for line in sys.stdin
+            )  # Windows begins files so
+            yield from filter(None, lines)
         else:
             yield word
-
-
-def _say(line: Any) -> None:
-    typer.echo(" ".join(str(line).splitlines()), err=True)

@@ -5,15 +5,22 @@ Everything that needs torch is imported inside the verbs: `kilnet --help` must n
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
+import typer.core
 import typer.main
 
+from kilnet.cli.output import OutputError, results_written, say
 from kilnet.errors import KilnetError
+from kilnet.storage import given_path
 
 app = typer.Typer(
     help="Train, tune and understand small image classifiers.",
@@ -22,9 +29,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class _Verb(typer.core.TyperCommand):
+    def invoke(self, ctx: Any) -> Any:
+        """Call the verb; `~` in its paths is the home folder, as the library has it."""
+        ctx.params = {k: given_path(v) if isinstance(v, Path) else v for k, v in ctx.params.items()}
+        return super().invoke(ctx)
+
+
 _VERBS = "train evaluate tune finetune promote inspect compare report predict export serve data recipes settings doctor"
 for _verb in _VERBS.split():  # in the order of the help
-    app.command(_verb)(getattr(import_module(f"kilnet.cli.{_verb}"), _verb))
+    app.command(_verb, cls=_Verb)(getattr(import_module(f"kilnet.cli.{_verb}"), _verb))
 
 
 def main() -> NoReturn:
@@ -35,12 +51,26 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdin, io.TextIOWrapper):  # a path on standard input need not be text
         sys.stdin.reconfigure(errors="surrogateescape")
-    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+    sys.exit(_guarded(_run))
 
 
-def _guarded(command: Callable[[], Any]) -> int:
+def _run() -> int:
+    """Parse the words and call their verb.
+
+    Not by typer's own `main`, which ends without a word at Ctrl-C, and with 1 where the reader of a pipe leaves.
+    """
     try:
-        result = command()
+        with typer.main.get_command(app).make_context("kilnet", sys.argv[1:]) as context:
+            context.command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _guarded(command: Callable[[], int]) -> int:
+    try:
+        with _interruptible(), results_written():
+            return command()
     except KilnetError as error:
         return _fail(_in_our_words(str(error)), error.exit_code)
     except typer.TyperException as error:
@@ -48,10 +78,43 @@ def _guarded(command: Callable[[], Any]) -> int:
         return _fail(f"{message}; see kilnet --help", error.exit_code) if message else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe has left; nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return result if isinstance(result, int) else 0
+    except OutputError as error:
+        if error.reader_has_left:  # of a pipe; nothing is wrong
+            return 0
+        return _fail(f"cannot write to standard output: {error}", 1)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C be a KeyboardInterrupt within this context; within an import it does what it did before.
+
+    There it could come out as any error, or be noted on standard error and forgotten.
+    """
+    before, unraisable = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    if not callable(before):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        at = frame
+        while at is not None:
+            if at.f_code.co_filename.startswith("<frozen importlib"):
+                before(number, frame)
+            at = at.f_back
+        raise KeyboardInterrupt
+
+    def note(lost: Any) -> None:
+        if issubclass(lost.exc_type, KeyboardInterrupt):
+            before(signal.SIGINT, None)
+        unraisable(lost)
+
+    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = note
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = unraisable
 
 
 def _in_our_words(message: str) -> str:
@@ -62,6 +125,5 @@ def _in_our_words(message: str) -> str:
 
 
 def _fail(message: str, exit_code: int) -> int:
-    message = " ".join(message.splitlines())  # a path may hold line breaks
-    print(f"kilnet: {message}", file=sys.stderr)  # noqa: T201
+    say(f"kilnet: {message}", error=True)
     return exit_code

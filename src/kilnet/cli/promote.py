@@ -1,12 +1,13 @@
 """kilnet promote."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option, echo
+from typer import Argument, Option
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def promote(
@@ -22,4 +23,4 @@ def promote(
     if as_json:
         print_json({"run": str(folder)})
     else:
-        echo(f"next: kilnet evaluate {folder} --split val")
+        say(f"next: kilnet evaluate {shlex.quote(str(folder))} --split val")

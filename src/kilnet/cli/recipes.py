@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def recipes(
@@ -29,7 +29,8 @@ def recipes(
         listed = [asdict(recipe) for recipe in found]
         print_json({"recipes": listed} if name is None else listed[0])
     elif name is not None:
-        typer.echo(found[0].text, nl=False)
+        for line in found[0].text.splitlines():
+            say(line)
     else:
         for recipe in found:
-            typer.echo(f"{recipe.kind:6}  {recipe.name:15}  {recipe.about}")
+            say(f"{recipe.kind:6}  {recipe.name:15}  {recipe.about}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
-from kilnet.cli.output import print_json, print_rich
+from kilnet.cli.output import print_json, print_rich, say
 
 
 def report(
@@ -40,4 +40,4 @@ def report(
         print_json(content)
     else:
         size = f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
-        typer.echo(f"{path}, {size}: open it in a browser")
+        say(f"{path}, {size}: open it in a browser")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def serve(
@@ -28,7 +28,7 @@ def serve(
         if as_json:
             print_json({"url": url})
         else:
-            typer.echo(f"{url}  (Ctrl-C ends it)")
+            say(f"{url}  (Ctrl-C ends it)")
 
     kilnet.serve(
         run, host=host, port=port, model=model, data_dir=data_dir, started=started, progress=not as_json

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def settings(
@@ -29,4 +29,5 @@ def settings(
     for setting in found:
         default = "unset" if setting.default is None else json.dumps(setting.default)
         network = f" of {setting.network}" if setting.network else ""
-        typer.echo(f"{setting.key}{network} = {default}  ({setting.values})\n    {setting.meaning}")
+        say(f"{setting.key}{network} = {default}  ({setting.values})")
+        say(f"    {setting.meaning}")

@@ -1,13 +1,14 @@
 """kilnet train."""
 
+import shlex
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Option, echo
+from typer import Option
 
 from kilnet.cli import options
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 if TYPE_CHECKING:
     from kilnet.runs.run import Run
@@ -65,8 +66,8 @@ def print_run(run: "Run", as_json: bool) -> None:
             }
         )
         return
-    echo(
+    say(
         f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
     )
-    echo(f"next: kilnet evaluate {run.folder}")
+    say(f"next: kilnet evaluate {shlex.quote(str(run.folder))}")

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from typer import Option, echo
+from typer import Option
 
 from kilnet.cli import options
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say
 
 
 def tune(
@@ -94,4 +94,4 @@ def tune(
         )
         return
     kilnet.show(search)
-    echo(f"the winner's run: {search.winner}")
+    say(f"the winner's run: {search.winner}")

@@ -15,7 +15,7 @@ from kilnet.data.decode import resized
 from kilnet.data.download import fetch
 from kilnet.data.splits import complete
 from kilnet.errors import DataError
-from kilnet.storage import cache_folder
+from kilnet.storage import cache_folder, given_path
 
 # The origin, then the public buckets of Swift for TensorFlow and of MindSpore, whose tutorials fetch it.
 MIRRORS = (
@@ -40,7 +40,7 @@ def load_cifar10(config: DataConfig, progress: Progress = silent) -> ImageDatase
     """
     copy = config.dir or os.environ.get("KILNET_DATA")
     if copy:
-        path, layout = _find(Path(copy).expanduser())
+        path, layout = _find(given_path(copy))
     else:
         path, layout = cache_folder() / "cifar10" / BINARY.archive, BINARY
         fetch(MIRRORS, path, BINARY.archive_md5, ARCHIVE_BYTES, progress)

@@ -98,6 +98,7 @@ def find_classes(folder: Path, known: Sequence[str] | None = None) -> ClassFolde
     Raises:
         DataError: no sub-folders; splits without train; a split given twice; a class that train lacks.
     """
+    known = None if known is None else [unicodedata.normalize("NFC", name) for name in known]
     children, stray = list_folder(folder)
     if not children:
         raise DataError(

@@ -1,6 +1,8 @@
 """Images in memory, with their labels and names."""
 
 import hashlib
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -141,6 +143,9 @@ class ImageDataset:
             raise DataError(
                 f"{self.name}: one class ({', '.join(self.classes)}); a classifier needs at least two"
             )
+        counts = Counter(unicodedata.normalize("NFC", name) for name in self.classes)
+        if same := [name for name, count in counts.items() if count > 1]:
+            raise DataError(f"{self.name}: two classes are called {same[0]}; give each a name of its own")
         for split_name in ("train", "validation"):
             if len(getattr(self, split_name)) == 0:
                 raise DataError(
@@ -178,7 +183,7 @@ class ImageDataset:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over class names and the images and labels of train and validation: the same data, the same hex."""
-        digest = hashlib.sha256("\n".join(self.classes).encode())
+        digest = hashlib.sha256("\n".join(self.classes).encode(errors="surrogatepass"))
         for split in (self.train, self.validation):
             digest.update(repr(split.images.shape).encode())
             digest.update(np.ascontiguousarray(split.images).data)

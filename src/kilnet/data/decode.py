@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from kilnet.data.formats.orientation import upright
 from kilnet.data.formats.parts import Parts
 from kilnet.data.formats.rgb import is_colour, to_rgb
 from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
+from kilnet.storage import given_path
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 2**30 // 4 // 3
@@ -69,14 +71,29 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     return pixels, ("first of several pictures",) if parts.has_more else ()
 
 
-def stored_size(source: Path | bytes) -> tuple[int, int]:
-    """Return width and height of a picture, not turned upright, as the file says, whatever they are.
+@dataclass(frozen=True)
+class Estimate:
+    """What a file says about its picture, and what decoding it costs at most.
+
+    Attributes:
+        width, height: pixels, not turned upright.
+        num_bytes: memory beside the pixels.
+        seconds: processor time.
+    """
+
+    width: int
+    height: int
+    num_bytes: int
+    seconds: float
+
+
+def estimate(source: Path | bytes) -> Estimate:
+    """Judge a picture without decoding it, whatever its cost.
 
     Raises:
         UnusableImageError: it is no picture, or its head is damaged.
     """
-    _, parts = _parts(source)
-    return parts.width, parts.height
+    return _estimate(_parts(source)[1])
 
 
 def _parts(source: Path | bytes) -> tuple[str, Parts]:
@@ -99,22 +116,26 @@ def _parts(source: Path | bytes) -> tuple[str, Parts]:
 
 def _check(parts: Parts) -> None:
     """Raise an error if decoding may cost more than its budget."""
+    cost = _estimate(parts)
     size = f"{parts.width} × {parts.height} pixels"
     if parts.width * parts.height > MAX_PIXELS:
         raise TooLargeImageError(f"{size}, above the limit of {MAX_PIXELS}; scale it down")
     if max(parts.width, parts.height) > MAX_SIDE:
         raise TooLargeImageError(f"{size}, above the limit of {MAX_SIDE} on one side; scale it down")
+    if cost.num_bytes > MAX_EXTRA_BYTES:
+        needs = f"may need {cost.num_bytes / 1e6:.0f} MB of memory beside them"
+        limit = f"above the limit of {MAX_EXTRA_BYTES / 1e6:.0f} MB; scale it down"
+        raise TooLargeImageError(f"decoding its {size} {needs}, {limit}")
+    if cost.seconds > MAX_SECONDS:
+        raise _too_slow(f"may need {cost.seconds:.0f} s", parts)
+
+
+def _estimate(parts: Parts) -> Estimate:
     num_pixels = parts.width * parts.height
-    while_decoding = parts.working_bytes + (parts.pixel_bytes - 3) * num_pixels
-    num_bytes = len(parts.content) + max(while_decoding, parts.pixel_bytes * num_pixels)
-    if num_bytes > MAX_EXTRA_BYTES:
-        needed = f"decoding its {size} may need {num_bytes / 1e6:.0f} MB of memory beside them"
-        raise TooLargeImageError(
-            f"{needed}, above the limit of {MAX_EXTRA_BYTES / 1e6:.0f} MB; scale it down"
-        )
-    seconds = parts.seconds + num_pixels * _SECONDS_PER_PIXEL
-    if seconds > MAX_SECONDS:
-        raise _too_slow(f"may need {seconds:.0f} s", parts)
+    decoded = parts.pixel_bytes * num_pixels
+    # RGB pixels are there once decoding is over.
+    num_bytes = len(parts.content) + max(parts.working_bytes + decoded - 3 * num_pixels, decoded)
+    return Estimate(parts.width, parts.height, num_bytes, parts.seconds + num_pixels * _SECONDS_PER_PIXEL)
 
 
 def _too_slow(needs: str, parts: Parts) -> TooLargeImageError:
@@ -268,7 +289,7 @@ def to_input(picture: Any, image_shape: tuple[int, int, int]) -> npt.NDArray[np.
         DataError: a picture in memory cannot be used.
     """
     if isinstance(picture, str):
-        picture = Path(picture)
+        picture = given_path(picture)
     if isinstance(picture, Path | bytes):
         pixels, _ = decode(picture)
     elif isinstance(picture, Image.Image):

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import VERSION, decode, default_side, stored_size, to_square
+from kilnet.data.decode import VERSION, decode, default_side, estimate, to_square
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
 from kilnet.storage import (
     Part,
@@ -127,7 +127,8 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
 
 def _longer_side(path: Path) -> int:
     try:
-        return max(stored_size(path))
+        stored = estimate(path)
+        return max(stored.width, stored.height)
     except UnusableImageError:  # decoding will say what is wrong with it
         return 0
 

@@ -15,6 +15,7 @@ from kilnet.data.decode import resized
 from kilnet.data.folder import as_they_are, load_folder, read_folder
 from kilnet.data.splits import complete
 from kilnet.errors import DataError, nearest
+from kilnet.storage import given_path
 
 NAMES = ("cifar10", "digits")
 DIGITS_SIZE = 16
@@ -63,8 +64,8 @@ def to_evaluate(
 
 def located(config: DataConfig) -> DataConfig:
     """Write a folder's whole path down, so that the run can be repeated from anywhere."""
-    if config.source not in NAMES and Path(config.source).expanduser().is_dir():
-        return config.model_copy(update={"source": str(Path(config.source).expanduser().resolve())})
+    if config.source not in NAMES and given_path(config.source).is_dir():
+        return config.model_copy(update={"source": str(given_path(config.source).resolve())})
     return config
 
 
@@ -116,7 +117,7 @@ def find_folder(source: str) -> Path:
     Raises:
         DataError: it is no folder; the message tells a mistyped name from a missing folder.
     """
-    folder = Path(source).expanduser()
+    folder = given_path(source)
     if folder.is_dir():
         return folder
     if folder.exists():

@@ -1,5 +1,6 @@
 """A trained network with what it needs to be used, what it says of a picture, and the file that it is kept in."""
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -267,16 +268,18 @@ def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> No
 
 
 def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Return, for class names of other data, the network's index of each.
+    """Return, for class names of other data, the network's index of each; both of Unicode's normal forms are the same.
 
     Raises:
         InputError: a name is not among the network's classes.
     """
-    if unknown := [name for name in names if name not in classifier.classes]:
+    known = [unicodedata.normalize("NFC", name) for name in classifier.classes]
+    wanted = [unicodedata.normalize("NFC", name) for name in names]
+    if unknown := [name for name in wanted if name not in known]:
         raise InputError(
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )
-    return np.array([classifier.classes.index(name) for name in names], np.int64)
+    return np.array([known.index(name) for name in wanted], np.int64)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:

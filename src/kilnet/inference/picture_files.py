@@ -13,10 +13,11 @@ import torch
 
 from kilnet.data.class_folders import Problem, find_files
 from kilnet.data.decode import to_input
-from kilnet.errors import DataError
+from kilnet.errors import DataError, InputError
 from kilnet.hardware import single_threads
 from kilnet.inference.classifier import Classifier, Prediction
 from kilnet.inference.forward import copy_sharing_weights
+from kilnet.storage import given_path
 
 # Files a thread takes at a time: a batch for the network, few enough that all threads have work.
 _FILES_PER_BATCH = 64
@@ -56,7 +57,12 @@ def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> It
 
 def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
     """Yield files as they are, and for a folder the files below it, sorted, hidden ones left out."""
-    for source in map(Path, sources):
+    for given in sources:
+        try:
+            source = given_path(given)
+        except InputError:
+            yield Path(given)  # decoding says what is wrong with it
+            continue
         if source.is_dir():
             files, problems = find_files(source)
             yield from files

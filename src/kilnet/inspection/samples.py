@@ -14,6 +14,7 @@ from kilnet.inference.classifier import Classifier
 from kilnet.metrics import PredictionRow, prediction_rows
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.seeding import generator
+from kilnet.storage import given_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,9 +118,9 @@ def find_picture(
         place = wanted
     elif name in images.names:
         place = images.names.index(name)
-    elif Path(name).is_file():
+    elif given_path(name).is_file():
         try:
-            return to_input(Path(name), classifier.image_shape), Path(name).name, None
+            return to_input(given_path(name), classifier.image_shape), Path(name).name, None
         except DataError as error:
             raise InputError(f"{wanted}: {error}") from None
     elif name.isdecimal() and not images.names[0].isdecimal():

@@ -116,8 +116,7 @@ def _images(
 ) -> Split | None:
     """Return the evaluated images; the test split only comes here once `kilnet evaluate` has read it."""
     images = dataset.split(evaluation.split)
-    names = tuple(name.encode(errors="backslashreplace").decode() for name in images.names)  # as in the file
-    if names == predictions.names:
+    if images.names == predictions.names:
         return images
     changed = f"the {evaluation.split} images have changed since the evaluation"
     notes.append(f"No pictures: {changed}; evaluate again.")

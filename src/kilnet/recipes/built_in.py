@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from kilnet.errors import ConfigError, nearest
+from kilnet.storage import given_path
 
 Kind = Literal["recipe", "space"]
 FAST = "fast"
@@ -48,7 +49,7 @@ def find(name: str | Path, kind: Kind = "recipe") -> Path:
     Raises:
         ConfigError: it is the path of no file, and no name that Kilnet knows.
     """
-    path = Path(name)
+    path = given_path(name)
     built_in = {file.stem: file for file in sorted(_FOLDERS[kind].glob("*.toml"), key=lambda path: path.stem)}
     if path.is_file():
         return path

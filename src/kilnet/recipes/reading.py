@@ -1,5 +1,6 @@
 """From what people write to a configuration: recipe files, settings as key=value, times such as 10m."""
 
+import codecs
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,11 +37,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return storage.read_toml(path)
+        return storage.parse_toml(as_text(storage.read_bytes(path, storage.MAX_TOML_BYTES)))
     except (OSError, UnicodeDecodeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def as_text(content: bytes) -> str:
+    """Return the text of a file that people write: UTF-8, or what the byte order mark of a Windows editor says.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's > writes so
+    return content.decode("utf-16" if is_wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_value(text: str) -> Any:

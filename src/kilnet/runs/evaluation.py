@@ -28,13 +28,13 @@ from kilnet.storage import (
     read_json,
     reading,
     sealed,
+    unescaped,
     unsealed,
     write_csv,
     write_json,
 )
 from kilnet.training.run_folder import RunFolder
 
-_ROW: TypeAdapter[PredictionRow] = TypeAdapter(PredictionRow)
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 _BESIDE = ("num_reads", "predictions_checksum", "data")  # what an entry holds beside its evaluation
 
@@ -194,7 +194,16 @@ def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
             content = read_bytes(path, MAX_TABLE_BYTES)
             if expected not in (None, checksum(content)):
                 raise ValueError("it is not the table that evaluation.json is about")
-            rows = [_ROW.validate_python(row) for row in parse_csv(content.decode())]
+            rows = [
+                PredictionRow(
+                    name=unescaped(row["name"]),
+                    truth=unescaped(row["truth"]),
+                    predicted=unescaped(row["predicted"]),
+                    confidence=float(row["confidence"]),
+                    loss=float(row["loss"]),
+                )
+                for row in parse_csv(content.decode())
+            ]
     except FileNotFoundError:
         raise RunFolderError(f"{path}: missing or damaged (not there); evaluate again") from None
     return rows

@@ -10,7 +10,7 @@ from typing import Any
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
-from kilnet.data.sources import Data, in_memory, located, source_of, to_evaluate
+from kilnet.data.sources import NAMES, Data, in_memory, located, source_of, to_evaluate
 from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
@@ -24,6 +24,7 @@ from kilnet.runs.evaluation import (
     read_evaluations,
     write_calibration,
 )
+from kilnet.storage import given_path
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
@@ -42,7 +43,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, model: str | None = None) -> None:
-        self.files = RunFolder(Path(folder))
+        self.files = RunFolder(given_path(folder))
         self.own_models = models.own_models(model)
         self._dataset: ImageDataset | None = None
         self._evaluated: dict[str, EvaluatedSplit] = {}
@@ -147,13 +148,15 @@ class Run:
         if data is None and self._dataset is not None:
             return self._dataset
         config = self.data_config(data_dir)
+        if data is None:
+            refuse_moved(self)
         if isinstance(data, str | Path):
             config = config.model_copy(update={"source": source_of(data)})
         dataset = in_memory(config.source if data is None else data, config, progress)
         if not self.was_trained_on(dataset):
             raise DataError(
                 f"{dataset.name}: not the images that {self.folder} was trained on, so its test images may have been; "
-                "name the data as `data`"
+                "give those as `data`, or train again"
             )
         self._keep(dataset)
         return dataset
@@ -240,6 +243,19 @@ def trained(session: TrainingSession) -> Run:
     run = Run(session.folder.path, session.config.model.name)
     run.config, run.history, run.finished = session.config, tuple(session.loop.history), session.loop.finished
     return run
+
+
+def refuse_moved(run: Run) -> None:
+    """Refuse a run whose folder of pictures is not where it was.
+
+    Raises:
+        DataError: there is none.
+    """
+    source = run.config.data.source
+    if source not in NAMES and not given_path(source).exists():
+        raise DataError(
+            f"{source}: no such folder, and {run.folder} was trained on it; if it has moved, give it as `data`"
+        )
 
 
 def opened(run: AnyRun, model: str | None = None) -> Run:

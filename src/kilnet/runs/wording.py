@@ -2,30 +2,48 @@
 
 import math
 import unicodedata
+from typing import TYPE_CHECKING
 
-from kilnet.metrics import CONFIDENCE_LEVEL, Evaluation
+if TYPE_CHECKING:
+    from kilnet.metrics import Evaluation
 
+MAX_CHARACTERS = 5000
+"""Of a line that is printed: the longest path of Linux, 4,096 bytes, and words around it."""
 # Embedding, override and isolate marks would reorder the text around the name, not only the name.
 _REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
+def printable(text: str) -> str:
+    """Return text from anywhere as one line that a terminal shows and does not obey.
+
+    White space becomes plain spaces, control characters, halves of characters and marks that reorder the text around
+    them become U+FFFD, and what is longer than `MAX_CHARACTERS` loses its middle.
+    """
+    if len(text) > MAX_CHARACTERS:
+        text = _without_middle(text, MAX_CHARACTERS)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
 def one_line(name: str) -> str:
-    """Return `name` on one line: white space becomes single spaces, control characters become U+FFFD."""
-    return "".join(
-        "\ufffd"
-        if unicodedata.category(character) in _UNPRINTABLE
-        or unicodedata.bidirectional(character) in _REORDERING
-        else character
-        for character in " ".join(name.split())
-    )
+    """Return a name as `printable` does, its white space as single spaces."""
+    return printable(" ".join(name.split()))
 
 
 def shorten(name: str, max_characters: int) -> str:
     """Return `name` on one line; where it is too long, its middle becomes an ellipsis."""
     name = one_line(name)
-    if len(name) <= max_characters:
-        return name
+    return name if len(name) <= max_characters else _without_middle(name, max_characters)
+
+
+def _shown(character: str) -> str:
+    if character.isspace():
+        return " "
+    is_hidden = unicodedata.category(character) in _UNPRINTABLE
+    return "\ufffd" if is_hidden or unicodedata.bidirectional(character) in _REORDERING else character
+
+
+def _without_middle(name: str, max_characters: int) -> str:
     tail = (max_characters - 1) // 3  # names that start alike often differ in their ends
     return f"{name[: max_characters - 1 - tail].rstrip()}…{name[len(name) - tail :].lstrip()}"
 
@@ -35,8 +53,10 @@ def percent(ratio: float) -> str:
     return "–" if math.isnan(ratio) else f"{ratio:.1%}"
 
 
-def accuracy_with_interval(evaluation: Evaluation) -> str:
+def accuracy_with_interval(evaluation: "Evaluation") -> str:
     """Return, for example, `71.9% (71.0–72.8, 95% Wilson, n=10,000)`."""
+    from kilnet.metrics import CONFIDENCE_LEVEL  # the rest of this file does without numpy
+
     low, high = evaluation.accuracy_interval
     return (
         f"{percent(evaluation.accuracy)} ({100 * low:.1f}–{100 * high:.1f}, "

@@ -1,9 +1,7 @@
 """The page and the API of one run, with its answers as the OpenAPI document describes them."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -18,8 +16,10 @@ from starlette.types import ASGIApp
 from kilnet.inference.classifier import Classifier
 from kilnet.server.answers import Answer, Example, Question, answer, base64_png
 from kilnet.server.batching import Batcher, QueueFullError
+from kilnet.server.decoders import Decoders
+from kilnet.server.decoding import MAX_BYTES, MAX_PIXELS
 from kilnet.server.guard import MEDIA_TYPE, Guard, Refusal, RefusedError, RequestCounters
-from kilnet.server.upload import MAX_BYTES, MAX_PIXELS, Uploads
+from kilnet.server.upload import Uploads
 
 _ASSETS = files("kilnet.server") / "assets"
 # These files and no others: a request never chooses a path on disk.
@@ -99,7 +99,7 @@ def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         403: "The request comes from a page of another site.",
         404: "There is no such example.",
         408: "The picture arrived too slowly.",
-        413: "The picture has too many bytes or pixels.",
+        413: "The picture has too many bytes or pixels, or decoding it would take too long or too much memory.",
         415: "The body is not a picture, or it is damaged.",
         421: "The `Host` header does not name this server.",
         503: "The server is busy; try again.",
@@ -118,8 +118,7 @@ def make_app(
         examples: images that a visitor can click.
         names: the host names of the server; see `Guard`.
     """
-    uploads, counters = Uploads(), RequestCounters()
-    decoders = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "decode")
+    uploads, decoders, counters = Uploads(), Decoders(), RequestCounters()
     batcher: Batcher[Question, Answer]
 
     @asynccontextmanager
@@ -127,9 +126,12 @@ def make_app(
         nonlocal batcher
         batcher = Batcher(partial(answer, classifier), classifier.settings.apply)
         running = asyncio.create_task(batcher.run())
-        yield
-        running.cancel()
-        decoders.shutdown(wait=False, cancel_futures=True)
+        try:
+            await decoders.start()
+            yield
+        finally:
+            running.cancel()
+            await decoders.stop()
 
     app = FastAPI(
         title=f"Kilnet: {name}",
@@ -197,9 +199,8 @@ def make_app(
         explain: Annotated[bool, Query(description="Whether to return where the network looked.")] = False,
     ) -> PredictionAnswer:
         """Classify the picture in the body."""
-        content = await uploads.read(request)
-        loop = asyncio.get_running_loop()
-        image = await loop.run_in_executor(decoders, uploads.decode, content, classifier.image_shape)
+        async with uploads.picture(request) as content:
+            image = await decoders.decode(content, classifier.image_shape)
         try:
             found = await batcher.ask(Question(image, explain))
         except QueueFullError:

@@ -7,12 +7,14 @@ own, and requests that a browser marks as coming from another site are refused.
 
 import asyncio
 import ipaddress
+import json
 import re
 import socket
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from time import monotonic
 
 from starlette.responses import JSONResponse
@@ -39,6 +41,7 @@ BODY_IS_READ = "kilnet.body_is_read"
 """Key of a request's scope, which says whether its body has been received to the end."""
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Of the metrics: Prometheus' text format 0.0.4."""
+_MAX_REQUESTS = 200  # at a time
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
 
 
@@ -69,6 +72,22 @@ class Refusal(JSONResponse):
                         num_bytes += len(message.get("body", b""))
                         message = await receive()
         await send({"type": "http.response.body", "body": b""})
+
+
+def raw_refusal(status: int, reason: str) -> bytes:
+    """Return a refusal as it is sent where no application has been asked."""
+    body = json.dumps({"detail": reason}).encode()
+    headers = {
+        **_HEADERS,
+        "content-type": "application/json",
+        "content-length": len(body),
+        "connection": "close",
+    }
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        *(f"{name}: {text}" for name, text in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class RequestCounters:
@@ -121,6 +140,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, names: frozenset[str], counters: RequestCounters) -> None:
         self._app, self._names, self._counters = app, names, counters
+        self._num_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -141,10 +161,12 @@ class Guard:
             scope[BODY_IS_READ] = not message.get("more_body", False)
             return message
 
+        self._num_requests += 1
         try:
             answer = self._refusal(scope) or self._app
             await answer(scope, noted_receive, send_with_headers)
         finally:
+            self._num_requests -= 1
             path = getattr(scope.get("route"), "path", "other")
             self._counters.count(path, status, monotonic() - start)
 
@@ -158,6 +180,8 @@ class Guard:
         foreign = set(headers[b"sec-fetch-site"]) - {"same-origin", "none"}
         if origins - {host[0].lower()} or (foreign and scope["path"].startswith("/api/")):
             return Refusal(403, "requests from other sites' pages are refused")
+        if self._num_requests > _MAX_REQUESTS:
+            return Refusal(503, "too many requests at once; try again")
         return None
 
 

@@ -2,20 +2,21 @@
 
 import asyncio
 import errno
+import logging
 import os
 import socket
-import warnings
 from collections.abc import Callable
 
 import uvicorn
-from PIL import Image
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kilnet.errors import InputError, PortError
+from kilnet.errors import InputError, PortError, WorkerError
+from kilnet.server.guard import raw_refusal
 
 _HEAD_SECONDS = 10.0
-_MAX_CONNECTIONS = 200
+_MAX_CONNECTIONS = 500  # half of the files that a process may usually have open
+_GRACE_SECONDS = 1  # for requests in progress when the server is stopped
 
 
 class PromptHttp(H11Protocol):
@@ -29,7 +30,17 @@ class PromptHttp(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > _MAX_CONNECTIONS:
+            self._refuse(503, "too many connections; try again")
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        # uvicorn's own answers lack the headers that all others have.
+        self.transport.write(raw_refusal(status, reason))
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -53,6 +64,20 @@ class PromptHttp(H11Protocol):
         if self._hang_up is not None:
             self._hang_up.cancel()
             self._hang_up = None
+
+
+class _QuietServer(uvicorn.Server):
+    """A server that does not write why it did not start, or which requests its end cuts off."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        log = logging.getLogger("uvicorn.error")
+        log.setLevel(logging.CRITICAL + 1)
+        await super().startup(sockets)
+        log.setLevel(logging.ERROR)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL + 1)
+        await super().shutdown(sockets)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -96,7 +121,7 @@ def url_of(bound: socket.socket, host: str) -> str:
 
 
 def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None:
-    """Answer requests until the process is interrupted, and finish those in progress.
+    """Answer requests until the process is interrupted; those in progress have a second to finish.
 
     Args:
         app: the application.
@@ -104,6 +129,7 @@ def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None
         started: called once connections are accepted.
 
     Raises:
+        WorkerError: a process that decodes pictures cannot be started.
         KeyboardInterrupt: the user pressed Ctrl-C, and the server has ended.
     """
     config = uvicorn.Config(
@@ -115,12 +141,12 @@ def run(app: ASGIApp, bound: socket.socket, started: Callable[[], None]) -> None
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_MAX_CONNECTIONS,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
         h11_max_incomplete_event_size=2**14,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such pictures are refused
-        started()
-        uvicorn.Server(config).run(sockets=[bound])
+    started()
+    server = _QuietServer(config)
+    server.run(sockets=[bound])
+    if not server.started:
+        raise WorkerError("the processes that decode pictures cannot be started")
     raise KeyboardInterrupt  # uvicorn itself raises nothing if the process was started with SIGINT ignored (nohup)

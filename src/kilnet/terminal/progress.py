@@ -12,6 +12,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
 from kilnet.recipes.reading import written_duration
+from kilnet.terminal.console import TerminalConsole
 from kilnet.training.plan import Plan
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import size_at
@@ -29,12 +30,12 @@ class ProgressDisplay:
     """
 
     def __init__(self, console: Console | None = None, enabled: bool = True) -> None:
-        self.console = console or Console(stderr=True, quiet=not enabled, highlight=False)
+        self.console = console or TerminalConsole(stderr=True, quiet=not enabled)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -51,7 +52,7 @@ class ProgressDisplay:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """Print one line above the bars; its square brackets are not markup."""
+        """Print one line above the bars."""
         self.console.print(Text(line), soft_wrap=True)
         self._last_line = monotonic()
 

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.progress import duration
 from kilnet.terminal.search_tables import trials_table
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
@@ -30,7 +31,7 @@ class SearchDisplay:
     """
 
     def __init__(self, search: SearchLoop, console: Console | None = None, enabled: bool = True) -> None:
-        self.console = console or Console(stderr=True, quiet=not enabled, highlight=False)
+        self.console = console or TerminalConsole(stderr=True, quiet=not enabled)
         self._search = search
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._is_live = enabled and self.console.is_terminal

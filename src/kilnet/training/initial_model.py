@@ -1,7 +1,6 @@
 """The network that a run begins with, and what it computes with."""
 
 from collections.abc import Set
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from kilnet.errors import RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import load_classifier
 from kilnet.seeding import derive, generator
+from kilnet.storage import given_path
 from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
 
@@ -65,7 +65,7 @@ def choose_settings(
 
 
 def _load_parent(model: nn.Module, config: RunConfig, dataset: ImageDataset, own_models: Set[str]) -> None:
-    parent = Path(config.parent or "")
+    parent = given_path(config.parent or "")
     on_cpu = Settings("cpu", "fp32", "contiguous", 1)
     classifier = load_classifier(RunFolder(parent).weights_path, on_cpu, own_models)
     if classifier.classes != dataset.classes:

@@ -212,18 +212,22 @@ class TrainingSession:
         }
 
 
-def free_folder(parent: Path, name: str, config: RunConfig) -> Path:
+def free_folder(parent: Path, name: str, config: RunConfig, fingerprint: str | None) -> Path:
     """Return where a run of this configuration belongs: the folder that holds it already, else the first free name.
 
     Args:
         parent: the folder of runs.
         name: tried as it is, then with -2, -3 and so on.
         config: with the model's options completed.
+        fingerprint: of the images; None, any will do.
     """
 
     def fits(path: Path) -> bool:
         folder = RunFolder(path)
-        return not folder.exists or not differences(folder.config(), config)
+        if not folder.exists:
+            return True
+        same_images = fingerprint is None or folder.fingerprint() in (None, fingerprint)
+        return same_images and not differences(folder.config(), config)
 
     return first_fitting(parent, name, fits)
 

@@ -79,7 +79,7 @@ class SearchConfig(BaseModel):
 
     def to_toml(self) -> str:
         """Return the configuration as TOML, in which tables come last: ranges after lists."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return tomli_w.dumps(self.model_dump(exclude_none=True) | {"run": self.run.tree()})
 
     def as_written(self) -> Self:
         """Return what is read back from `to_toml`: with its order of the space, and lists in place of tuples."""

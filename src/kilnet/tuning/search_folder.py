@@ -290,12 +290,20 @@ def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
     return lines + differences(old.run, new.run)
 
 
-def free_search_folder(parent: Path, name: str, config: SearchConfig) -> Path:
-    """Return where this search belongs: the folder that holds it already, else the first free name."""
+def free_search_folder(parent: Path, name: str, config: SearchConfig, fingerprint: str | None) -> Path:
+    """Return where this search belongs: the folder that holds it already, else the first free name.
+
+    Args:
+        parent, name, fingerprint: as of `kilnet.training.session.free_folder`.
+        config: of the search.
+    """
 
     def fits(path: Path) -> bool:
         folder = SearchFolder(path)
-        return not folder.exists or not differing(folder.config(), config)
+        if not folder.exists:
+            return True
+        same_images = fingerprint is None or RunFolder(path).fingerprint() in (None, fingerprint)
+        return same_images and not differing(folder.config(), config)
 
     return first_fitting(parent, name, fits)
 

@@ -8,7 +8,7 @@ from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, as_other_data, write_evaluation
 from kilnet.runs.run import Run, opened
-from kilnet.storage import make_folder
+from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay
 
 
@@ -63,7 +63,7 @@ def _folder_of(data: Data | None) -> str | None:
     """Return the whole path of a folder of pictures; None for all other data."""
     if not isinstance(data, str | Path) or (source := source_of(data)) in NAMES:
         return None
-    return str(Path(source).expanduser().resolve())
+    return str(given_path(source).resolve())
 
 
 def evaluated(run: Run, split: str) -> EvaluatedSplit:

@@ -3,13 +3,13 @@
 from contextlib import suppress
 from pathlib import Path
 
-from kilnet.data.sources import NAMES, Data
+from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.errors import InputError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
 from kilnet.runs.run import Run, opened
-from kilnet.storage import read_text, write_text
+from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
 
 
@@ -33,7 +33,7 @@ def export(
         run: what `train` returned, or its folder.
         format: "onnx", "torch" (a `torch.export` program) or "int8" (ONNX, quantised on training images).
         out: the file; by default in `exports/` of the run.
-        data: what the run was trained on, if that is no folder and no name.
+        data: what the run was trained on, if that is no folder and no name, or has moved.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
         model: see `load`.
         progress: whether to show progress on standard error.
@@ -46,15 +46,16 @@ def export(
     """
     run = opened(run, model)
     name = exporting.file_name(format)
-    path = Path(out) if out is not None else run.files.export_path(format, name)
+    path = given_path(out) if out is not None else run.files.export_path(format, name)
     card = path.with_name("README.md")
     _refuse_to_replace(path, card)
     with ProgressDisplay(enabled=progress) as display:
         dataset = run.own_data(data, data_dir, display.advance).sealed()
         run.calibrate(dataset)
         classifier = run.calibrated_classifier()
-        source = run.config.data.source
-        pictures = Path(source) if data is None and source not in NAMES else None
+        given = run.config.data.source if data is None else data
+        source = source_of(given) if isinstance(given, str | Path) else None
+        pictures = None if source is None or source in NAMES else given_path(source)
         made = exporting.export(classifier, dataset, pictures, format, path)
     write_text(card, model_card(made, classifier, run.environment, run.evaluations()))
     return made

@@ -7,11 +7,11 @@ from typing import Any
 
 from kilnet import models
 from kilnet.config import OptimizerConfig, change
-from kilnet.data.sources import Data, located
+from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
-from kilnet.runs.run import Run, opened
-from kilnet.training.session import free_folder
+from kilnet.runs.run import Run, opened, refuse_moved
+from kilnet.storage import given_path
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
 from kilnet.verbs.request import with_budget
@@ -56,7 +56,7 @@ def finetune(
         patience: epochs without a lower validation loss; by default 6; with a budget any number.
         anew: begin with random weights instead of the parent's.
         settings: other values by dotted key; they win over the parent's.
-        data: if the parent's data cannot be loaded by its name.
+        data: if the parent's data cannot be loaded by its name, or has moved.
         model: as for `evaluate`.
         out: run folder; by default beside the parent, or `finetuned` in the search.
         progress: whether to show progress on standard error.
@@ -69,6 +69,8 @@ def finetune(
     if epochs is not None and budget is not None:
         raise ConfigError("`epochs` and `budget` both say how long to train; give one of them")
     parent, beside, name = _parent(run, model)
+    if data is None:
+        refuse_moved(parent)
     settings = settings or {}
     own = parent.own_models | models.own_models(settings.get("model.name"))
     refuse_unnamed(parent.config.model, own, parent.files.config_path)
@@ -85,15 +87,15 @@ def finetune(
         "parent": str(parent.folder.resolve()),
         "seed": parent.config.seed + 1,  # the parent's order and augmentation again would be learned by heart
         "hardware.threads": 0,  # a trial had to share the machine
-        **({"data.source": str(data)} if isinstance(data, str | Path) else {}),
+        **({"data.source": source_of(data)} if isinstance(data, str | Path) else {}),
     }
     config = change(parent.config, {**changes, **settings}, "the settings")
     if budget is not None:
         # Its network knows the images at their full size; smaller ones would take it back.
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
     config = config.model_copy(update={"data": located(config.data)})
-    folder = Path(out) if out is not None else free_folder(beside, name, config)
-    return train_as(config, config.data.source if data is None else data, folder, progress, started, own)
+    place = given_path(out) if out is not None else (beside, name)
+    return train_as(config, config.data.source if data is None else data, place, progress, started, own)
 
 
 def _default_lr(parent: OptimizerConfig) -> float:
@@ -104,7 +106,7 @@ def _default_lr(parent: OptimizerConfig) -> float:
 
 def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]:
     """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
-    folder = Path(given) if isinstance(given, str | Path) else given.folder
+    folder = given_path(given) if isinstance(given, str | Path) else given.folder
     if not SearchFolder(folder).exists:
         parent = opened(given if isinstance(given, Run) else folder, model)
         return parent, folder.resolve().parent, f"{folder.resolve().name}-finetuned"

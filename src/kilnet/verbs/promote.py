@@ -1,9 +1,11 @@
 """A trial of a search as a run of its own."""
 
+import os
 import shutil
 from pathlib import Path
 
 from kilnet.errors import RunFolderError, StorageError
+from kilnet.storage import given_path
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import ATTEMPTS, SearchFolder
 
@@ -19,7 +21,7 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
     Raises:
         RunFolderError: there is no such trial, its weights were deleted, or `out` is there already.
     """
-    folder = SearchFolder(Path(search))
+    folder = SearchFolder(given_path(search))
     folder.config()
     source = folder.run_folder(trial)
     run = RunFolder(source)
@@ -30,7 +32,11 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
             f"{search}: trial {trial} has no weights: they were deleted to save space, or it never ended an epoch; "
             f"`kilnet.train(recipe={str(run.config_path)!r})` trains it again"
         )
-    target = Path(out) if out is not None else Path("runs") / f"{Path(search).resolve().name}-{trial:04}"
+    target = (
+        given_path(out)
+        if out is not None
+        else Path("runs") / f"{given_path(search).resolve().name}-{trial:04}"
+    )
     if target.exists():
         raise RunFolderError(f"{target} is there already; choose another `out`")
     copying = target.with_name(f".{target.name}.tmp")
@@ -47,11 +53,10 @@ def promote(search: str | Path, trial: int, out: str | Path | None = None) -> Pa
 
 def _left_out(folder: str, names: list[str]) -> list[str]:
     """Return what is not copied: the search's own notes, and what is neither file nor folder, links among it."""
-
-    def is_copied(name: str) -> bool:
-        path = Path(folder, name)
-        return not (name.startswith(".") or name == ATTEMPTS or path.is_symlink()) and (
-            path.is_file() or path.is_dir()
-        )
-
-    return [name for name in names if not is_copied(name)]
+    with os.scandir(folder) as entries:
+        copied = {
+            entry.name
+            for entry in entries
+            if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+        }
+    return [name for name in names if name.startswith(".") or name == ATTEMPTS or name not in copied]

@@ -9,7 +9,7 @@ from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import read_evaluations
 from kilnet.runs.run import Run, opened
-from kilnet.storage import write_text
+from kilnet.storage import given_path, write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
@@ -42,8 +42,8 @@ def report(
     Raises:
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
-    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(Path(run)).exists):
-        path = run.folder if isinstance(run, Search) else Path(run)
+    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(given_path(run)).exists):
+        path = run.folder if isinstance(run, Search) else given_path(run)
         summary, evaluation = read_search(path)
         files = SearchFolder(path)
         write_text(files.report_path, search_page(summary, files.environment(), evaluation))

@@ -1,11 +1,12 @@
 """Printing results as tables."""
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 
 from kilnet.data.inventory import Inventory
 from kilnet.errors import InputError
 from kilnet.metrics import Evaluation
 from kilnet.terminal.comparison_tables import comparison_tables
+from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.inspection_tables import inspection_tables
 from kilnet.terminal.inventory_tables import inventory_tables
 from kilnet.terminal.search_tables import search_tables
@@ -27,7 +28,7 @@ def show(result: Result) -> None:
     Raises:
         InputError: it is none of these.
     """
-    Console(highlight=False).print(_tables(result))
+    TerminalConsole().print(_tables(result))
 
 
 def _tables(found: Result) -> RenderableType:

@@ -1,7 +1,7 @@
 """Training a run."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -10,11 +10,13 @@ from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
+from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
 from kilnet.runs.run import Run, trained
-from kilnet.storage import make_folder
+from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, plan_line
 from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
 from kilnet.verbs.request import folder_name, requested
 
@@ -55,24 +57,35 @@ def train(
     started = monotonic() if started is None else started
     config = requested(data, model, recipe, settings, epochs, seed, device, budget)
     own = models.own_models(model, (settings or {}).get("model.name"))
-    return train_as(config, data, Path(out) if out is not None else None, progress, started, own)
+    return train_as(config, data, given_path(out) if out is not None else None, progress, started, own)
 
 
 def train_as(
-    config: RunConfig, data: Data, out: Path | None, progress: bool, started: float, own: frozenset[str]
+    config: RunConfig,
+    data: Data,
+    out: Path | tuple[Path, str] | None,
+    progress: bool,
+    started: float,
+    own: frozenset[str],
 ) -> Run:
     """Train what a configuration says, or resume that; see `train`.
 
     Args:
         config: of the run.
         data: for `config.data`, unless it is images in memory already.
-        out, progress, started: as for `train`.
+        out: as for `train`; or a folder, and the name to be tried first in it.
+        progress, started: as for `train`.
         own: networks that the caller has named, see `kilnet.models.complete`.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display.advance)
-        folder = out or free_folder(Path("runs"), folder_name(dataset, config), config)
+        out = (Path("runs"), folder_name(dataset, config)) if out is None else out
+        folder = out if isinstance(out, Path) else free_folder(*out, config, dataset.fingerprint)
+        if not isinstance(out, Path) and not RunFolder(folder).exists:
+            begun = free_folder(*out, config, None)
+            if begun != folder:
+                display.say(f"{begun} was begun with other images; a new run begins")
         session = TrainingSession(dataset, config, folder, started, own_models=own)
         _introduce(session, dataset, display)
         display.follow(
@@ -96,6 +109,9 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
     )
     display.warn(dataset.warnings)
+    if not session.folder.exists and _parent_had_others(session.config, dataset):
+        now = "images to validate and to test may be among those"
+        display.warn([f"these are not the images that {session.config.parent} was trained on; {now}"])
     display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
     display.say(f"{session.settings.device}: {session.settings.reason}")
     if session.loop.finished:
@@ -107,6 +123,18 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         display.say(f"run folder: {session.folder.path}")
     if session.plan and session.seconds_left is not None and not session.loop.finished:
         display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
+
+
+def _parent_had_others(config: RunConfig, dataset: ImageDataset) -> bool:
+    """Whether the run that gave the weights was trained on other images, as far as they can be compared."""
+    if config.parent is None or config.training.initial_weights != "parent":
+        return False
+    parent = RunFolder(given_path(config.parent))
+    num_train = parent.config().data.num_train
+    same = replace(dataset, train=first_images(dataset.train, num_train))  # fewer are the first of all
+    shape = (parent.environment().get("data") or {}).get("image_shape")
+    can_compare = shape == list(dataset.image_shape) and len(same.train) >= (num_train or 0)
+    return can_compare and parent.fingerprint() not in (None, dataset.fingerprint, same.fingerprint)
 
 
 def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[StepRecord | EpochRecord]:

@@ -12,13 +12,14 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.metrics import Evaluation
 from kilnet.runs.run import Run
+from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.tuning.backends.jobs import WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check, search_config
-from kilnet.tuning.search_folder import free_search_folder, open_search
+from kilnet.tuning.search_folder import SearchFolder, free_search_folder, open_search
 from kilnet.tuning.space import models_in
 from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
@@ -115,7 +116,8 @@ class HyperSearch:
             display.warn(self.dataset.warnings)
             check(asked, self.dataset.image_shape, len(self.dataset.classes), self.own_models)
             name = folder_name(self.dataset, base)
-            path = Path(options.get("out") or free_search_folder(Path("searches"), name, asked))
+            place = options.get("out") or _free_folder(name, asked, self.dataset.fingerprint, display)
+            path = given_path(place)
             study = None
             if storage or options.get("dashboard"):
                 study = StudyCopy(path, asked.parsed_space(), storage)
@@ -218,6 +220,13 @@ def tune(
     else:
         evaluation = evaluate(run, "test", data=search.data, progress=progress)
     return Search(search.folder, summary, run.folder, evaluation)
+
+
+def _free_folder(name: str, asked: SearchConfig, fingerprint: str, display: ProgressDisplay) -> Path:
+    folder, begun = (free_search_folder(Path("searches"), name, asked, data) for data in (fingerprint, None))
+    if begun != folder and not SearchFolder(folder).exists:
+        display.say(f"{begun} was begun with other images; a new search begins")
+    return folder
 
 
 def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) -> None:

@@ -1,0 +1,163 @@
+"""The command from its first moment: Ctrl-C, closed streams, other libraries' warnings."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from digits_words import DIGITS
+
+COMMAND = [sys.executable, "-m", "kilnet"]
+# Runs a verb whose work is `code`, begun by the real program.
+WITHIN = "import sys; sys.argv = ['kilnet', 'settings']; from kilnet.verbs import settings as verb\n{code}\n"
+WITHIN += "from kilnet.__main__ import main; main()"
+
+
+def interrupted(words, when, **options):
+    """Start a command, press Ctrl-C once `when(process)` returns, and return code, standard error and seconds."""
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
+    ) as process:
+        when(process)
+        pressed = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+        return process.returncode, err, time.monotonic() - pressed
+
+
+def has_loaded(name):
+    """Return a wait for the moment at which a process has mapped a library."""
+
+    def wait(process):
+        maps = f"/proc/{process.pid}/maps"
+        while process.poll() is None:
+            with open(maps) as lines:  # noqa: PTH123
+                if any(name in line for line in lines):
+                    return
+
+    return wait
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("library", ["libtorch_cpu", "libtorch_python", "_multiarray_umath"])
+def test_ctrl_c_while_torch_is_imported_is_one_line(library, tmp_path):
+    code, err, seconds = interrupted([*COMMAND, *DIGITS, "--out", tmp_path / "run"], has_loaded(library))
+    assert (code, err) == (130, "kilnet: interrupted\n")
+    assert seconds < 3
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        # While something is imported, before and after that, and where Python only notes an exception.
+        "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
+        "def work(word): __import__('antigravity_of_the_test')\nverb.list_settings = work",
+        "def work(word): os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(9)\nverb.list_settings = work",
+        "class Noted:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
+        "def work(word): Noted(); __import__('time').sleep(9)\nverb.list_settings = work",
+    ],
+    ids=["before", "import", "work", "noted"],
+)
+def test_ctrl_c_at_any_moment_is_one_line(code, tmp_path):
+    (tmp_path / "antigravity_of_the_test.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
+        "except KeyboardInterrupt: raise ImportError('numpy cannot be imported')\n"
+    )
+    if code.startswith("import"):
+        program = (
+            f"import builtins; from kilnet import __main__\nreal = builtins.__import__\n"
+            f"def early(name, *rest):\n    if name == 'kilnet.cli':\n        {code}\n    return real(name, *rest)\n"
+            "builtins.__import__ = early; __main__.main()"
+        )
+    else:
+        program = WITHIN.format(code="import os, signal\n" + code)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "kilnet: interrupted\n")
+
+
+def test_a_process_that_is_to_ignore_ctrl_c_ignores_it():
+    program = "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    program += WITHIN.format(
+        code="real = verb.list_settings\n"
+        "def work(word): os.kill(os.getpid(), signal.SIGINT); return real(word)\nverb.list_settings = work"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# Standard output and standard error that are full, closed or read by nobody. Python itself buffers them or does not.
+
+
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def shell(request, tmp_path):
+    """Run words with redirections by a shell."""
+
+    def run(words, redirections):
+        command = " ".join([sys.executable, "-m", "kilnet", *map(str, words)])
+        return subprocess.run(
+            ["/bin/bash", "-c", f"{command} {redirections}; exit ${{PIPESTATUS[0]}}"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": request.param},
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("words", [["--help"], ["settings"], ["settings", "--json"], ["train", "--help"]])
+def test_a_reader_that_leaves_is_no_error(shell, words):
+    done = shell(words, "| true")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = shell(words, "| head -c 9")
+    assert (done.returncode, done.stderr, len(done.stdout)) == (0, "", 9)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("words", [["--help"], ["settings"], ["settings", "--json"]])
+def test_results_that_cannot_be_written_are_an_error(shell, words):
+    done = shell(words, ">/dev/full")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "kilnet: cannot write to standard output: No space left on device\n",
+    )
+    done = shell(words, ">&-")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "kilnet: cannot write to standard output: Bad file descriptor\n",
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true", "<&- >&- 2>&-"])
+def test_nobody_need_hear_progress_and_errors(shell, redirections, tmp_path):
+    done = shell(["recipes", "fats"], redirections)
+    assert (done.returncode, done.stderr) == (2, "")
+    done = shell([*DIGITS, "--out", "run"], redirections)
+    assert (done.returncode, done.stderr) == (1 if ">&- 2" in redirections else 0, "")
+    assert (tmp_path / "run" / "weights.safetensors").exists()
+    assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 2, "it was trained to its end"
+
+
+def test_a_closed_standard_output_is_not_the_next_file_that_is_opened(shell, tmp_path):
+    done = shell([*DIGITS, "--out", "run", "--json"], ">&-")
+    assert done.returncode == 1
+    for file in (tmp_path / "run").rglob("*.json"):
+        json.loads(file.read_text())
+
+
+def test_warnings_of_libraries_are_for_programmers():
+    code = "import warnings\ndef work(word): warnings.warn('old', FutureWarning); return ()\nverb.list_settings = work"
+    program = [sys.executable, "-c", WITHIN.format(code=code)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("kilnet: no setting has")
+    program.insert(1, "-Wdefault")
+    assert "FutureWarning: old" in subprocess.run(program, capture_output=True, text=True, check=False).stderr
