@@ -8,7 +8,7 @@ import pytest
 
 from kilnet.errors import InputError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
-from kilnet.runs.evaluation import EvaluatedSplit, read_evaluations, write_evaluation
+from kilnet.runs.evaluation import EvaluatedSplit, read_evaluations, read_predictions, write_evaluation
 from kilnet.training.run_folder import RunFolder
 from made_up_evaluations import NASTY, scores
 
@@ -54,6 +54,19 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
     assert [row[0] for row in rows] == names
     assert sum(row[1] == row[2] for row in rows) == evaluation.num_correct
     assert math.fsum(float(row[4]) for row in rows) == pytest.approx(evaluation.loss_sum)
+
+
+def test_names_that_are_formulas_are_read_back_as_they_are(tmp_path):
+    classes = ("=HYPERLINK(1)", "'+1+1", "@x")
+    logits, labels = scores(len(classes))
+    evaluation = Evaluation.from_logits("test", classes, logits, labels)
+    names = [f"-{i}+1.png" for i in range(len(labels))]
+    folder = written(tmp_path, evaluation, names, logits, labels)
+    for path in folder.iterdir():
+        assert not [cell for row in read_csv(path) for cell in row if cell[:1] in ("=", "+", "@")]
+    rows = read_predictions(RunFolder(tmp_path), "test")
+    assert [row.name for row in rows] == names
+    assert {row.truth for row in rows} | {row.predicted for row in rows} <= set(classes)
 
 
 @pytest.mark.parametrize("split", ["/data/my photos/", "../..", "", "C:\\photos", "x" * 500])

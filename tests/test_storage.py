@@ -17,6 +17,7 @@ from kilnet.errors import InputError, StorageError
 from kilnet.storage import (
     cache_folder,
     escaped,
+    from_cell,
     given_path,
     remove_leftovers,
     unescaped,
@@ -185,6 +186,35 @@ def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_folder() == tmp_path
     monkeypatch.setenv("KILNET_CACHE", "")
     assert cache_folder().name == "kilnet"
+
+
+def test_no_cell_is_a_formula_and_every_text_can_be_read_back(tmp_path):
+    texts = [
+        "=1+1",
+        "+cmd|' /C calc'!A0",
+        "-x",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "\n=1",
+        "＝1",
+        "'=1",
+        "''@",
+        "-1e5",
+        "+.5",
+    ]
+    texts += ["cat", "it's", "'cat'", "a=b", "", " "]
+    write_csv(tmp_path / "x.csv", texts, [[-1, -0.5, None, True, *texts]])
+    with (tmp_path / "x.csv").open(newline="") as file:
+        header, row = csv.reader(file)
+    assert row[:4] == ["-1", "-0.5", "", "True"]
+    assert header == row[4:]
+    assert [from_cell(cell) for cell in header] == texts
+    for text, cell in zip(texts, header, strict=True):
+        begins = cell.lstrip("'")[:1]
+        assert cell == text or (cell[0] == "'" and begins in set("=+-@\t\r\n＝")), cell
+        assert cell[:1] not in set("=@\t\r\n＝"), cell
+    assert header[-8:] == texts[-8:], "numbers and other texts are as they were"
 
 
 def test_a_tilde_is_the_home_folder_in_every_path_that_is_given(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import filelock
 import platformdirs
@@ -40,6 +40,8 @@ Text = InstanceOf[str]
 """A string of JSON in a pydantic model, which would refuse the undecodable bytes of file names in a `str`."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
+# What begins a formula in a spreadsheet (OWASP, "CSV Injection"), also behind quotes that were put before it.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _MAX_DEPTH = 6  # a fold of a fine-tuned run in a search has its state this far down
@@ -87,16 +89,39 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
-    """Replace `path` by a table whose lines end with `end`, by default as in RFC 4180; see `write_bytes`.
-
-    Names that are no text are written by `escaped`.
-    """
+    """Replace `path` by a table, its cells as `write_rows` has them; see `write_bytes`."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator=end)
-    writer.writerows(
-        [escaped(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows)
-    )
+    write_rows(text, [header], end)
+    write_rows(text, rows, end)
     write_text(path, text.getvalue())
+
+
+def write_rows(file: TextIO, rows: Iterable[Iterable[Any]], end: str = "\r\n") -> None:
+    """Write rows of a table, each as soon as it is there; lines end with `end`, by default as in RFC 4180.
+
+    Names that are no text are written by `escaped`, and text that a spreadsheet would run gets a quote before it;
+    `from_cell` reads both.
+    """
+    writer = csv.writer(file, lineterminator=end)
+    writer.writerows([_as_cell(value) for value in row] for row in rows)
+
+
+def _as_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    value = escaped(value)
+    if not _FORMULA.match(value):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def from_cell(text: str) -> str:
+    """Return the text for which `write_rows` has written a cell."""
+    return unescaped(text[1:] if text.startswith("'") and _FORMULA.match(text) else text)
 
 
 def escaped(cell: str) -> str:

@@ -22,13 +22,13 @@ from kilnet.storage import (
     MAX_TABLE_BYTES,
     Text,
     checksum,
+    from_cell,
     make_folder,
     parse_csv,
     read_bytes,
     read_json,
     reading,
     sealed,
-    unescaped,
     unsealed,
     write_csv,
     write_json,
@@ -196,9 +196,9 @@ def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
                 raise ValueError("it is not the table that evaluation.json is about")
             rows = [
                 PredictionRow(
-                    name=unescaped(row["name"]),
-                    truth=unescaped(row["truth"]),
-                    predicted=unescaped(row["predicted"]),
+                    name=from_cell(row["name"]),
+                    truth=from_cell(row["truth"]),
+                    predicted=from_cell(row["predicted"]),
                     confidence=float(row["confidence"]),
                     loss=float(row["loss"]),
                 )

@@ -1,6 +1,5 @@
 """Predictions as a table, as CSV or as JSON."""
 
-import csv
 from collections.abc import Iterable
 from typing import Any, TextIO
 
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from kilnet.inference.classifier import Prediction
 from kilnet.runs.wording import one_line, percent, shorten
+from kilnet.storage import write_rows
 from kilnet.terminal.tables import empty_table
 
 UNSURE = "unsure"
@@ -39,13 +39,9 @@ def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Tab
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> None:
     """Write a header and one row per picture (RFC 4180), each as soon as it is known."""
-    writer = csv.writer(file)
     ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
-    writer.writerow(["file", *ranks, *([UNSURE] if mark_unsure else [])])
-    for prediction in predictions:
-        ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
-        cells = [cell for name, value in ranked for cell in (name, f"{value:.6f}")]
-        writer.writerow([prediction.name, *cells, *([_mark(prediction)] if mark_unsure else [])])
+    write_rows(file, [["file", *ranks, *([UNSURE] if mark_unsure else [])]])
+    write_rows(file, (_row(prediction, top, mark_unsure) for prediction in predictions))
 
 
 def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, Any]:
@@ -56,6 +52,12 @@ def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, An
         "classes": [{"class": name, "probability": round(value, 6)} for name, value in ranked],
     }
     return {**content, UNSURE: prediction.unsure} if mark_unsure else content
+
+
+def _row(prediction: Prediction, top: int, mark_unsure: bool) -> list[str]:
+    ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
+    cells = [cell for name, value in ranked for cell in (name, f"{value:.6f}")]
+    return [prediction.name, *cells, *([_mark(prediction)] if mark_unsure else [])]
 
 
 def _mark(prediction: Prediction) -> str:

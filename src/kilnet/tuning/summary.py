@@ -1,7 +1,5 @@
 """What a search has found so far, read from its folder alone, even while it runs."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -12,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from kilnet.metrics import wilson_interval
-from kilnet.storage import write_json, write_text
+from kilnet.storage import write_csv, write_json
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.finalists import Correct, Final, choose_finalists, compare_finalists
 from kilnet.tuning.halving import rungs, standings
@@ -164,17 +162,15 @@ def write_summary(summary: Summary) -> None:
     """Write search.json and search.csv into the search's folder."""
     folder = SearchFolder(summary.folder)
     write_json(folder.summary_path, summary.to_dict())
-    text = io.StringIO()
     keys = summary.config.parsed_space().keys
-    writer = csv.writer(text, lineterminator="\n")
     head = ["trial", "status", "accuracy", "accuracy_low", "accuracy_high", "loss"]
-    writer.writerow([*head, *keys, "epochs", "seconds", "reason"])
+    rows = []
     for row in summary.trials:
         interval = row.accuracy_interval or (None, None)
         values = [row.values.get(key) for key in keys]
         numbers = [row.accuracy, *interval, row.loss, *values, row.num_epochs, row.seconds]
-        writer.writerow([row.number, row.status, *numbers, row.reason])
-    write_text(folder.table_path, text.getvalue())
+        rows.append([row.number, row.status, *numbers, row.reason])
+    write_csv(folder.table_path, [*head, *keys, "epochs", "seconds", "reason"], rows, "\n")
 
 
 def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:
