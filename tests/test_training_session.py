@@ -183,6 +183,27 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert kept(train(tmp_path / "run").folder) == whole
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows has no alarm")
+def test_ctrl_c_in_a_step_that_takes_long_does_not_wait_for_it(tmp_path):
+    whole = kept(train(tmp_path / "whole").folder)
+    config = load_config(settings=SMALL | {"data.source": "ImageDataset"})
+    session = TrainingSession(make_dataset(), config, tmp_path / "run")
+    alarm = signal.getsignal(signal.SIGALRM)
+    started = time.monotonic()
+
+    def hang(*_):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(60)
+
+    with pytest.raises(InterruptedRunError, match=r"what is saved resumes with: `kilnet.train\("):
+        for record in session:
+            if getattr(record, "epoch", 0) == 2:
+                session.loop.model.register_forward_hook(hang)
+    assert time.monotonic() - started < 30
+    assert signal.getsignal(signal.SIGALRM) is alarm
+    assert kept(train(tmp_path / "run").folder) == whole
+
+
 def test_ctrl_c_on_the_command_line(tmp_path):
     command = [
         sys.executable,

@@ -28,6 +28,8 @@ from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
 from kilnet.training.schedule import BudgetSchedule, Schedule
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
+_SECONDS_TO_STOP = 2.0
+_ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 
 
 class TrainingSession:
@@ -129,13 +131,25 @@ class TrainingSession:
                 self.folder.begin(self.config, self._environment())
             self._saved = self._epoch_start = monotonic()
             self._num_images = 0
-            for record in self.loop:
-                self._save(record)
-                yield record
-                if signals and not self.loop.finished:
-                    self._save_state()
-                    call = self._resuming_call()
-                    raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
+            try:
+                yield from self._saved_records(signals)
+            except KeyboardInterrupt:
+                if _ALARM not in signals:
+                    raise
+                call = self._resuming_call()
+                raise InterruptedRunError(
+                    f"stopped in the middle of a step; what is saved resumes with: `{call}`"
+                ) from None
+
+    def _saved_records(self, signals: list[int]) -> Iterator[StepRecord | EpochRecord]:
+        for record in self.loop:
+            self._save(record)
+            yield record
+            if signals and not self.loop.finished:
+                _set_alarm(0)
+                self._save_state()
+                call = self._resuming_call()
+                raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
         if isinstance(record, StepRecord):
@@ -236,7 +250,8 @@ def free_folder(parent: Path, name: str, config: RunConfig, fingerprint: str | N
 def _noted_signals() -> Iterator[list[int]]:
     """Give a list that gets Ctrl-C and SIGTERM within this context, for the caller to stop after the present step.
 
-    A second Ctrl-C has its usual effect. In threads other than the main one nothing changes.
+    Where the step takes longer than a user waits, the list gets `_ALARM`, and there is a KeyboardInterrupt. A second
+    Ctrl-C has its usual effect. In threads other than the main one nothing changes.
     """
     noted: list[int] = []
     previous: dict[int, Any] = {}
@@ -244,6 +259,13 @@ def _noted_signals() -> Iterator[list[int]]:
     def note(number: int, _: FrameType | None) -> None:
         noted.append(number)
         signal.signal(number, previous[number])
+        if _ALARM is not None and _ALARM not in previous:
+            previous[_ALARM] = signal.signal(_ALARM, give_up)
+            _set_alarm(_SECONDS_TO_STOP)
+
+    def give_up(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -251,5 +273,13 @@ def _noted_signals() -> Iterator[list[int]]:
     try:
         yield noted
     finally:
+        if _ALARM in previous:
+            _set_alarm(0)
         for which, handler in previous.items():
             signal.signal(which, handler)
+
+
+def _set_alarm(seconds: float) -> None:
+    """Let `_ALARM` come after so many seconds; not at all where that is 0."""
+    if _ALARM is not None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)

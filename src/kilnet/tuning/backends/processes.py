@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import IO, Any, cast
 
 from kilnet.errors import WorkerError
@@ -16,7 +17,7 @@ from kilnet.storage import make_folder, remove
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.backends.jobs import Job, WorkerEvent, job_to_line
 
-_SECONDS_TO_SAVE = 20.0  # what an interrupted worker gets to write its state
+_SECONDS_TO_SAVE = 2.5  # what all interrupted workers get to end their steps and write their states
 _MAX_FALSE_STARTS = 10  # in a row
 
 
@@ -106,9 +107,10 @@ class LocalWorkers:
         """Stop all processes; those that train save their state first."""
         for worker in self._processes:
             worker.process.terminate()
+        end = monotonic() + _SECONDS_TO_SAVE
         for worker in self._processes:
             try:
-                worker.process.wait(_SECONDS_TO_SAVE)
+                worker.process.wait(max(0.0, end - monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
