@@ -1,6 +1,7 @@
 """Messages of the library in the words of the command line."""
 
 import ast
+import io
 import re
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ import kilnet
 from kilnet.cli import app
 from kilnet.cli.messages import translated
 from kilnet.recipes.reading import load_config, parse_settings
+from kilnet.terminal.progress import ProgressDisplay
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -98,3 +100,54 @@ def test_values_of_settings_are_written_as_set_reads_them():
     told = translated("wrong; use `views.margin=0.5`", COMMANDS, "train")
     words = shlex.split(told.partition("use --set ")[2])
     assert load_config(settings=parse_settings(words)).views.margin == 0.5
+
+
+def commands_told():
+    """Return every `kilnet VERB ...` that a text of the package tells people to type, as (module, words)."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for text in texts(path):
+            for words in re.findall(r"(?:`|next: )kilnet ([a-z][^`\n]*)", text):
+                yield pytest.param(words, id=f"{path.stem}: {words[:40]}")
+
+
+@pytest.mark.parametrize("words", list(commands_told()))
+def test_a_command_that_is_told_exists_with_its_options(words):
+    verb, *rest = words.split()
+    options = {option for parameter in COMMANDS[verb].params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= options
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
+def test_what_is_filled_into_a_command_is_quoted_for_a_shell(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            for before, part in zip(node.values, node.values[1:], strict=False):
+                text = before.value if isinstance(before, ast.Constant) else ""
+                if re.search(r"kilnet [a-z]+ [^`]*$", text) and isinstance(part, ast.FormattedValue):
+                    assert ast.unparse(part.value).startswith("shlex."), text
+
+
+def test_progress_is_told_in_the_words_of_the_command_line(command, monkeypatch):
+    def tell(word):
+        with ProgressDisplay() as display:
+            display.say("no pictures: gone; give `word`; or name the data as `data`; wait")
+        return ()
+
+    monkeypatch.setattr("kilnet.verbs.settings.list_settings", tell)
+    _, _, err = command("settings", "x")
+    assert err.splitlines()[0] == "no pictures: gone; give WORD; wait"
+    with ProgressDisplay() as display:
+        display.console.file = told = io.StringIO()
+        display.console.stderr = False
+        display.say("give `word`")
+    assert told.getvalue() == "give `word`\n", "in Python it is an argument"
+
+
+def test_only_one_file_of_the_command_line_prints():
+    for path in (PACKAGE / "cli").glob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert path.name == "output.py" or not re.search(
+            r"\b(echo|secho|print|stderr\.write|stdout\.write)\(", source
+        ), path

@@ -20,6 +20,7 @@ import typer.main
 
 from kilnet.cli.output import OutputError, results_written, say
 from kilnet.errors import KilnetError
+from kilnet.runs.wording import WORDS
 from kilnet.storage import given_path
 
 app = typer.Typer(
@@ -69,7 +70,7 @@ def _run() -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     try:
-        with _interruptible(), results_written():
+        with _interruptible(), results_written(), _in_options():
             return command()
     except KilnetError as error:
         return _fail(_in_our_words(str(error)), error.exit_code)
@@ -115,6 +116,15 @@ def _interruptible() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         sys.unraisablehook = unraisable
+
+
+@contextmanager
+def _in_options() -> Iterator[None]:
+    token = WORDS.set(_in_our_words)
+    try:
+        yield
+    finally:
+        WORDS.reset(token)
 
 
 def _in_our_words(message: str) -> str:

@@ -1,5 +1,6 @@
 """A folder of pictures: one sub-folder per class, with or without train, validation and test above them."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def _warnings(folder: Path, contents: FolderContents, config: DataConfig) -> lis
     warnings += contents.pictures.warnings[:MAX_WARNINGS]
     num_more = len(contents.pictures.warnings) - MAX_WARNINGS
     if num_more > 0:
-        warnings.append(f"and {num_more} more; `kilnet data {folder}` lists them")
+        warnings.append(f"and {num_more} more; `kilnet data {shlex.quote(str(folder))}` lists them")
     if contents.stray:
         first, num = contents.stray[0], len(contents.stray)
         left = f"1 file, {first}, is" if num == 1 else f"{num:,} files, first {first}, are"

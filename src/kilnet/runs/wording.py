@@ -2,11 +2,15 @@
 
 import math
 import unicodedata
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kilnet.metrics import Evaluation
 
+WORDS: ContextVar[Callable[[str], str]] = ContextVar("WORDS", default=str)
+"""How progress is told: the command line puts its options for the library's arguments, as it does in errors."""
 MAX_CHARACTERS = 5000
 """Of a line that is printed: the longest path of Linux, 4,096 bytes, and words around it."""
 # Embedding, override and isolate marks would reorder the text around the name, not only the name.

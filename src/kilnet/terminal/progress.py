@@ -12,6 +12,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.metrics import wilson_interval
 from kilnet.recipes.reading import written_duration
+from kilnet.runs.wording import WORDS
 from kilnet.terminal.console import TerminalConsole
 from kilnet.training.plan import Plan
 from kilnet.training.records import EpochRecord, StepRecord
@@ -53,7 +54,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        self.console.print(Text(line), soft_wrap=True)
+        self.console.print(Text(WORDS.get()(line)), soft_wrap=True)
         self._last_line = monotonic()
 
     def warn(self, warnings: Iterable[str]) -> None:

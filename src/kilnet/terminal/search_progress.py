@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from kilnet.runs.wording import WORDS
 from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.progress import duration
 from kilnet.terminal.search_tables import trials_table
@@ -55,14 +56,14 @@ class SearchDisplay:
         """Run the search to its end."""
         for event in self._search:
             if isinstance(event, Notice):
-                self.console.print(Text(event.line), soft_wrap=True)
+                self.console.print(Text(WORDS.get()(event.line)), soft_wrap=True)
                 continue
             self._num_epochs += event.kind == "epoch"
             if event.is_end:
                 if self._is_live:
                     self._summary = summarise(self._search.folder.path)
                 else:
-                    self.console.print(Text(self._line(event)), soft_wrap=True)
+                    self.console.print(Text(WORDS.get()(self._line(event))), soft_wrap=True)
             self._draw()
 
     def _draw(self) -> None:
