@@ -107,16 +107,20 @@ class Parent:
                 timeout: seconds until it counts as hung. cwd; environment; import_from: more folders of modules;
                 memory_mb: of address space, beyond what it has.
         """
-        strike = options.pop("strike", None)
-        return self._ask(words=[*map(str, words)], **options, **({"strike": vars(strike)} if strike else {}))
+        return self._asked(options, words=[*map(str, words)])
 
     def call(self, function: str, *arguments: Any, **options: Any) -> Ending:
-        """Fork a call of `module:function` with arguments that JSON has; what it prints is `out`."""
-        return self._ask(function=function, arguments=arguments, **options)
+        """Fork a call of `module:function`; its arguments arrive as JSON, what it prints is `out`."""
+        return self._asked(options, function=function, arguments=arguments)
 
     def close(self) -> None:
         """End it."""
         self._process.communicate(timeout=20)
+
+    def _asked(self, options: dict[str, Any], **request: Any) -> Ending:
+        if "strike" in options:
+            options["strike"] = vars(options["strike"])
+        return self._ask(**request, **options)
 
     def _ask(self, **request: Any) -> Ending:
         assert self._process.stdin is not None
@@ -260,15 +264,12 @@ def _open_streams() -> None:
 
 
 def _run(request: dict[str, Any], beginning: int) -> Any:
-    if "function" in request:
-        os.close(beginning)
-        return _call(request)
     strike, folder, log = Strike(**request.get("strike", {})), request.get("folder"), request.get("log")
     _fork_workers(folder, strike)
     if folder:
         Operations(Path(folder), strike if strike.process == "main" else Strike(), log).wrap()
     os.close(beginning)
-    return _command(request["words"])
+    return _call(request) if "function" in request else _command(request["words"])
 
 
 def _call(request: dict[str, Any]) -> Any:
