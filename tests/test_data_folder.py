@@ -168,3 +168,29 @@ def test_thumbnails_of_a_storage_server_are_no_pictures(photos):
     dataset = load(photos)
     assert sum(1 for _ in every_image(dataset)) == 12
     assert dataset.warnings == ()
+
+
+def test_where_all_classes_hold_the_same_folders_these_may_be_the_classes(tmp_path):
+    for name in ("batch A", "batch B"):
+        make_folder(tmp_path / name)
+    (notice,) = load(tmp_path).warnings
+    assert notice.startswith(
+        f"{tmp_path}: read as classes: batch A and batch B; in each of them are cat and dog, which"
+    )
+    save_picture(tmp_path / "batch A" / "0.png")
+    assert load(tmp_path).warnings == ()
+
+
+def test_folders_of_a_class_are_its_own_affair(photos):
+    save_picture(photos / "cat" / "2019" / "x.png")
+    for name in ("cat", "dog"):
+        save_picture(photos / name / "2020" / "x.png")
+    assert load(photos).warnings == ()
+
+
+def test_a_folder_in_which_the_data_lies_one_deeper_is_refused_with_advice(tmp_path):
+    make_folder(tmp_path / "photos")
+    with pytest.raises(DataError, match=r"one class \(photos\)") as caught:
+        load(tmp_path)
+    assert str(caught.value).endswith(f"; if they are in {tmp_path / 'photos'}, give that")
+    assert load(tmp_path / "photos").classes == ("cat", "dog")

@@ -10,6 +10,8 @@ from kilnet.data.litter import is_litter
 from kilnet.data.split_folders import alike
 from kilnet.errors import DataError, nearest
 
+MAX_NAMES = 10
+"""The most folders that are named in one line."""
 _CLEAR_NAMES = ("train", "val", "valid", "validation", "test")
 """Everybody knows what is in folders of these names; how others were read is said."""
 
@@ -182,8 +184,8 @@ def _unwrapped(folder: Path) -> Path:
     return folder
 
 
-def splits_below(paths: Sequence[str]) -> list[str]:
-    """Say it where the folders of the classes hold splits, instead of the other way round.
+def folders_below(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return the folders in each folder of a class, in those that hold no files of their own.
 
     Args:
         paths: of the files, relative to the folder of the classes.
@@ -191,16 +193,32 @@ def splits_below(paths: Sequence[str]) -> list[str]:
     below: dict[str, set[str]] = {}
     for path in paths:
         name, *rest = path.split("/", 2)
-        if len(rest) == 2:
-            below.setdefault(name, set()).add(rest[0])
+        below.setdefault(name, set()).add(rest[0] if len(rest) == 2 else "")
+    return {name: sorted(folders) for name, folders in below.items() if "" not in folders}
+
+
+def turned_round(paths: Sequence[str]) -> list[str]:
+    """Say it where what is read as classes may be something else, with the classes or the splits below it.
+
+    Args:
+        paths: as of `folders_below`.
+    """
+    below = folders_below(paths)
     for name, folders in below.items():
-        named = alike([Path(folder) for folder in sorted(folders)])
+        named = alike([Path(folder) for folder in folders])
         if "train" in named and len(named) > 1:
             found = _listed([folder for same in named.values() for folder in same])
             return [f"{name} holds {found}, all read as pictures of {name}; splits belong above the classes"]
+    are_all = len(below) == len({path.partition("/")[0] for path in paths})
+    inner = list(below.values())
+    if are_all and len(inner) > 1 and len(inner[0]) > 1 and inner.count(inner[0]) == len(inner):
+        outer, each = (_listed([Path(name) for name in names]) for names in (below, inner[0]))
+        return [f"read as classes: {outer}; in each of them are {each}, which may be the classes"]
     return []
 
 
 def _listed(folders: list[Path]) -> str:
     *others, last = sorted(folder.name for folder in folders)
+    if len(others) > MAX_NAMES:
+        return f"{', '.join(others[:MAX_NAMES])} and {len(others) - MAX_NAMES + 1} more"
     return f"{', '.join(others)} and {last}" if others else last

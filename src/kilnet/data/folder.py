@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.class_folders import Problem, find_classes, find_files, splits_below
+from kilnet.data.class_folders import Problem, find_classes, find_files, folders_below, turned_round
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.pictures import Pictures, read_pictures
 from kilnet.data.splits import complete, shuffled
@@ -65,7 +65,7 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
     if len(contents.classes) < 2:
         raise DataError(
             f"{folder}: one class ({contents.classes[0]}); a classifier needs at least two, "
-            "each a sub-folder of pictures"
+            f"each a sub-folder of pictures{_deeper(folder, contents)}"
         )
     validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
     warnings += missing_images(contents)
@@ -115,7 +115,7 @@ def read_folder(
         problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
     pictures = read_pictures(folder, paths, config.image_size, progress)
     kept = [where[i] for i in pictures.indices]
-    notices = layout.notices if layout.splits else (*layout.notices, *splits_below(paths))
+    notices = layout.notices if layout.splits else (*layout.notices, *turned_round(paths))
     return FolderContents(
         classes=layout.classes,
         pictures=pictures,
@@ -126,6 +126,12 @@ def read_folder(
         stray=layout.stray,
         notices=notices,
     )
+
+
+def _deeper(folder: Path, contents: FolderContents) -> str:
+    """Return advice where the folder of the only class holds folders, as an archive's folder does."""
+    below = {} if contents.split_folders else folders_below(contents.pictures.paths)
+    return "".join(f"; if they are in {folder / name}, give that" for name in below)
 
 
 def _warnings(folder: Path, contents: FolderContents, config: DataConfig) -> list[str]:
