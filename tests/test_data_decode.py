@@ -240,6 +240,14 @@ def test_a_wrong_estimate_does_not_let_decoding_go_on(monkeypatch):
         decoding._decoded("PNG", parts)
 
 
+def test_decoding_stops_when_nobody_waits():
+    content = bombs()["png-largest-grey"]
+    start = time.process_time()
+    with pytest.raises(UnusableImageError, match="nobody waits for it"):
+        decode(content, lambda: time.process_time() > start + 0.02)
+    assert time.process_time() - start < 0.5
+
+
 def test_a_huge_file_is_judged_by_its_first_bytes(tmp_path):
     film, photo = tmp_path / "clip.mov", tmp_path / "photo.jpg"
     for path, start in ((film, b"\0\0\0\x18ftypqt  "), (photo, b"\xff\xd8\xff\xe0")):

@@ -1,5 +1,6 @@
 """Pictures that are kept in the cache."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from kilnet.data import pictures
 from kilnet.data.decode import decode
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError
+from odd_pictures import zeros_png
 from picture_folders import load, make_folder, save_picture
 
 
@@ -20,9 +22,9 @@ def photos(tmp_path: Path) -> Path:
 def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     decoded = []
 
-    def counting(path):
+    def counting(path, is_stopped):
         decoded.append(path)
-        return decode(path)
+        return decode(path, is_stopped)
 
     monkeypatch.setattr(pictures, "decode", counting)
     return decoded
@@ -83,3 +85,17 @@ def test_progress_reaches_the_total(photos):
     told = []
     load_dataset(DataConfig(source=str(photos)), lambda *args: told.append(args))
     assert told[-1] == ("decode", 12, 12)
+
+
+def test_ctrl_c_waits_for_no_picture(tmp_path):
+    paths = [f"{number}.png" for number in range(100)]
+    for path in paths:
+        (tmp_path / path).write_bytes(zeros_png(4000, 4000, 8, 2))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        pictures.read_pictures(tmp_path, paths, 32, interrupt)
+    assert time.monotonic() - start < 3

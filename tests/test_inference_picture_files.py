@@ -1,13 +1,19 @@
 """Picture files by the thousand."""
 
 import os
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import kilnet
 from kilnet.data.class_folders import Problem
 from kilnet.inference import picture_files
+from odd_pictures import zeros_png
 
 
 def test_batches_give_what_single_files_give_in_order(predictor, pictures, monkeypatch):
@@ -41,3 +47,17 @@ def test_paths_are_read_as_they_are_needed(predictor, pictures):
         next(results)
     results.close()
     assert asked < 2000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process sends itself Ctrl-C here")
+def test_files_that_a_thread_still_has_are_left_when_nobody_waits(predictor, tmp_path):
+    for number in range(130):
+        (tmp_path / f"{number}.png").write_bytes(zeros_png(4000, 4000, 8, 2))
+    results = picture_files.predict_files(predictor, sorted(tmp_path.iterdir()))
+    interrupt = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    start = time.monotonic()
+    results.close()
+    assert time.monotonic() - start < 3

@@ -9,7 +9,7 @@ import pytest
 
 from kilnet.data.decode import to_input
 from kilnet.server import decoding
-from odd_pictures import noise, zeros_png
+from odd_pictures import bmp_file, noise, zeros_png
 from sent_pictures import png
 
 SHAPE = (3, 8, 8)
@@ -32,11 +32,7 @@ def test_a_small_picture_is_decoded(unlimited):
     "content",
     [
         zeros_png(2001, 2000, 1, 0),  # pixels
-        b"BM"
-        + bytes(12)
-        + (40).to_bytes(4, "little")
-        + b"\xd0\7\0\0\xd0\7\0\0\1\0\x08\0\1\0\0\0"
-        + bytes(24),  # seconds
+        bmp_file(2000, 2000, 8, 1, bytes(24)),  # seconds: runs are decoded slowly
     ],
 )
 def test_a_costly_picture_is_for_another_process(unlimited, content):

@@ -8,6 +8,7 @@ import io
 import os
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,25 @@ VERSION = 2
 """Raise it when the same file gives other pixels, so that cached images are made again."""
 
 _HEAD_BYTES = 16
+_NOBODY_WAITS = "nobody waits for it"
 _SECONDS_PER_PIXEL = 2.2e-8  # to RGB, and to a square
 
 
-def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+def _never() -> bool:
+    return False
+
+
+def decode(
+    source: Path | bytes, is_stopped: Callable[[], bool] = _never
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
     """Read one picture.
 
     16-bit grey is scaled to 8 bits (value / 257, rounded); of an animation or a multi-page file the first
     picture is read. Size and cost are judged before any pixel is decoded: a picture that may need more than
     `MAX_SECONDS` of processor time, or `MAX_EXTRA_BYTES` beside its pixels, is refused.
+
+    Args:
+        is_stopped: asked now and then whether nobody waits for the picture any more.
 
     Returns:
         (uint8 (height, width, 3), warnings of one line each).
@@ -57,7 +68,9 @@ def decode(source: Path | bytes) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]
     image_format, parts = _parts(source)
     _check(parts)
     try:
-        pixels = ppm.pixels(parts.content) if image_format == "PPM" else _decoded(image_format, parts)
+        pixels = (
+            ppm.pixels(parts.content) if image_format == "PPM" else _decoded(image_format, parts, is_stopped)
+        )
         pixels = upright(pixels, parts.orientation)
     except UnusableImageError:
         raise
@@ -183,31 +196,49 @@ def _format(head: bytes) -> str:
     raise UnusableImageError(f"no image in one of the formats {', '.join(FORMATS)}")
 
 
-class _TimedFile(io.BytesIO):
-    """A file that can be read until decoding it has taken too long, in case the estimate was wrong."""
+@dataclass(frozen=True)
+class _Watch:
+    """Ends decoding when nobody waits for it, or when it has taken too long, in case the estimate was wrong."""
 
-    def __init__(self, parts: Parts) -> None:
-        super().__init__(parts.content)
-        self._parts, self._end = parts, time.thread_time() + MAX_SECONDS
+    parts: Parts
+    is_stopped: Callable[[], bool]
+    end: float
+
+    def check(self) -> None:
+        """Raise an error if decoding should end now."""
+        if self.is_stopped():
+            raise UnusableImageError(_NOBODY_WAITS)
+        if time.thread_time() > self.end:
+            raise _too_slow("needs more", self.parts)
+
+
+class _WatchedFile(io.BytesIO):
+    """A file that is watched whenever a decoder asks for more of it, which most do for every 64 kB."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__(watch.parts.content)
+        self._watch = watch
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if time.thread_time() > self._end:
-            raise _too_slow("needs more", self._parts)
+        self._watch.check()
         return super().read(size)
 
 
-def _decoded(image_format: str, parts: Parts) -> npt.NDArray[np.uint8]:
+def _decoded(
+    image_format: str, parts: Parts, is_stopped: Callable[[], bool] = _never
+) -> npt.NDArray[np.uint8]:
+    watch = _Watch(parts, is_stopped, time.thread_time() + MAX_SECONDS)
     lower_bytes = None
     if parts.key is not None and len(parts.key) == 6:
         # Pillow keeps the upper byte of 16 bits; read as numbers of the other byte order, these are the lower ones.
-        with Image.open(_TimedFile(parts), formats=(image_format,)) as image:
+        with Image.open(_WatchedFile(watch), formats=(image_format,)) as image:
             image.tile = [tile._replace(args="RGB;16L") for tile in image.tile]
             lower_bytes = is_colour(image, parts.key[3:])
-    with Image.open(_TimedFile(parts), formats=(image_format,)) as image:
+    with Image.open(_WatchedFile(watch), formats=(image_format,)) as image:
         if image.size != (parts.width, parts.height):
             raise UnusableImageError(f"damaged or cut short: its size is not {parts.width} × {parts.height}")
         image.load()
-        return to_rgb(image, parts.key, lower_bytes)
+        return to_rgb(image, parts.key, lower_bytes, watch.check)
 
 
 def to_pixels(image: Any) -> npt.NDArray[np.uint8]:
@@ -274,12 +305,15 @@ def default_side(longer_sides: npt.NDArray[np.int64]) -> int:
     return int(np.clip(np.median(longer_sides), 8, 64)) if len(longer_sides) else 8
 
 
-def to_input(picture: Any, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+def to_input(
+    picture: Any, image_shape: tuple[int, int, int], is_stopped: Callable[[], bool] = _never
+) -> npt.NDArray[np.uint8]:
     """Turn one picture into what a network of this `image_shape` takes.
 
     Args:
         picture: a path, the bytes of a file, a Pillow image, or an array or tensor as `adopt_dataset` takes them.
         image_shape: (channels, height, width).
+        is_stopped: see `decode`.
 
     Returns:
         uint8 (channels, height, width).
@@ -291,7 +325,9 @@ def to_input(picture: Any, image_shape: tuple[int, int, int]) -> npt.NDArray[np.
     if isinstance(picture, str):
         picture = given_path(picture)
     if isinstance(picture, Path | bytes):
-        pixels, _ = decode(picture)
+        pixels, _ = decode(picture, is_stopped)
+        if is_stopped():
+            raise UnusableImageError(_NOBODY_WAITS)
     elif isinstance(picture, Image.Image):
         try:
             picture.load()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -89,10 +90,14 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
         sizes = np.zeros((len(paths), 2), np.int64)
         hashes = np.zeros(len(paths), np.uint64)
         problems, warnings, usable = [], [], []
+        stopped = threading.Event()
 
         def read(index: int) -> tuple[str, ...]:
-            pixels, found = decode(folder / paths[index])
-            images[index] = to_square(pixels, image_size)
+            pixels, found = decode(folder / paths[index], stopped.is_set)
+            if not stopped.is_set():
+                images[index] = to_square(pixels, image_size)
+            if stopped.is_set():
+                return ()
             sizes[index] = pixels.shape[1::-1]
             digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
             digest.update(np.ascontiguousarray(pixels).data)
@@ -109,6 +114,7 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
                     problems.append(Problem(paths[index], str(error)))
                 progress("decode", index + 1, len(paths))
         except BaseException:  # Ctrl-C: do not decode the rest first
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     indices = np.array(usable, np.int64)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import islice
@@ -33,12 +33,12 @@ def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> It
         For each path, in order, a prediction, or the reason why there is none.
     """
     num_threads = torch.get_num_threads()
-    own = threading.local()
+    own, stopped = threading.local(), threading.Event()
 
     def work(part: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
         if not hasattr(own, "classifier"):
             own.classifier = replace(classifier, model=copy_sharing_weights(classifier.model))
-        return _classify(own.classifier, part)
+        return _classify(own.classifier, part, stopped.is_set)
 
     pending: deque[Future[list[Prediction | Problem]]] = deque()
     with single_threads(num_threads) as pool:
@@ -51,6 +51,7 @@ def predict_files(classifier: Classifier, paths: Iterable[Path | Problem]) -> It
             while pending:
                 yield from pending.popleft().result()
         finally:
+            stopped.set()  # Ctrl-C: do not go through the files of each thread first
             for future in pending:
                 future.cancel()
 
@@ -73,13 +74,17 @@ def find_pictures(sources: Iterable[str | Path]) -> Iterator[Path | Problem]:
             yield source
 
 
-def _classify(classifier: Classifier, paths: tuple[Path | Problem, ...]) -> list[Prediction | Problem]:
+def _classify(
+    classifier: Classifier, paths: tuple[Path | Problem, ...], is_stopped: Callable[[], bool]
+) -> list[Prediction | Problem]:
     found: list[Path | Problem] = []
     images = []
     for path in paths:
+        if is_stopped():
+            return []
         if isinstance(path, Path):
             try:
-                images.append(to_input(path, classifier.image_shape))
+                images.append(to_input(path, classifier.image_shape, is_stopped))
             except DataError as error:
                 path = Problem(str(path), str(error))
         found.append(path)

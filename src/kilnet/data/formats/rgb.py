@@ -1,6 +1,6 @@
 """Pillow's colour modes -> 8-bit RGB, a band of rows at a time, with transparency laid on white."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,24 @@ _COLOURS = ("LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr
 
 
 def to_rgb(
-    image: Image.Image, key: tuple[int, ...] | None = None, may_be_key: npt.NDArray[np.bool_] | None = None
+    image: Image.Image,
+    key: tuple[int, ...] | None = None,
+    may_be_key: npt.NDArray[np.bool_] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> npt.NDArray[np.uint8]:
     """Return a picture of any colour mode as uint8 (height, width, 3).
 
     Args:
         key: the samples of pixels that are transparent.
         may_be_key: bool (height, width); other pixels are not transparent, whatever their samples.
+        check: called before each band; what it raises ends the work.
 
     Raises:
         UnusableImageError: its pixels have no known range.
     """
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in _bands(image):
+        check()
         found = pixels[rows]
         if band.mode in _LONG_GREY or (band.mode in _GREY and not band.has_transparency_data):
             found[:, :, 0] = found[:, :, 1] = found[:, :, 2] = _grey(band)
