@@ -13,7 +13,7 @@ WITHOUT = {
     "cli_output": "prints; test_cli_verbs.py reads it",
     "training_records": "two records without behaviour",
 }
-FORMATS = ("bmp", "gif", "orientation", "parts", "rgb", "tiff", "webp")
+FORMATS = ("bmp", "gif", "parts", "rgb", "webp")
 WITHOUT |= dict.fromkeys((f"data_formats_{name}" for name in FORMATS), "test_data_decode.py reads such files")
 VERBS = {path.stem for path in (PACKAGE / "verbs").glob("*.py")} | {"doctor", "recipes"}
 WITHOUT |= dict.fromkeys((f"cli_{verb}" for verb in VERBS), "parses, calls and prints; see test_cli_verbs.py")

@@ -30,7 +30,7 @@ MAX_PIXELS = 2**30 // 4 // 3
 MAX_SIDE = 65_535
 """Pixels of the longer side, as JPEG has at most; Pillow cannot scale lines of some million pixels."""
 MAX_FILE_BYTES = 200_000_000
-"""The largest pictures with 8 bits per colour, uncompressed, have 268 MB."""
+"""66 megapixels without compression."""
 MAX_SECONDS = 5.0
 """Processor time for decoding one picture."""
 MAX_EXTRA_BYTES = 500_000_000
@@ -80,6 +80,8 @@ def decode(
         raise UnusableImageError(f"damaged or cut short: its {image_format} data cannot be read") from None
     except Exception as error:  # Pillow's readers raise whatever broken bytes lead them to
         reason = " ".join(str(error).split()) or type(error).__name__
+        if reason.startswith("decoder error"):  # a number of libtiff's
+            reason = f"its {image_format} data cannot be decoded"
         raise UnusableImageError(f"damaged or cut short: {reason}") from None
     return pixels, ("first of several pictures",) if parts.has_more else ()
 
