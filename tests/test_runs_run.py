@@ -1,6 +1,8 @@
 """A run that is opened once: what is read of it, how often, and what is kept."""
 
 import json
+import os
+import random
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 import kilnet
 from kilnet.data import sources
-from kilnet.errors import DataError, RunFolderError
+from kilnet.errors import DataError, DivergedError, KilnetError, RunFolderError
 from kilnet.inference import classifier
 from kilnet.runs import run as runs
 from kilnet.runs.run import opened
@@ -205,3 +207,124 @@ def test_other_pictures_than_those_of_the_training_are_refused_with_advice(moved
     code, _, err = command("finetune", run, "--data", grown, "--epochs", 1, "--out", tmp_path / "tuned")
     assert code == 0
     assert f"warning: these are not the images that {run} was trained on" in err
+
+
+def flip(path, chance):
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
+
+
+def replace_by(path, make):
+    path.unlink()
+    make(path)
+
+
+DAMAGE = {
+    "flipped": flip,
+    "flipped once more": flip,
+    "cut": lambda path, chance: path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)]),
+    "zeroed": lambda path, _: path.write_bytes(bytes(path.stat().st_size)),
+    "emptied": lambda path, _: path.write_bytes(b""),
+    "deleted": lambda path, _: path.unlink(),
+    "a folder": lambda path, _: replace_by(path, Path.mkdir),
+    "a link": lambda path, _: path.rename(path.with_name("x")) and path.symlink_to(path.with_name("x")),
+    "a pipe": lambda path, _: replace_by(path, os.mkfifo),
+    "nested": lambda path, _: path.write_text("a = " * path.name.endswith("toml") + "[" * 5000),
+    "another form": lambda path, _: path.write_text('{"test": 1, "data": [], "settings": 2, "values": 3}'),
+    "a long key": lambda path, _: path.write_text("a." * 50_000 + "a = 1"),
+}
+# Nothing is lost with these: the state has the epochs, and calibration and evaluations are made again.
+SPARE = {"history.csv", "state/state.safetensors", "calibration.json", "evaluation.json"}
+
+
+def numbers_of(folder):
+    """What is read of a run: what it says of pictures, its epochs, its evaluations, and its data."""
+    run = kilnet.Run(folder)
+    images = np.random.default_rng(0).integers(0, 255, (4, *kilnet.load(run).image_shape), np.uint8)
+    logits = run.classifier.logits(images).tolist()
+    return logits, run.history, run.evaluations(), run.files.fingerprint(), run.files.config().seed
+
+
+@pytest.fixture(scope="module")
+def evaluated(colour_run, tmp_path_factory):
+    folder = shutil.copytree(colour_run, tmp_path_factory.mktemp("evaluated") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+        kilnet.evaluate(folder, progress=False)
+    return folder
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "name", ["config.toml", "environment.json", "weights.safetensors", *sorted(SPARE), "timing.csv"]
+)
+def test_a_damaged_file_gives_the_same_numbers_or_one_line_that_names_it(evaluated, tmp_path, name, damage):
+    expected = numbers_of(evaluated)
+    folder = shutil.copytree(evaluated, tmp_path / "run")
+    DAMAGE[damage](folder / name, random.Random(name + damage))
+    found, line = None, f"{name.rpartition('/')[2]}: "
+    try:
+        found = numbers_of(folder)
+    except KilnetError as error:
+        line = str(error)
+    if damage == "deleted" and name == "evaluation.json":
+        expected = (*expected[:2], {}, *expected[3:])
+    if damage == "deleted" and name == "environment.json":
+        expected = (*expected[:3], None, expected[4])
+    assert found in (None, expected)
+    assert name.rpartition("/")[2] in line
+    assert "\n" not in line
+
+
+def test_a_config_that_is_empty_does_not_stand_for_cifar10(folder):
+    (folder / "config.toml").write_text("")
+    with pytest.raises(RunFolderError, match=r"config\.toml: not a configuration .*data\.source is missing"):
+        kilnet.evaluate(folder, progress=False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_answers_nan_is_one_error_in_every_verb(folder, value):
+    loaded = kilnet.Run(folder).classifier
+    for parameter in loaded.model.parameters():
+        parameter.data.fill_(value)
+    classifier.save_classifier(folder / "weights.safetensors", loaded, {})
+    picture = next(Path(kilnet.Run(folder).config.data.source).glob("*/*.png"))
+    for verb in (
+        lambda: kilnet.load(folder)(picture),
+        lambda: list(kilnet.predict(folder, [picture])),
+        lambda: kilnet.evaluate(folder, progress=False),
+        lambda: kilnet.inspect(folder, count=1, progress=False),
+        lambda: kilnet.export(folder, "torch", progress=False),
+    ):
+        with pytest.raises(DivergedError, match="the network's output is NaN or infinite for"):
+            verb()
+
+
+def test_what_is_evaluated_is_what_answers_later(folder):
+    """A run that was trained in bf16 is used in fp32 by every verb."""
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace('precision = "fp32"', 'precision = "bf16"'))
+    run = kilnet.Run(folder)
+    assert run.config.hardware.precision == "bf16"
+    assert run.classifier.settings.precision == kilnet.load(run).settings.precision == "fp32"
+    images = run.own_data().validation.images
+    np.testing.assert_array_equal(run.evaluated("validation").logits, kilnet.load(run).logits(images))
+
+
+def test_parts_of_a_run_that_are_links_are_refused_and_left(folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").touch()
+    for name in ("plots", "evaluation-test", "exports", "folds", "state"):
+        copy = shutil.copytree(folder, tmp_path / name)
+        shutil.rmtree(copy / name, ignore_errors=True)
+        (copy / name).symlink_to(elsewhere)
+        with pytest.raises(RunFolderError, match=f"{name}: a link"):
+            kilnet.evaluate(copy, progress=False)
+            kilnet.Run(copy).files.export_path("torch", "model.pt2")
+            kilnet.Run(copy).files.fold(1, 2)
+        assert [path.name for path in elsewhere.iterdir()] == ["precious"]
+    (tmp_path / "link").symlink_to(folder)
+    assert kilnet.evaluate(tmp_path / "link", progress=False).num_images > 0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kilnet import storage
-from kilnet.errors import InputError, StorageError
+from kilnet.errors import InputError, RunFolderError, StorageError
 from kilnet.storage import (
     cache_folder,
     escaped,
@@ -299,3 +299,94 @@ def test_plain_names_stand_in_a_table_as_they_are():
     for name in ("cat", "C:\\data\\cat", "é", "a\nb", r"\n"):
         assert escaped(name) == name
     assert escaped("b\udce4ume") == r"b\udce4ume"
+
+
+def in_place_of(path, what, elsewhere):
+    """Put something that is no regular file at a path."""
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, what):
+    in_place_of(tmp_path / "x.json", what, None)
+    with pytest.raises(RunFolderError) as caught, storage.reading(tmp_path / "x.json", "delete it"):
+        storage.read_json(tmp_path / "x.json")
+    assert str(caught.value).startswith(f"{tmp_path / 'x.json'}: damaged (a ")
+    assert str(caught.value).endswith(", not a file); delete it")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"a":' * 5000 + "1" + "}" * 5000, "[]", "{", "", "\0", "1e5"])
+def test_json_that_is_no_object_is_one_line(tmp_path, text):
+    (tmp_path / "x.json").write_text(text)
+    with (
+        pytest.raises(RunFolderError, match=r"x\.json: damaged \(.*\); delete it"),
+        storage.reading(tmp_path / "x.json", "delete it"),
+    ):
+        storage.read_json(tmp_path / "x.json")
+
+
+def test_json_that_is_sealed_tells_that_it_has_changed(tmp_path):
+    content = {
+        "classes": ("ü", "\udcff"),
+        "loss": 0.1 + 0.2,
+        "none": None,
+        "many": [1e22, -0.0, float("inf")],
+    }
+    write_json(tmp_path / "x.json", storage.sealed(content))
+    read = storage.read_json(tmp_path / "x.json")
+    assert storage.unsealed(read) == {**content, "classes": ["ü", "\udcff"]}
+    assert list(read)[-1] == "checksum"
+    with pytest.raises(ValueError, match="checksum is wrong"):
+        storage.unsealed({**read, "loss": 0.3})
+    del read["checksum"]
+    assert storage.unsealed(read) == read, "as earlier versions wrote it"
+
+
+def test_links_lead_nowhere_within_a_folder_and_the_folder_may_be_one(tmp_path):
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    assert storage.inside(tmp_path / "link", "state/x") == tmp_path / "link" / "state" / "x"
+    (tmp_path / "run" / "plots").symlink_to(tmp_path)
+    (tmp_path / "run" / "state" / "x").symlink_to("/nowhere")
+    for name in ("plots", "plots/a.png", "state/x"):
+        with pytest.raises(RunFolderError, match="a link, which Kilnet does not follow"):
+            storage.inside(tmp_path / "run", name)
+
+
+@pytest.mark.parametrize("what", ["folder", "link", "link to nothing"])
+def test_a_lock_that_is_no_file_is_one_line_and_its_target_is_left(tmp_path, what):
+    (tmp_path / "precious").write_text("precious")
+    elsewhere = tmp_path / ("nothing" if "nothing" in what else "precious")
+    (tmp_path / "run").mkdir()
+    in_place_of(tmp_path / "run" / ".lock", what, elsewhere)
+    with pytest.raises(RunFolderError) as caught, storage.held(tmp_path / "run", "writing this run"):
+        pass
+    assert str(tmp_path / "run") in str(caught.value)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_leftovers_below_a_folder_are_removed_but_not_behind_links_or_in_runs_that_are_held(tmp_path):
+    leftover, elsewhere = f".x.{'0' * 16}.tmp", tmp_path / "elsewhere"
+    for name in ("run/plots", "run/exports/onnx", "run/folds/1-of-2/state", "run/held/state", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / leftover).touch()
+    (tmp_path / "run" / "link").symlink_to(elsewhere)
+    (tmp_path / "run" / f".y.{'0' * 16}.tmp").mkdir()
+    with storage.held(tmp_path / "run" / "held", "training"):
+        (tmp_path / "run" / "held" / leftover).touch()
+        with storage.held(tmp_path / "run", "writing this run"):
+            left = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob(leftover)}
+    assert left == {"run/held", "elsewhere"}
+    assert (elsewhere / leftover).exists()
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1\n", "a,b\n1,2,3\n", 'a\n"'])
+def test_a_table_whose_rows_do_not_fit_its_header_is_refused(text):
+    with pytest.raises((ValueError, csv.Error)):
+        storage.parse_csv(text)

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import stat
 import tempfile
-import tomllib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -32,12 +31,7 @@ from kilnet.errors import BusyError, InputError, KilnetError, RunFolderError, St
 MAX_BYTES = 1 << 36  # of tensors and arrays; what is larger than the memory is refused too
 MAX_TABLE_BYTES = 1 << 30  # room for the predictions of ten million images
 MAX_JSON_BYTES = 1 << 27  # room for the confusion matrices of three thousand classes
-MAX_TOML_BYTES = 1 << 20
-MAX_KEY_PARTS = 64  # of a dotted key of TOML; the time to read one grows with their square
-_KEY_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MAX_KEY_PARTS}}}")
-Text = InstanceOf[str]
-"""A string of JSON in a pydantic model, which would refuse the undecodable bytes of file names in a `str`."""
+Text = InstanceOf[str]  # in a pydantic model, which would refuse undecodable bytes of a file name in a `str`
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\(?:\\|u(d[89a-f][0-9a-f]{2}))")
 # What begins a formula in a spreadsheet (OWASP, "CSV Injection"), also behind quotes that were put before it.
@@ -46,8 +40,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _MAX_DEPTH = 6  # a fold of a fine-tuned run in a search has its state this far down
 Part = bytes | memoryview
-_CHECKSUM = "checksum"
-_BLANK = "0" * 8
+CHECKSUM = "checksum"
 
 
 def write_bytes(path: Path, content: bytes | Sequence[Part]) -> None:
@@ -167,9 +160,7 @@ def inside(folder: Path, name: str) -> Path:
     for part in Path(name).parts:
         path /= part
         if path.is_symlink():
-            raise RunFolderError(
-                f"{path}: a link, which Kilnet does not follow; put what it names in its place"
-            )
+            raise RunFolderError(f"{path}: a link, which Kilnet does not follow; move what it names here")
     return path
 
 
@@ -177,9 +168,7 @@ def inside(folder: Path, name: str) -> Path:
 def reading(
     path: Path, advice: str, problem: str = "damaged", error: type[KilnetError] = RunFolderError
 ) -> Iterator[None]:
-    """Turn whatever goes wrong while a file is read, and made sense of, into one line that names it.
-
-    A missing file stays a FileNotFoundError: the caller knows what that means.
+    """Turn whatever goes wrong while a file is read and made sense of into one line; a missing one stays what it is.
 
     Args:
         path, problem, advice: the line's parts; the reason stands before the advice on what can still be done.
@@ -242,114 +231,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; see `read_bytes`."""
-    return parse_toml(read_text(path, MAX_TOML_BYTES))
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """Return the tables of TOML; raises ValueError where it is none, or nested deeper than anybody writes by hand."""
-    if _LONG_KEY.search(text):
-        raise ValueError(f"a key of more than {MAX_KEY_PARTS} parts")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
 def parse_csv(text: str) -> list[dict[str, str]]:
     """Return the rows of a table by column; raises ValueError or csv.Error where one does not fit the header."""
     header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def checksum(content: bytes | memoryview) -> str:
+def checksum(content: Part) -> str:
     """Return the CRC-32 of bytes as eight hexadecimal digits."""
     return f"{zlib.crc32(content):08x}"
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is to be written as JSON with a checksum as its last entry."""
-    return {**content, _CHECKSUM: checksum(json.dumps(content).encode())}
+    return {**content, CHECKSUM: checksum(json.dumps(content).encode())}
 
 
 def unsealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was `sealed`, or never was, as it was read from JSON; raises ValueError where it has changed."""
     rest = dict(content)
-    _verify(rest.pop(_CHECKSUM, None), json.dumps(rest).encode())
+    verify(rest.pop(CHECKSUM, None), json.dumps(rest).encode())
     return rest
 
 
 def sealed_array(content: bytes) -> bytes:
     """Return the content of a .npy file with a checksum behind its array, where nobody else looks."""
-    return content + f"{_CHECKSUM} {checksum(content)}".encode()
+    return content + f"{CHECKSUM} {checksum(content)}".encode()
 
 
-def verify_array(content: bytes | memoryview, num_bytes: int) -> None:
+def verify_array(content: Part, num_bytes: int) -> None:
     """Raise ValueError where the content of a file has changed; without its checksum it has so many bytes."""
     if seal := bytes(content[num_bytes:]).decode():
-        _verify(seal.removeprefix(f"{_CHECKSUM} "), content[:num_bytes])
+        verify(seal.removeprefix(f"{CHECKSUM} "), content[:num_bytes])
 
 
-def sealed_tensors(tensors: Mapping[str, tuple[str, Any]], description: Mapping[str, Any]) -> list[Part]:
-    """Return a safetensors file in parts, with two checksums in its description: of the head, and of the rest.
-
-    The tensors are not copied, unlike by safetensors, so that writing costs no more with checksums than without.
-
-    Args:
-        tensors: safetensors' name of the type, and a contiguous numpy array, by name.
-        description: JSON-able; the same content gives the same bytes.
-    """
-    table, parts, end, rest = {}, [], 0, 0
-    for name in sorted(
-        tensors, key=lambda name: (-tensors[name][1].itemsize, name)
-    ):  # so that all are aligned
-        dtype, array = tensors[name]
-        part = array.reshape(-1).view("u1").data
-        table[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (end, end + part.nbytes)}
-        end, rest = end + part.nbytes, zlib.crc32(part, rest)
-        parts.append(part)
-    ordered = json.loads(json.dumps(description, sort_keys=True))
-    text = json.dumps({_CHECKSUM: f"{_BLANK} {rest:08x}", **ordered})
-    head = json.dumps({"__metadata__": {"kilnet": text}, **table}).encode()
-    head += b" " * (-len(head) % 8)
-    head = len(head).to_bytes(8, "little") + head
-    return [head.replace(_BLANK.encode(), checksum(head).encode(), 1), *parts]
-
-
-def unsealed_tensors(file: bytes | memoryview) -> dict[str, Any]:
-    """Return the description in a safetensors file, or in its head alone, whose checksums are verified.
-
-    Raises:
-        KeyError, ValueError: it is damaged, or not Kilnet's.
-    """
-    head = bytes(file[: _head_size(file)])
-    description = json.loads(json.loads(head[8:])["__metadata__"]["kilnet"])
-    if not isinstance(description, dict):
-        raise ValueError("its description is not a JSON object")
-    if (sums := description.pop(_CHECKSUM, None)) is not None:
-        of_head, _, of_rest = str(sums).partition(" ")
-        _verify(of_head, head.replace(f"{sums}".encode(), f"{_BLANK} {of_rest}".encode(), 1))
-        if len(file) > len(head):
-            _verify(of_rest, memoryview(file)[len(head) :])
-    return description
-
-
-def read_head(path: Path) -> bytes:
-    """Return the head of a safetensors file, without its tensors; see `read_bytes`."""
-    with open_file(path) as file:
-        start = file.read(8)
-        return start + file.read(min(int.from_bytes(start, "little"), MAX_JSON_BYTES))
-
-
-def _head_size(content: bytes | memoryview) -> int:
-    size = 8 + int.from_bytes(content[:8], "little")
-    if size > len(content):
-        raise ValueError(f"{len(content):,} bytes, cut short")
-    return size
-
-
-def _verify(found: Any, content: bytes | memoryview) -> None:
+def verify(found: Any, content: Part) -> None:
+    """Raise ValueError where a checksum, if there is one, is not that of the content."""
     if found is not None and found != checksum(content):
         raise ValueError("its checksum is wrong: it has changed since it was written")
 

@@ -17,15 +17,13 @@ from safetensors import safe_open
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import VERSION, decode, default_side, estimate, to_square
+from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
 from kilnet.storage import (
     Part,
     cache_folder,
     make_folder,
-    read_head,
     reading,
-    sealed_tensors,
-    unsealed_tensors,
     write_bytes,
 )
 

@@ -17,12 +17,13 @@ from kilnet import models
 from kilnet.config import ModelConfig, ViewsConfig
 from kilnet.data.decode import to_input
 from kilnet.data.preprocess import Preprocessing
+from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
 from kilnet.metrics import refuse_unusable, softmax
-from kilnet.storage import Text, read_bytes, read_head, reading, sealed_tensors, unsealed_tensors, write_bytes
+from kilnet.storage import Text, read_bytes, reading, write_bytes
 
 _FORMAT = 1
 _DTYPES = {

@@ -2,14 +2,20 @@
 
 import codecs
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kilnet import storage
 from kilnet.config import RunConfig, configured
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import find
+from kilnet.storage import read_bytes
+
+MAX_TOML_BYTES = 1 << 20
+MAX_KEY_PARTS = 64  # of a dotted key of TOML; the time to read one grows with their square
+_KEY_PART = r"""(?:(?<![\w-])[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MAX_KEY_PARTS}}}")
 
 
 def load_config(recipe: str | Path | None = None, settings: Mapping[str, Any] | None = None) -> RunConfig:
@@ -37,11 +43,26 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return storage.parse_toml(as_text(storage.read_bytes(path, storage.MAX_TOML_BYTES)))
+        return tables_in(path)
     except (OSError, UnicodeDecodeError, MemoryError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def tables_in(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; raises OSError or ValueError where it cannot be read, or is none."""
+    return parse_toml(as_text(read_bytes(path, MAX_TOML_BYTES)))
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the tables of TOML; raises ValueError where it is none, or nested deeper than anybody writes by hand."""
+    if _LONG_KEY.search(text):
+        raise ValueError(f"a key of more than {MAX_KEY_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def as_text(content: bytes) -> str:
@@ -57,7 +78,7 @@ def as_text(content: bytes) -> str:
 def parse_value(text: str) -> Any:
     """Read a word as a TOML value, else take it as text."""
     try:
-        return storage.parse_toml(f"value = {text}")["value"]
+        return parse_toml(f"value = {text}")["value"]
     except (ValueError, KeyError):
         return text
 

@@ -18,6 +18,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
 from kilnet.inference.classifier import read_description, read_tensors
+from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,
     held,
@@ -26,7 +27,6 @@ from kilnet.storage import (
     parse_csv,
     read_json,
     read_text,
-    read_toml,
     reading,
     remove,
     sealed,
@@ -163,7 +163,7 @@ class RunFolder:
             with reading(
                 self.config_path, "train into another folder", "not a configuration that Kilnet wrote"
             ):
-                config = read_config(read_toml(self.config_path))
+                config = read_config(tables_in(self.config_path))
         except FileNotFoundError:
             raise RunFolderError(f"{self.path}: no run here (no config.toml)") from None
         return config

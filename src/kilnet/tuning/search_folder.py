@@ -15,6 +15,7 @@ from kilnet import hardware
 from kilnet.config import differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,
     first_fitting,
@@ -22,7 +23,6 @@ from kilnet.storage import (
     inside,
     make_folder,
     read_json,
-    read_toml,
     reading,
     remove,
     sealed,
@@ -123,7 +123,7 @@ class SearchFolder:
         """
         try:
             with reading(self.config_path, _AGAIN, "not a search that Kilnet wrote"):
-                tree = read_toml(self.config_path)
+                tree = tables_in(self.config_path)
                 read_config(tree["run"])
                 config = SearchConfig.model_validate(tree)
         except FileNotFoundError:
@@ -154,6 +154,9 @@ class SearchFolder:
         found: list[Trial] = []
         while _trial_path(self.run_folder(len(found))).exists():
             found.append(self.trial(len(found), config))
+        missing = self.run_folder(len(found))
+        if RunFolder(missing).exists or len(list(self.path.glob("trials/*/trial.json"))) > len(found):
+            raise RunFolderError(f"{_trial_path(missing)}: missing, though the trial was begun; {_AGAIN}")
         return found
 
     def trial(self, number: int, config: SearchConfig) -> Trial:

@@ -13,8 +13,7 @@ from optuna.trial import Trial as OptunaTrial
 
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import find
-from kilnet.recipes.reading import parse_value, read_toml
-from kilnet.storage import parse_toml
+from kilnet.recipes.reading import parse_toml, parse_value, read_toml
 
 Values = dict[str, Any]
 

@@ -9,6 +9,7 @@ from typing import Any
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
+from kilnet.errors import RunFolderError
 from kilnet.metrics import wilson_interval
 from kilnet.storage import write_csv, write_json
 from kilnet.training.run_folder import RunFolder
@@ -179,6 +180,10 @@ def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:
 
 def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:
     best = trial.best()
+    if best and not num_validation:
+        raise RunFolderError(
+            f"{folder.environment_path}: missing, so nobody knows how many images were validated"
+        )
     return TrialRow(
         number=trial.number,
         values=trial.values,
