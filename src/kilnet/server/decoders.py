@@ -15,6 +15,7 @@ from kilnet.server import decoding
 from kilnet.server.guard import RefusedError
 
 _MAX_SECONDS = 60.0  # by the clock, in case the system does not limit processor time
+_RETRY_SECONDS = 0.5
 _PROGRAM = "from kilnet.server.decoding import main; main()"
 
 
@@ -91,13 +92,18 @@ class _Processes:
         self._num_processes, self._takes_large = num_processes, takes_large
         self._idle: asyncio.Queue[_Process] = asyncio.Queue()
         self._all: set[_Process] = set()
+        self._replacements: set[asyncio.Task[None]] = set()
         self._is_stopped = False
 
     def starts(self) -> list[Coroutine[None, None, None]]:
         return [self._add() for _ in range(self._num_processes)]
 
     async def ask(self, content: bytes, image_shape: tuple[int, int, int]) -> tuple[int, bytes]:
-        process = await self._idle.get()
+        try:
+            async with asyncio.timeout(_MAX_SECONDS):
+                process = await self._idle.get()
+        except TimeoutError:
+            raise RefusedError(503, "too many large pictures are waiting; try again") from None
         head = decoding.QUESTION.pack(*image_shape, self._takes_large, len(content))
         has_answered = False
         try:
@@ -111,18 +117,24 @@ class _Processes:
             if has_answered:
                 self._idle.put_nowait(process)
             else:
-                await asyncio.shield(self._replace(process))
+                self._all.discard(process)
+                replacement = asyncio.create_task(self._replace(process))
+                self._replacements.add(replacement)
+                replacement.add_done_callback(self._replacements.discard)
         return answer
 
     async def stop(self) -> None:
         self._is_stopped = True
-        await asyncio.gather(*(process.end() for process in self._all))
+        await asyncio.gather(*(process.end() for process in self._all), *self._replacements)
 
     async def _replace(self, process: _Process) -> None:
-        self._all.discard(process)
         await process.end()
-        if not self._is_stopped:
-            await self._add()
+        while not self._is_stopped:
+            try:
+                await self._add()
+                break
+            except OSError:  # the system is short of something
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _add(self) -> None:
         paths = os.pathsep.join(path or os.curdir for path in sys.path)
@@ -140,6 +152,8 @@ class _Processes:
             raise OSError("a process without pipes")
         process = _Process(started, started.stdin, started.stdout)
         self._all.add(process)
+        if self._is_stopped:  # meanwhile
+            await process.end()
         try:
             await process.answers.readexactly(len(decoding.READY))
         except asyncio.IncompleteReadError:
