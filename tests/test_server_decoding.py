@@ -16,13 +16,7 @@ SHAPE = (3, 8, 8)
 PICTURE = png(noise(9, 12, 3))
 
 
-@pytest.fixture
-def unlimited(monkeypatch):
-    """This process keeps its limits."""
-    monkeypatch.setattr(decoding, "_limit_time", lambda _: None)
-
-
-def test_a_small_picture_is_decoded(unlimited):
+def test_a_small_picture_is_decoded():
     kind, answer = decoding._answer(PICTURE, SHAPE, takes_large=False)
     assert kind == decoding.DECODED
     np.testing.assert_array_equal(np.frombuffer(answer, np.uint8).reshape(SHAPE), to_input(PICTURE, SHAPE))
@@ -35,18 +29,18 @@ def test_a_small_picture_is_decoded(unlimited):
         bmp_file(2000, 2000, 8, 1, bytes(24)),  # seconds: runs are decoded slowly
     ],
 )
-def test_a_costly_picture_is_for_another_process(unlimited, content):
+def test_a_costly_picture_is_for_another_process(content):
     assert decoding._answer(content, SHAPE, takes_large=False) == (decoding.LARGE, b"")
     assert decoding._answer(content, SHAPE, takes_large=True)[0] in (decoding.DECODED, decoding.UNUSABLE)
 
 
-def test_above_fifty_million_pixels_nothing_is_decoded(unlimited):
+def test_above_fifty_million_pixels_nothing_is_decoded():
     for takes_large in (False, True):
         answer = decoding._answer(zeros_png(10_000, 5001, 1, 0), SHAPE, takes_large)
         assert answer == (decoding.TOO_LARGE, b"more than 50 million pixels")
 
 
-def test_a_network_that_takes_no_squares_gets_its_size_or_a_reason(unlimited):
+def test_a_network_that_takes_no_squares_gets_its_size_or_a_reason():
     kind, answer = decoding._answer(PICTURE, (3, 9, 12), takes_large=False)
     assert (kind, answer) == (decoding.DECODED, noise(9, 12, 3).transpose(2, 0, 1).tobytes())
     kind, answer = decoding._answer(PICTURE, (3, 9, 10), takes_large=False)

@@ -42,6 +42,7 @@ def main() -> None:
         content = sys.stdin.buffer.read(length)
         if len(content) < length:
             break
+        _limit_time(_MOST_SECONDS if takes_large else _SMALL_SECONDS)
         kind, answer = _answer(content, (channels, height, width), bool(takes_large))
         with contextlib.suppress(BrokenPipeError):
             answers.write(ANSWER.pack(kind, len(answer)) + answer)
@@ -59,7 +60,6 @@ def _answer(content: bytes, image_shape: tuple[int, int, int], takes_large: bool
         )
         if is_large and not takes_large:
             return LARGE, b""
-        _limit_time(_MOST_SECONDS if takes_large else _SMALL_SECONDS)
         return DECODED, to_input(content, image_shape).tobytes()
     except TooLargeImageError as error:
         return TOO_LARGE, str(error).encode()
