@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, recall_score
 
 import kilnet
 from digit_runs import digits
-from kilnet.errors import DataError, InputError
+from kilnet.errors import DataError, InputError, StorageError
 from kilnet.runs.evaluation import read_predictions
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -34,6 +34,20 @@ def pictures(folder: Path, **counts: int) -> Path:
             pixels[:, :, 2 - channel] += 80
             Image.fromarray(pixels).save(folder / CLASSES[channel] / f"{number}.png")
     return folder
+
+
+@pytest.mark.parametrize("verb", [kilnet.evaluate, kilnet.report])
+def test_an_evaluation_without_its_pictures_is_not_kept(folder, verb):
+    """Otherwise the same call again would find it and make no pictures."""
+    shutil.rmtree(folder / "plots")
+    (folder / "plots").write_text("in the way")
+    with pytest.raises(StorageError):
+        verb(folder, progress=False)
+    assert not (folder / "evaluation.json").exists()
+    (folder / "plots").unlink()
+    verb(folder, progress=False)
+    assert len(list((folder / "plots").glob("confusion-*.png"))) == 3
+    assert (folder / "calibration.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -143,12 +143,15 @@ def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     columns = ("class", "support", "num_correct", "recall", "precision", "f1")
     rows = ([row[column] for column in columns] for row in evaluation.per_class())
     write_csv(files.evaluation_table(split, "per_class"), columns, rows)
-    write_csv(files.evaluation_table(split, "predictions"), PredictionRow._fields, predictions)
+    table = files.evaluation_table(split, "predictions")
+    write_csv(table, PredictionRow._fields, predictions)
+    with reading(table, "evaluate again"):
+        predictions_checksum = checksum(read_bytes(table))
     kept = read_evaluations(files)
     entry = {
         **evaluation.to_dict(),
         "num_reads": kept.get(split, {}).get("num_reads", 0) + 1,
-        "predictions_checksum": checksum(read_bytes(files.evaluation_table(split, "predictions"))),
+        "predictions_checksum": predictions_checksum,
     }
     if found.source is not None:
         entry["data"] = found.source

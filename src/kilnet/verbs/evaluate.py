@@ -50,8 +50,8 @@ def evaluate(
         display.warn(dataset.warnings)
         found = run.evaluated(split, dataset)
         if is_own and isinstance(dataset, ImageDataset):
-            record(run, found)
             run.calibrate(dataset)
+            record(run, found)
             return found.evaluation
         found = record(run, found, dataset.name, _folder_of(data))
         if (name := f"{dataset.name} {split}") != found.evaluation.split:
@@ -89,10 +89,12 @@ def record(
         if name is not None:
             found = as_other_data(files, found, name, source)
         evaluation = found.evaluation
-        write_evaluation(files, found)
         make_folder(files.plots_path)
         for normalise in ("counts", "recall", "precision"):
             path = files.evaluation_plot(evaluation.split, f"confusion-{normalise}")
             figures.save(figures.confusion_matrix(evaluation, normalise), path)
         figures.save(figures.per_class(evaluation), files.evaluation_plot(evaluation.split, "per-class"))
+        write_evaluation(
+            files, found
+        )  # last: who finds an evaluation makes neither it nor its pictures again
     return found

@@ -75,8 +75,9 @@ def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: boo
             reason = str(error)
             display.say(f"no pictures: {reason}")
         if dataset is not None and not run.evaluations().keys() & {"test", "validation"}:
-            record(run, run.evaluated("validation"))
+            found = run.evaluated("validation")
             run.calibrate(dataset)
+            record(run, found)
         page = run_page(run.files, run.classifier, dataset, reason, display.advance)
     with run.files.locked():
         write_text(run.files.report_path, page)
