@@ -20,7 +20,7 @@ VERBS = {
 }
 # Times, and how often a split was read: a command that failed after its evaluation may have read it.
 VOLATILE = {"environment.json", "report.html", "worker-1.log", "layers.csv"}
-VOLATILE_KEYS = {"num_reads", "seconds", "milliseconds", "runtime", "digest"}
+VOLATILE_KEYS = {"num_reads", "seconds", "milliseconds", "runtime", "checksum"}
 
 
 def without(content, keys=VOLATILE_KEYS):

@@ -274,7 +274,6 @@ RECIPES = {
     "many dotted keys": "".join(f"a{'.b' * 30}.c{n} = 1\n" for n in range(50_000)),
     "a parent elsewhere": 'parent = "outside"\n[training]\ninitial_weights = "parent"\n',
     "a long number": f"seed = {'9' * 50_000}\n",
-    "a source that never ends": '[data]\nsource = "/dev/zero"\n',
 }
 
 
