@@ -158,7 +158,7 @@ def test_a_study_killed_before_the_last_word_is_told_by_the_same_command(tmp_pat
     assert_copied(tmp_path, loop)
 
 
-@pytest.mark.parametrize("damage", ["words", "cut", "zeroed", "empty", "journal"])
+@pytest.mark.parametrize("damage", ["words", "cut", "zeroed", "a page zeroed", "empty", "journal"])
 def test_a_damaged_study_in_the_folder_is_written_again(tmp_path, damage):
     config = config_of(THREE, epochs=2)
     path, name = tmp_path / "search", "search"
@@ -175,6 +175,7 @@ def test_a_damaged_study_in_the_folder_is_written_again(tmp_path, damage):
             "words": b"no study",
             "cut": whole[: len(whole) // 2],
             "zeroed": whole[:4096] + bytes(len(whole) - 4096),
+            "a page zeroed": whole[: len(whole) // 4096 * 4096 - 4096] + bytes(4096),
             "empty": b"",
             "journal": whole,
         }[damage]

@@ -1,6 +1,7 @@
 """A copy of the search in an Optuna storage, for optuna-dashboard and Optuna's own analyses."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -61,7 +62,7 @@ class StudyCopy:
             )
 
     def update(self, trials: Sequence[Trial], stopped: set[int]) -> None:
-        """Bring the study up to date.
+        """Bring the study up to date; a damaged file of the search is written again.
 
         Args:
             trials: all trials, in order.
@@ -70,6 +71,17 @@ class StudyCopy:
         Raises:
             StorageError: the storage does not answer.
         """
+        try:
+            self._copy(trials, stopped)
+        except StorageError:
+            if not self._is_own_file:
+                raise
+            self._storage = None
+            with suppress(StorageError):  # then it says why it cannot be opened
+                self._remove_own_file()
+            self._copy(trials, stopped)
+
+    def _copy(self, trials: Sequence[Trial], stopped: set[int]) -> None:
         if self._storage is None:
             self.connect()
         storage = cast("BaseStorage", self._storage)
@@ -93,11 +105,13 @@ class StudyCopy:
         except Exception:
             if not self._is_own_file:
                 raise
-        for file in self._folder.glob(
-            f"{SearchFolder(self._folder).study_path.name}*"
-        ):  # also the journal, which must not outlive it
-            remove(file)
+        self._remove_own_file()
         return self._open_storage()
+
+    def _remove_own_file(self) -> None:
+        path = SearchFolder(self._folder).study_path
+        for file in self._folder.glob(f"{path.name}*"):  # also the journal, which must not outlive it
+            remove(file)
 
     def _open_storage(self) -> str:
         storage = get_storage(self._url)

@@ -9,7 +9,7 @@ from kilnet import models
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
-from kilnet.errors import ConfigError, RunFolderError
+from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
 from kilnet.runs.run import Run
 from kilnet.storage import given_path
@@ -122,7 +122,12 @@ class HyperSearch:
             if storage or options.get("dashboard"):
                 study = StudyCopy(path, asked.parsed_space(), storage)
             if study and storage:
-                study.connect()  # before anything is written
+                try:
+                    study.connect()  # before anything is written
+                except StorageError as error:
+                    if not SearchFolder(path).exists:
+                        raise
+                    display.say(f"warning: {error}; the search resumes, and copies its trials there later")
             folder, self.allocation = open_search(path, asked, workers, self.dataset, self.own_models)
             self.config = folder.config()
             halving = ", halving" if self.config.halving else ""
