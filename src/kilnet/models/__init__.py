@@ -2,6 +2,7 @@
 
 from kilnet.models.build import MODELS, advance, build, complete, own_models, prepare, verify_shapes
 from kilnet.models.convnet import ConfigNet, ConvNet
+from kilnet.models.efficientnet import EfficientNetLite
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
 
@@ -9,6 +10,7 @@ __all__ = [
     "MODELS",
     "ConfigNet",
     "ConvNet",
+    "EfficientNetLite",
     "FastNet",
     "ResNet",
     "advance",

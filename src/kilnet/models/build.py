@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from kilnet.config import ModelConfig
 from kilnet.errors import ConfigError, ModelError, nearest
 from kilnet.models.convnet import ConfigNet, ConvNet
+from kilnet.models.efficientnet import EfficientNetLite
 from kilnet.models.fastnet import FastNet
 from kilnet.models.resnet import ResNet
 
 Builder = Callable[..., nn.Module]
 
-MODELS: dict[str, Builder] = {net.__name__: net for net in (ConvNet, ConfigNet, ResNet, FastNet)}
+MODELS: dict[str, Builder] = {
+    net.__name__: net for net in (ConvNet, ConfigNet, ResNet, FastNet, EfficientNetLite)
+}
 _GIVEN = ("image_shape", "num_classes")
 
 
