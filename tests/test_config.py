@@ -52,6 +52,7 @@ ALL_CHANGED = {
     "training.patience": 4,
     "training.min_delta": 0.001,
     "training.initial_weights": "parent",
+    "training.frozen": "statistics",
     "training.batch_norm_images": 256,
     "training.averaging_epochs": 0.5,
     "training.low_resolution": ((0.3, 0.5), (0.6, 0.75)),

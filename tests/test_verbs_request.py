@@ -66,3 +66,16 @@ def test_folders_have_names_that_every_file_system_takes(name, model, expected):
 def with_model(name):
     config = asked()
     return config.model_copy(update={"model": config.model.model_copy(update={"name": name})})
+
+
+def test_a_network_with_pretrained_weights_brings_its_recipe_and_its_image_size():
+    config = requested("photos", "EfficientNetLite", None, None, None, None, None)
+    assert (config.training.frozen, config.data.image_size) == ("statistics", 224)
+    settings = {"model.size": 2}
+    assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.image_size == 260
+    settings = {"data.image_size": 96, "model.weights": "random"}
+    assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.image_size == 96
+    settings = {"model.weights": "random"}
+    assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.image_size is None
+    frozen = requested("photos", None, None, {"training.frozen": "features"}, None, None, None, "10m")
+    assert (frozen.model.name, frozen.training.frozen) == ("EfficientNetLite", "features")

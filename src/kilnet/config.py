@@ -59,7 +59,8 @@ class DataConfig(_Part):
         source: "cifar10", "digits" or a folder of pictures; a file: URI where its name is no text.
         dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
         image_size: side of the square images in pixels; unset, it is fitted to the pictures.
-        normalisation: "fitted" to the mean and deviation of the training images, or "half": from -1 to 1.
+        normalisation: "fitted" to the mean and deviation of the training images, or "half": from -1 to 1. Pretrained
+            weights bring their own.
         num_train: train on this many images only, the first after the split; unset, on all.
         validation_fraction: part of the training images kept for validation, if the data has no validation split.
         test_fraction: part of all images kept for the test, if the data has no test split.
@@ -82,7 +83,7 @@ class ModelConfig(BaseModel):
     """The network and its own options.
 
     Attributes:
-        name: "ConvNet", "ConfigNet", "ResNet", "FastNet", or package.module:builder of your own.
+        name: "ConvNet", "ConfigNet", "ResNet", "FastNet", "EfficientNetLite", or package.module:builder of your own.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -189,7 +190,10 @@ class TrainingConfig(_Part):
         min_delta: how much lower a validation loss must be to count as better.
         keep: which weights to keep: "best", those with the lowest validation loss, or "last". Last suits a rate that
             falls to zero and few validation images, whose noise would choose an earlier epoch.
-        initial_weights: "random", or "parent": the weights kept by the run that `parent` names.
+        initial_weights: "random", or "parent": the weights kept by the run that `parent` names. A network with an
+            option `weights` begins with what that names; its last layer is fitted to these images first.
+        frozen: what stays as it is in a pretrained network: "nothing"; "statistics", those of batch norm; or
+            "features", all but the last layer, so that the run is over once that one is fitted.
         batch_norm_images: before each validation, measure batch norm's statistics again on this many training images,
             as they are in use: not augmented, dropout off. 0 keeps the running averages of training.
         averaging_epochs: average the weights over about this many last epochs (may be a fraction), and validate and
@@ -208,6 +212,7 @@ class TrainingConfig(_Part):
     min_delta: NonNegative = 0.0
     keep: Literal["best", "last"] = "best"
     initial_weights: Literal["random", "parent"] = "random"
+    frozen: Literal["nothing", "statistics", "features"] = "nothing"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0
     low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()

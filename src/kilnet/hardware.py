@@ -26,6 +26,7 @@ from kilnet.storage import recall, remember
 
 _PROBE_SECONDS = 1.5  # for each of two comparisons
 _PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
+_PROBE_PIXELS = _PROBE_IMAGES * 64 * 64  # in all images; of larger ones fewer fill the cores as well
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
 # bf16 at a hundredth of the speed, and one step would take minutes.
 _HOPELESS = 3.0
@@ -187,6 +188,11 @@ def choose(
     return chosen
 
 
+def probe_size(height: int, width: int) -> int:
+    """Return how many images of a size are enough to measure a network's speed with."""
+    return min(_PROBE_IMAGES, max(8, _PROBE_PIXELS // (height * width)))
+
+
 def measure_speed(
     settings: Settings, model: nn.Module, images: Tensor, num_classes: int, seconds: float
 ) -> float:
@@ -233,7 +239,7 @@ def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_c
             dropped = f"; bf16 products are {slowdown:.0f} times slower here"
     most = max(c.threads for c in candidates)
     if device == "cpu":  # on a GPU so few would measure how fast kernels are launched
-        images = images[:_PROBE_IMAGES]
+        images = images[: probe_size(*images.shape[2:])]
     speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes)
     best = max(speed, key=speed.__getitem__)
     rivals = [c for c in candidates if (c.precision, c.layout) == (best.precision, best.layout)]

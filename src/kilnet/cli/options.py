@@ -22,7 +22,7 @@ ModelOption = Annotated[
     str | None,
     Option(
         "--model",
-        help="ConvNet, ConfigNet, ResNet, FastNet, or package.module:builder.",
+        help="ConvNet, ConfigNet, ResNet, FastNet, EfficientNetLite, or package.module:builder.",
         callback=reach_own_code,
     ),
 ]

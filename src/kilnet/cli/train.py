@@ -24,6 +24,9 @@ def train(
     seed: options.SeedOption = None,
     out: Annotated[Path | None, Option("--out", help="Run folder; default: a free name in runs/.")] = None,
     device: options.DeviceOption = None,
+    frozen: Annotated[
+        bool, Option("--frozen", help="Fit the last layer of a pretrained network alone, in seconds.")
+    ] = False,
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
@@ -43,6 +46,7 @@ def train(
         seed=seed,
         out=out,
         device=device,
+        frozen=frozen,
         progress=not as_json,
         started=started,
     )

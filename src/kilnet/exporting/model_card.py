@@ -8,6 +8,7 @@ from kilnet.exporting.deployed import RESIZE
 from kilnet.exporting.exported_file import Export
 from kilnet.inference.classifier import Classifier
 from kilnet.metrics import wilson_interval
+from kilnet.models.pretrained import origin
 from kilnet.runs.wording import one_line
 
 _MARKUP = frozenset("\\`*_{}[]<>()#+-!|&~")
@@ -71,6 +72,7 @@ def model_card(
         f"# {_text(classifier.model_config.name)} for {_text(data.get('name', 'pictures'))}",
         f"A classifier of pictures, trained with Kilnet{f' on {num_train:,} images' if num_train else ''} "
         f"and exported as {_text(exported.path.name)} ({exported.num_bytes / 1e6:.2f} MB, {exported.format}).",
+        *([f"It began with {_text(weights)}."] if (weights := origin(classifier.model_config)) else []),
         "## Classes",
         "\n".join(f"* {_text(name)}" for name in classifier.classes),
         "## Input and output",

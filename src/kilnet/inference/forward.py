@@ -161,6 +161,13 @@ def measure_batch_norm(
         model.train(was_training)
 
 
+def freeze_batch_norm(model: nn.Module) -> None:
+    """Let batch norm of a network in training use, and keep, the statistics that it has."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
 @torch.inference_mode()
 def _outputs(
     model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.config import RunConfig
+from kilnet.config import ModelConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, Progress, Split
 from kilnet.errors import InputError, ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import grad_cams
 from kilnet.metrics import Evaluation
+from kilnet.models.pretrained import origin
 from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select
 from kilnet.page.document import render
@@ -75,16 +76,17 @@ def run_page(
         run_sections.repeat(config, environment),
     ]
     name = folder.path.resolve().name
-    return render(name, _subtitle(config.model.name, environment, history), sections, album)
+    return render(name, _subtitle(config.model, environment, history), sections, album)
 
 
-def _subtitle(model: str, environment: Mapping[str, Any], history: list[EpochRecord]) -> str:
+def _subtitle(model: ModelConfig, environment: Mapping[str, Any], history: list[EpochRecord]) -> str:
     data = environment.get("data", {})
     num_parameters, num_train = environment.get("num_parameters", 0), data.get("num_train", 0)
     num_epochs = history[-1].epoch if history else 0
     return (
-        f"{model}, {num_parameters:,} parameters, trained for {num_epochs} epochs on {num_train:,} images of "
+        f"{model.name}, {num_parameters:,} parameters, trained for {num_epochs} epochs on {num_train:,} images of "
         f"{data.get('name', 'unknown data')} in {len(data.get('classes', []))} classes"
+        + (f"; {weights}" if (weights := origin(model)) else "")
     )
 
 

@@ -10,6 +10,8 @@ from kilnet.storage import given_path
 Kind = Literal["recipe", "space"]
 FAST = "fast"
 """The recipe of a run with a budget, where neither network nor recipe is named."""
+PHOTOS = "photos"
+"""The recipe of a network that begins with pretrained weights, where no recipe is named."""
 TUTORIAL_SPACE = "tutorial"
 """What a search of ConfigNet varies, where no space is named."""
 _FOLDERS: dict[Kind, Path] = {"recipe": Path(__file__).parent, "space": Path(__file__).parent / "spaces"}

@@ -90,7 +90,7 @@ class SearchDisplay:
         history = self._search.folder.history(job.folder)
         best = [record for record in history if record.is_best]
         outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "no epoch yet"
-        done = f"after epoch {len(history)}: {outcome}"
+        done = f"after epoch {history[-1].epoch if history else 0}: {outcome}"
         after = done if event.kind == "done" else f"{event.kind}: {event.reason}"
         return f"{job.name} ({self._values(job.name)}) {after}; {self._progress()}"
 

@@ -9,9 +9,10 @@ from kilnet import hardware, models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
-from kilnet.errors import RunFolderError
+from kilnet.errors import ConfigError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import load_classifier
+from kilnet.models.pretrained import is_pretrained, load_pretrained, published
 from kilnet.seeding import derive, generator
 from kilnet.storage import given_path
 from kilnet.training.resolution import refuse_other_sizes
@@ -27,7 +28,7 @@ def initial_model(
     is_resumed: bool,
     own_models: Set[str],
 ) -> nn.Module:
-    """Build a network with the weights it starts from: drawn from the seed, or those of the parent.
+    """Build a network with the weights it starts from: drawn from the seed, pretrained, or those of the parent.
 
     Args:
         config: complete but for the hardware.
@@ -39,6 +40,7 @@ def initial_model(
     Raises:
         ModelError: the network does not take these images, or not at a resolution of the configuration.
         RunFolderError: the parent's weights do not fit.
+        MissingPackageError: the package with pretrained weights is not installed.
     """
     torch.manual_seed(derive(config.seed, "weights"))
     model = models.build(config.model, dataset.image_shape, len(dataset.classes), own_models)
@@ -48,11 +50,43 @@ def initial_model(
     if config.training.initial_weights == "parent":
         _load_parent(model, config, dataset, own_models)
         return model
+    if begins_pretrained(config):
+        load_pretrained(model, config.model)
+        return model
     images = dataset.train.images
     num_images = min(len(images), _NUM_PREPARATION_IMAGES)
     chosen = generator(config.seed, "preparation").choice(len(images), num_images, replace=False)
     models.prepare(model, preprocessing(torch.from_numpy(images[chosen])))
     return model
+
+
+def begins_pretrained(config: RunConfig) -> bool:
+    """Whether a run, its network's options completed, begins with weights that were trained on other images.
+
+    Raises:
+        ConfigError: all but the last layer is to stay as it is, and is random.
+    """
+    is_first = is_pretrained(config.model) and config.training.initial_weights == "random"
+    if config.training.frozen == "features" and not is_first:
+        raise ConfigError(
+            "`training.frozen='features'` is for a network that begins with pretrained weights, "
+            f"such as EfficientNetLite; {config.model.name} would stay as it is"
+        )
+    return is_first
+
+
+def preprocessing_for(config: RunConfig, dataset: ImageDataset) -> Preprocessing:
+    """Return what images are normalised with: pretrained weights know best, else as `data.normalisation` says.
+
+    Args:
+        config: with the network's options completed.
+        dataset: whose training images it is fitted to.
+    """
+    if weights := published(config.model):
+        channels, *size = dataset.image_shape
+        return Preprocessing((weights.mean,) * channels, (weights.std,) * channels, (size[0], size[1]))
+    normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
+    return normalise(dataset)
 
 
 def choose_settings(

@@ -20,6 +20,7 @@ from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.seeding import derive, generator
+from kilnet.training.head import FittedHead
 from kilnet.training.optim import WeightAverage, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
@@ -91,8 +92,9 @@ class TrainingLoop:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the time is up, or patience is spent."""
-        return self._schedule.is_over or self._stopping.should_stop
+        """Whether all epochs are done, or the time is up, or patience is spent, or only the last layer may change."""
+        is_fitted = bool(self.history) and self._config.training.frozen == "features"
+        return is_fitted or self._schedule.is_over or self._stopping.should_stop
 
     @property
     def stopped_early(self) -> bool:
@@ -106,9 +108,25 @@ class TrainingLoop:
             has_trained = bool(self._unread or self._sums["num_images"])  # since the last record
             if has_trained and schedule.validation_is_due:
                 with schedule.validation():  # the caller saves the weights within it
-                    yield self._validate()
+                    self._read_losses()
+                    self._take_statistics()
+                    epoch = schedule.num_epochs_done + 1
+                    record = self._validate(epoch, self._lr(schedule.last_fractional_epoch))
+                    schedule.end_epoch(is_validated=True)
+                    yield record
             else:
                 schedule.end_epoch(is_validated=not has_trained)
+
+    def start(self, fitted: FittedHead) -> EpochRecord:
+        """Validate a network whose last layer was fitted, as epoch 0."""
+        if self._average:
+            self._average.model.load_state_dict(self.model.state_dict())
+        self._sums = {
+            "loss_sum": fitted.loss_sum,
+            "num_correct": fitted.num_correct,
+            "num_images": fitted.num_images,
+        }
+        return self._validate(epoch=0, lr=0.0)
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
@@ -117,6 +135,8 @@ class TrainingLoop:
         batches = _batches(order.to(labels.device), self._batch_size)
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
+        if self._config.training.frozen == "statistics":
+            forward.freeze_batch_norm(self.model)
         for step in range(schedule.num_steps_done, len(batches)):
             if schedule.is_at_end:
                 return
@@ -147,23 +167,18 @@ class TrainingLoop:
         self._unread.append((loss, num_correct, len(indices)))
         return size == images.shape[2:]
 
-    def _validate(self) -> EpochRecord:
-        self._read_losses()
-        if self._average:
-            self._average.take_statistics(self.model)
-        self._measure_batch_norm()
+    def _validate(self, epoch: int, lr: float) -> EpochRecord:
         images, labels = self._validation
         logits = forward.logits(self.validated_model, images, self._preprocessing, self._settings)
         num_correct = int((logits.argmax(1) == labels).sum())
         # In double precision, so that the sum does not depend on how it is split.
         loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
-        epoch = self._schedule.num_epochs_done + 1
         if not math.isfinite(loss):
             raise DivergedError(f"the validation loss became {loss} in epoch {epoch}; {self._advice()}")
         sums, self._sums = self._sums, _NOTHING_READ.copy()
         record = EpochRecord(
             epoch=epoch,
-            lr=self._lr(self._schedule.last_fractional_epoch),
+            lr=lr,
             train_loss=sums["loss_sum"] / sums["num_images"],
             train_accuracy=sums["num_correct"] / sums["num_images"],
             validation_loss=loss,
@@ -173,13 +188,15 @@ class TrainingLoop:
             is_best=self._stopping.step(loss) or self._config.training.keep == "last",
         )
         self.history.append(record)
-        self._schedule.end_epoch(is_validated=True)
         return record
 
-    def _measure_batch_norm(self) -> None:
+    def _take_statistics(self) -> None:
+        """Bring batch norm's statistics in the network that is validated up to date."""
+        if self._average:
+            self._average.take_statistics(self.model)
         images, labels = self._train
         num_images = min(self._config.training.batch_norm_images, len(labels))
-        if num_images < 2:
+        if num_images < 2 or self._config.training.frozen != "nothing":
             return
         stream = generator(self._config.seed, "batch norm", self._schedule.num_epochs_done)
         chosen = torch.from_numpy(stream.choice(len(labels), num_images, replace=False)).to(images.device)

@@ -17,7 +17,7 @@ from kilnet.errors import ConfigError, ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.recipes.reading import written_duration
-from kilnet.training.initial_model import choose_settings
+from kilnet.training.initial_model import begins_pretrained, choose_settings
 from kilnet.training.optim import make_optimizer
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import training_seconds
@@ -35,7 +35,6 @@ _LOW_RESOLUTIONS = (
 # Mirroring makes sense for photographs, but not for letters, digits and scans.
 _WITHOUT_FLIPS = {"augment.horizontal_flip": 0.0, "augment.alternate_flips": False, "views.mirror": False}
 _FACTORS = (1.0, 0.75, 0.5)  # parts of the side at which a network's speed has to be known
-_NUM_IMAGES = 64  # the speed at hundreds is nearly the same, the wait is not
 _SECONDS = 0.2  # of each measurement, if one step is not longer
 
 
@@ -48,11 +47,13 @@ class Speed:
             such images.
         optimizer_seconds: what a step takes whatever the size of its batch.
         end_seconds: validating at the end.
+        first_seconds: fitting the last layer of a pretrained network before the first step.
     """
 
     image_seconds: dict[float, float]
     optimizer_seconds: float
     end_seconds: float
+    first_seconds: float = 0.0
 
     def pass_seconds(self, training: TrainingConfig, num_images: int) -> float:
         """Return how long a pass takes, averaged over the time of a run.
@@ -140,7 +141,7 @@ def make_plan(
 
     def fitted(option: RunConfig) -> tuple[RunConfig, Plan, float]:
         speed = measure(option)
-        seconds = training_seconds(budget, speed.end_seconds) - spent()
+        seconds = training_seconds(budget, speed.end_seconds) - spent() - speed.first_seconds
         full_size = option.training.model_copy(update={"low_resolution": ()})
         num_passes = seconds / speed.pass_seconds(full_size, num_images)
         course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
@@ -159,7 +160,7 @@ def make_plan(
         work = _work(options[0]) * plan.num_passes
         options = [option for option in options[1:] if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
         chosen, plan, one_pass = fitted(options[0])
-    if plan.num_passes < 1:
+    if plan.num_passes < (0 if begins_pretrained(chosen) else 1):  # a fitted last layer is a result too
         around = spent() + budget - training_seconds(budget, plan.end_seconds)
         raise ConfigError(
             f"`budget='{written_duration(budget)}'`: too short: one pass over {num_images:,} images takes about "
@@ -202,10 +203,11 @@ def measure_network(
     Forward and backward passes grow with the batch, the optimiser's step does not: they are measured apart.
     """
     num_classes = len(dataset.classes)
-    pixels = torch.from_numpy(dataset.train.images[:_NUM_IMAGES].copy())
     channels, height, width = dataset.image_shape
+    pixels = torch.from_numpy(dataset.train.images[: hardware.probe_size(height, width)].copy())
     image_seconds = {}
-    for factor in _FACTORS:
+    is_pretrained = begins_pretrained(config)
+    for factor in (1.0,) if is_pretrained else _FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
         try:
             models.verify_shapes(copy.deepcopy(model), config.model.name, (channels, *size), num_classes)
@@ -218,8 +220,16 @@ def measure_network(
     start = time.perf_counter()
     forward.logits(network, pixels, preprocessing, settings).cpu()
     inference_seconds = (time.perf_counter() - start) / len(pixels)
-    num_seen = len(dataset.validation) + min(config.training.batch_norm_images, len(dataset.train))
-    return Speed(image_seconds, _optimizer_seconds(config, model, settings), num_seen * inference_seconds)
+    num_train, num_seen = len(dataset.train), len(dataset.validation)
+    if config.training.frozen == "nothing":
+        num_seen += min(config.training.batch_norm_images, num_train)
+    num_first = (1 + bool(config.augment.horizontal_flip)) * num_train + num_seen if is_pretrained else 0
+    return Speed(
+        image_seconds=image_seconds,
+        optimizer_seconds=_optimizer_seconds(config, model, settings),
+        end_seconds=num_seen * inference_seconds,
+        first_seconds=num_first * inference_seconds,
+    )
 
 
 def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:

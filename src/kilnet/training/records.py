@@ -8,7 +8,7 @@ class StepRecord:
     """One optimiser step.
 
     Attributes:
-        epoch: counted from 1.
+        epoch: counted from 1; 0 is a pretrained network whose last layer is being fitted.
         step: steps done in this epoch, of `num_steps`.
         num_images: images of this step.
         seconds_left: until the budget is spent; None where there is none.
@@ -28,7 +28,8 @@ class EpochRecord:
     With a budget, a record may cover several epochs since the record before, the last of them perhaps in part.
 
     Attributes:
-        epoch: the last one covered, counted from 1.
+        epoch: the last one covered, counted from 1; 0 is a pretrained network whose last layer was fitted, with loss
+            and accuracy of the training images as they are.
         lr: learning rate of the last step.
         train_loss: mean over the images as they were trained on: augmented, dropout on, labels smoothed.
         train_accuracy: likewise; 0 to 1.

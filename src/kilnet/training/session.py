@@ -15,12 +15,12 @@ from pydantic import TypeAdapter
 from kilnet import hardware, models
 from kilnet.config import RunConfig, change, differences
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
 from kilnet.storage import first_fitting, reading
-from kilnet.training.initial_model import choose_settings, initial_model
+from kilnet.training.first_stage import fit_first
+from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
 from kilnet.training.records import EpochRecord, StepRecord
@@ -71,9 +71,8 @@ class TrainingSession:
         started = clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
-        normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
-        self._preprocessing = normalise(self._dataset)
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
+        self._preprocessing = preprocessing_for(config, self._dataset)
         self.plan: Plan | None = None
         settings: Settings | None = None
         is_begun = self.folder.exists
@@ -83,8 +82,9 @@ class TrainingSession:
             )
         if is_begun:
             config = self._as_begun(config)
-            self.plan = self._kept_plan() if config.budget.seconds else None
-        elif config.budget.seconds:
+            is_planned = config.budget.seconds and config.training.frozen != "features"
+            self.plan = self._kept_plan() if is_planned else None
+        elif config.budget.seconds and config.training.frozen != "features":
             config, self.plan, settings = plan_run(
                 config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
             )
@@ -142,7 +142,7 @@ class TrainingSession:
                 ) from None
 
     def _saved_records(self, signals: list[int]) -> Iterator[StepRecord | EpochRecord]:
-        for record in self.loop:
+        for record in self._records():
             self._save(record)
             yield record
             if signals and not self.loop.finished:
@@ -150,6 +150,15 @@ class TrainingSession:
                 self._save_state()
                 call = self._resuming_call()
                 raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
+
+    def _records(self) -> Iterator[StepRecord | EpochRecord]:
+        config = self.config
+        if not self.loop.history and begins_pretrained(config):
+            fitted = yield from fit_first(
+                self.loop.model, self._dataset, config, self._preprocessing, self.settings
+            )
+            yield self.loop.start(fitted)
+        yield from self.loop
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
         if isinstance(record, StepRecord):

@@ -47,7 +47,7 @@ class Standing:
 
     def num_epochs_left(self, marks: Sequence[int]) -> int:
         """Return how many epochs the cohort still has to train, if nothing fails or stops early."""
-        now = sum(self.until - len(trial.history) for trial in self.due)
+        now = sum(self.until - trial.num_epochs_done for trial in self.due)
         later = num_survivors(self.num_members, len(marks))[self.rung + 1 :]
         steps = [mark - before for before, mark in pairwise(marks[self.rung :])]
         return now + sum(num * step for num, step in zip(later, steps, strict=True))

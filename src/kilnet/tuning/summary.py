@@ -191,7 +191,7 @@ def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: 
         accuracy=best.validation_accuracy if best else None,
         accuracy_interval=wilson_interval(best.num_validation_correct, num_validation) if best else None,
         loss=best.validation_loss if best else None,
-        num_epochs=len(trial.history),
+        num_epochs=trial.num_epochs_done,
         seconds=_seconds(folder.run_folder(trial.number)),
         reason=trial.reasons[-1] if trial.reasons else None,
     )

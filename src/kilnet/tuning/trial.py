@@ -33,12 +33,17 @@ class Trial:
     min_delta: float
 
     @property
+    def num_epochs_done(self) -> int:
+        """For how many epochs it has been trained; fitting the last layer of a pretrained network is none."""
+        return self.history[-1].epoch if self.history else 0
+
+    @property
     def finished(self) -> bool:
         """Whether there is nothing left to train: all epochs are done, or patience has run out."""
         stopping = EarlyStopping(self.patience, self.min_delta)
         for record in self.history:
             stopping.step(record.validation_loss)
-        return len(self.history) >= self.num_epochs or stopping.should_stop
+        return self.num_epochs_done >= self.num_epochs or stopping.should_stop
 
     def status(self, stopped: Collection[int]) -> str:
         """Return "failed", "finished" (trained to its end), "stopped" (by a rung), or "waiting"."""
@@ -50,11 +55,13 @@ class Trial:
 
     def reached(self, epoch: int) -> bool:
         """Whether it can be compared after `epoch` epochs."""
-        return len(self.history) >= epoch or self.finished
+        return self.num_epochs_done >= epoch or self.finished
 
     def best(self, epoch: int | None = None) -> EpochRecord | None:
         """Return the record whose weights were kept within the first `epoch` epochs, or within all."""
-        kept = [record for record in self.history[:epoch] if record.is_best]
+        kept = [
+            record for record in self.history if record.is_best and (epoch is None or record.epoch <= epoch)
+        ]
         return kept[-1] if kept else None
 
     def rank(self, epoch: int | None = None) -> tuple[float, float, int]:

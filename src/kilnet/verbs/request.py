@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kilnet import models
 from kilnet.config import PlannedKey, RunConfig, change
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
-from kilnet.recipes.built_in import FAST
+from kilnet.models.pretrained import published
+from kilnet.recipes.built_in import FAST, PHOTOS
 from kilnet.recipes.reading import load_config, parse_duration
 
 
@@ -25,7 +27,8 @@ def requested(
 ) -> RunConfig:
     """Return the configuration that a verb was asked for: defaults < recipe < settings < named arguments.
 
-    With a budget, the fast recipe is used where neither recipe nor network is named.
+    Without a recipe, a network that begins with pretrained weights has that for photographs. With a budget, the fast
+    recipe is used where neither recipe nor network is named.
 
     Raises:
         ConfigError: as in `load_config`.
@@ -38,11 +41,23 @@ def requested(
         "hardware.device": device,
     }
     settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    is_frozen = settings.get("training.frozen") == "features"
+    if recipe is None and (settings.get("model.name") == "EfficientNetLite" or is_frozen):
+        recipe = PHOTOS
     is_free = budget is not None and recipe is None and "model.name" not in settings
     config = load_config(FAST if is_free else recipe, settings)
     if budget is not None:
         config = with_budget(config, budget, settings, _FREE if is_free else ())
+    config = _with_own_size(config)
     return config.model_copy(update={"data": located(config.data)})
+
+
+def _with_own_size(config: RunConfig) -> RunConfig:
+    """Return the configuration with the image size that pretrained weights are for, unless it has one."""
+    if ":" in config.model.name or config.data.image_size is not None:
+        return config
+    weights = published(models.complete(config.model))
+    return change(config, {"data.image_size": weights.image_size}, "the weights") if weights else config
 
 
 def folder_name(dataset: ImageDataset, config: RunConfig) -> str:

@@ -12,6 +12,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
+from kilnet.models.pretrained import origin
 from kilnet.runs.run import Run, trained
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, plan_line
@@ -32,6 +33,7 @@ def train(
     seed: int | None = None,
     out: str | Path | None = None,
     device: str | None = None,
+    frozen: bool = False,
     progress: bool = True,
     started: float | None = None,
 ) -> Run:
@@ -47,6 +49,8 @@ def train(
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
         budget: such as "10m": how long this call may take, in place of `epochs`; of a resumed run, what is left of
             it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
+        frozen: whether to fit the last layer of a pretrained network alone, in seconds; without model and recipe, of
+            the recipe `photos`.
         out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
@@ -55,6 +59,8 @@ def train(
         KilnetError: see `kilnet.errors`; nothing is left half-written.
     """
     started = monotonic() if started is None else started
+    if frozen:
+        settings = {**(settings or {}), "training.frozen": "features"}
     config = requested(data, model, recipe, settings, epochs, seed, device, budget)
     own = models.own_models(model, (settings or {}).get("model.name"))
     return train_as(config, data, given_path(out) if out is not None else None, progress, started, own)
@@ -80,6 +86,8 @@ def train_as(
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display.advance)
+        if weights := origin(config.model):
+            display.say(weights)
         out = (Path("runs"), folder_name(dataset, config)) if out is None else out
         folder = out if isinstance(out, Path) else free_folder(*out, config, dataset.fingerprint)
         if not isinstance(out, Path) and not RunFolder(folder).exists:

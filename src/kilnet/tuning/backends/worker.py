@@ -82,7 +82,8 @@ def _listen(jobs: "queue.Queue[str]") -> None:
 def _train(job: TrainingJob, channel: _Channel) -> None:
     dataset = _map_images(job.images)
     session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
-    if not session.loop.finished and len(session.loop.history) < job.until:
+    history = session.loop.history
+    if not session.loop.finished and (not history or history[-1].epoch < job.until):
         sent = monotonic()
         for record in session:
             if isinstance(record, EpochRecord):

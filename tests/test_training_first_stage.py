@@ -1,0 +1,144 @@
+"""A pretrained network begins with its last layer fitted, which counts as epoch 0."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import kilnet
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.errors import ConfigError
+from kilnet.models import EfficientNetLite
+
+SETTINGS = {
+    "model.name": "EfficientNetLite",
+    "augment.horizontal_flip": 0.5,
+    "training.epochs": 2,
+    "training.batch_size": 20,
+    "training.frozen": "statistics",
+    "optimizer.lr": 1e-4,
+    "hardware.device": "cpu",
+    "hardware.precision": "fp32",
+    "hardware.layout": "contiguous",
+    "hardware.threads": 1,
+}
+
+
+def make_dataset():
+    random = np.random.default_rng(0)
+
+    def split(num_images):
+        labels = np.arange(num_images) % 2
+        images = random.integers(0, 150, (num_images, 3, 32, 32)) + 90 * labels[:, None, None, None]
+        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(map(str, range(num_images))))
+
+    return ImageDataset("made", ("dark", "light"), split(40), split(20), split(20))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "theirs.safetensors"
+    network = EfficientNetLite(image_shape=(3, 32, 32), num_classes=7).train()
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = None
+    network(torch.randn(64, 3, 32, 32))  # or its features would hardly differ
+    save_file(network.state_dict(), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KILNET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def train(folder, weights, **settings):
+    own = {"model.weights": str(weights)}
+    return kilnet.train(make_dataset(), settings=SETTINGS | own | settings, out=folder, progress=False)
+
+
+def test_features_alone_end_the_run_with_epoch_0(tmp_path, weights, cache):
+    run = train(tmp_path / "run", weights, **{"training.frozen": "features"})
+    assert [record.epoch for record in run.history] == [0]
+    assert run.finished
+    assert run.history[0].is_best
+    assert run.history[0].train_accuracy >= 0.85  # the network is random, dark and light are easy
+    kept = run.classifier.model.state_dict()
+    network = EfficientNetLite(image_shape=(3, 32, 32), num_classes=2)
+    theirs = kilnet.models.pretrained._read_file(weights)
+    assert all(
+        torch.equal(kept[name], theirs[name]) for name in network.state_dict() if not name.startswith("fc.")
+    )
+    (features,) = (cache / "features").iterdir()
+    before = features.stat().st_mtime_ns
+    again = train(tmp_path / "again", weights, **{"training.frozen": "features"})
+    assert features.stat().st_mtime_ns == before
+    assert again.history == run.history
+    assert (tmp_path / "again" / "weights.safetensors").read_bytes() == (
+        tmp_path / "run" / "weights.safetensors"
+    ).read_bytes()
+
+
+def test_a_damaged_file_of_features_is_made_again(tmp_path, weights, cache):
+    run = train(tmp_path / "run", weights, **{"training.frozen": "features"})
+    (features,) = (cache / "features").iterdir()
+    content = bytearray(features.read_bytes())
+    content[len(content) // 2] ^= 1
+    features.write_bytes(content)
+    again = train(tmp_path / "again", weights, **{"training.frozen": "features"})
+    assert again.history == run.history
+    assert features.read_bytes() != content
+
+
+def test_fine_tuning_follows_and_leaves_the_statistics(tmp_path, weights):
+    run = train(tmp_path / "run", weights, **{"training.keep": "last"})
+    assert [record.epoch for record in run.history] == [0, 1, 2]
+    kept, theirs = run.classifier.model.state_dict(), kilnet.models.pretrained._read_file(weights)
+    assert torch.equal(kept["stem.norm.running_mean"], theirs["stem.norm.running_mean"])
+    assert not torch.equal(kept["stem.conv.weight"], theirs["stem.conv.weight"])
+
+
+def test_a_run_that_was_stopped_at_any_record_ends_with_the_same_bytes(tmp_path, weights):
+    from kilnet.training.session import TrainingSession
+
+    whole = train(tmp_path / "whole", weights)
+    config = whole.config.model_copy(
+        update={"training": whole.config.training.model_copy(update={"checkpoint_seconds": 1e-9})}
+    )
+    for num_records in (1, 3, 4, 6):
+        folder = tmp_path / f"stopped-{num_records}"
+        records = iter(TrainingSession(make_dataset(), config, folder))
+        for _ in range(num_records):
+            next(records)
+        records.close()
+        for _ in TrainingSession(make_dataset(), config, folder):
+            pass
+        for name in ("history.csv", "weights.safetensors"):
+            assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), num_records
+
+
+def test_a_finetuned_run_begins_with_its_parent_and_fits_nothing(tmp_path, weights):
+    parent = train(tmp_path / "run", weights, **{"training.frozen": "features"})
+    child = kilnet.finetune(
+        parent,
+        epochs=1,
+        data=make_dataset(),
+        out=tmp_path / "child",
+        progress=False,
+        settings={"training.frozen": "statistics"},
+    )
+    assert [record.epoch for record in child.history] == [1]
+    assert child.config.parent
+
+
+def test_random_features_are_not_frozen(tmp_path):
+    with pytest.raises(ConfigError, match=r"frozen='features'.*ResNet"):
+        kilnet.train(
+            make_dataset(),
+            settings=SETTINGS | {"model.name": "ResNet", "training.frozen": "features"},
+            out=tmp_path / "run",
+            progress=False,
+        )
+    assert not (tmp_path / "run").exists()
