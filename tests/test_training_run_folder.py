@@ -60,3 +60,20 @@ def test_a_damaged_state_is_named_and_left(tmp_path):
     with pytest.raises(RunFolderError, match=r"state\.safetensors: damaged .* delete it to begin again"):
         train(tmp_path / "run")
     assert folder.state_path.read_bytes() == content
+
+
+def test_epochs_outlive_the_state_with_a_checksum_until_the_run_begins_again(tmp_path):
+    run = train(tmp_path / "run")
+    folder = RunFolder(run.folder)
+    folder.delete_state()
+    assert not folder.has_state
+    folder.history_path.write_text(folder.history_path.read_text().replace("1", "2"))
+    assert tuple(folder.history()) == run.history
+    kept = folder.kept_history_path.read_text()
+    folder.kept_history_path.write_text(kept.replace('"epoch": 1', '"epoch": 3'))
+    with pytest.raises(RunFolderError, match=r"history\.json: damaged \(its checksum is wrong"):
+        folder.history()
+    folder.kept_history_path.write_text(kept)
+    assert train(tmp_path / "run").history == run.history
+    assert folder.has_state
+    assert not folder.kept_history_path.exists()

@@ -192,13 +192,14 @@ class RunFolder:
         """
         with suppress(RunFolderError, FileNotFoundError):
             return self._read_history(self.state_path, self._description()["history"])
-        with (
-            suppress(FileNotFoundError),
-            reading(self.kept_history_path, "delete it: history.csv has the same"),
-        ):
-            return self._read_history(
-                self.kept_history_path, unsealed(read_json(self.kept_history_path))["history"]
-            )
+        if not self.state_path.exists():  # else it is of a training that has begun again
+            with (
+                suppress(FileNotFoundError),
+                reading(self.kept_history_path, "delete it: history.csv has the same"),
+            ):
+                return self._read_history(
+                    self.kept_history_path, unsealed(read_json(self.kept_history_path))["history"]
+                )
         num_validation = self._num_validation()
         with suppress(FileNotFoundError), reading(self.history_path, "train again into another folder"):
             return [_record(row, num_validation) for row in parse_csv(read_text(self.history_path))]

@@ -18,7 +18,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
-from kilnet.storage import first_fitting, reading
+from kilnet.storage import first_fitting, reading, remove
 from kilnet.training.first_stage import fit_first
 from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
@@ -127,6 +127,8 @@ class TrainingSession:
         with self.folder.locked(), _noted_signals() as signals:
             if self.folder.exists:
                 self._resume()  # another process may have continued since
+                if not self.folder.has_state:  # it begins again
+                    remove(self.folder.kept_history_path)
             else:
                 self.folder.begin(self.config, self._environment())
             self._saved = self._epoch_start = monotonic()
