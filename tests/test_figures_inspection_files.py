@@ -12,12 +12,15 @@ from kilnet.inspection.features import feature_maps, filters
 from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.layer_table import LayerRow
 from kilnet.inspection.samples import confident_mistakes, confused_pairs
+from kilnet.training.run_folder import RunFolder
 from made_up_evaluations import six_images
 
 
 @pytest.fixture
 def files(tmp_path):
-    return InspectionFiles(tmp_path)
+    run = RunFolder(tmp_path)
+    run.plots_path.mkdir()
+    return InspectionFiles(run)
 
 
 def rows(path):
@@ -28,7 +31,10 @@ def rows(path):
 def test_weights_of_filters_are_written_in_full(files, tmp_path):
     classifier = config_net()
     files.filters(filters(classifier), None)
-    assert files.written == [tmp_path / "filters-conv1.png", tmp_path / "filters-conv1.csv"]
+    assert files.written == [
+        tmp_path / "plots" / "filters-conv1.png",
+        tmp_path / "plots" / "filters-conv1.csv",
+    ]
     weights = classifier.model.conv1.weight.detach().numpy()
     written = rows(files.written[1])
     assert len(written) == weights.size
@@ -41,7 +47,7 @@ def test_maps_are_written_before_and_after_the_activation(files, tmp_path):
     classifier = config_net()
     (found, *_) = feature_maps(classifier, pictures(classifier)[0])
     files.feature_maps(found, 1, None)
-    written = rows(tmp_path / "feature-maps-1-conv1.csv")
+    written = rows(tmp_path / "plots" / "feature-maps-1-conv1.csv")
     for what, values in (("output", found.output), ("activated", found.activated)):
         lines = [row for row in written if row["values"] == what]
         table = [[float(row[f"column {i}"]) for i in range(values.shape[2])] for row in lines]
@@ -52,16 +58,16 @@ def test_samples_and_confusions_are_written_as_they_are_listed(files, tmp_path):
     mistakes, pairs = confident_mistakes(six_images(), 10), confused_pairs(six_images(), 5, count=2)
     files.samples("mistakes", "Mistakes", mistakes, None)
     files.confused("confused", "Confused", pairs)
-    written = rows(tmp_path / "mistakes.csv")
+    written = rows(tmp_path / "plots" / "mistakes.csv")
     assert [row["name"] for row in written] == ["5.png", "3.png", "4.png", "1.png"]
     assert [float(row["confidence"]) for row in written] == [sample.confidence for sample in mistakes]
-    written = rows(tmp_path / "confused.csv")
+    written = rows(tmp_path / "plots" / "confused.csv")
     assert [(row["truth"], row["predicted"], row["num_images"], row["name"]) for row in written] == [
         ("cat", "dog", "3", "3.png"),
         ("cat", "dog", "3", "4.png"),
         ("frog", "cat", "1", "5.png"),
     ]
-    with Image.open(tmp_path / "mistakes.png") as picture:
+    with Image.open(tmp_path / "plots" / "mistakes.png") as picture:
         assert picture.format == "PNG"
 
 
@@ -79,7 +85,7 @@ def test_all_suspects_are_written_and_some_are_drawn(files, tmp_path):
         for number in range(5)
     ]
     files.label_errors("label-errors", "Labels", suspects, 2)
-    written = rows(tmp_path / "label-errors.csv")
+    written = rows(tmp_path / "plots" / "label-errors.csv")
     assert [row["name"] for row in written] == [f"{number}.png" for number in range(5)]
     assert {(row["suggested"], row["suspicion"]) for row in written} == {("a, dog", "0.8")}
     assert "image" not in written[0]
@@ -98,13 +104,13 @@ def test_layers_and_duplicates_are_tables_without_a_picture(files, tmp_path):
     files.layers([row])
     files.duplicates({"in one class": [("a", "b"), ("c", "d", "e")], "in two classes": [("f", "g")]})
     assert [path.name for path in files.written] == ["layers.csv", "duplicates.csv"]
-    (written,) = rows(tmp_path / "layers.csv")
+    (written,) = rows(tmp_path / "plots" / "layers.csv")
     assert (written["input_shape"], written["output_shape"], written["num_parameters"]) == (
         "3x32x30",
         "8x30x28",
         "224",
     )
-    groups = [(row["kind"], row["group"], row["name"]) for row in rows(tmp_path / "duplicates.csv")]
+    groups = [(row["kind"], row["group"], row["name"]) for row in rows(tmp_path / "plots" / "duplicates.csv")]
     assert groups == [
         *(("in one class", "1", name) for name in "ab"),
         *(("in one class", "2", name) for name in "cde"),

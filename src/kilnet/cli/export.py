@@ -23,6 +23,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Export a run as one file, verified: it is kept only if it answers as Kilnet does."""
+    from kilnet.exporting.exported_file import card_path
     from kilnet.verbs.export import export
 
     made = export(run, format, out=out, data=data, data_dir=data_dir, model=model, progress=not as_json)
@@ -36,4 +37,4 @@ def export(
     say(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
     most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
     say(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
-    say(f"how to use it: {made.path.with_name('README.md')}")
+    say(f"how to use it: {card_path(made.path)}")

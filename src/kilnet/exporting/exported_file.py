@@ -40,7 +40,7 @@ class Export:
     """An exported file that was verified.
 
     Attributes:
-        path: the file; `verification_path` and README.md lie beside it.
+        path: the file; `verification_path` and `card_path` are beside it.
         format: "onnx", "torch" or "int8".
         num_bytes, sha256: of the file.
         runtime: what ran it: package, version and machine.
@@ -76,6 +76,11 @@ def file_name(export_format: str) -> str:
     if export_format not in FORMATS:
         raise ConfigError(f"`format={export_format!r}`: there are {', '.join(FORMATS)}")
     return "model.pt2" if export_format == "torch" else "model.onnx"
+
+
+def card_path(path: Path) -> Path:
+    """Return where the model card of an exported file lies."""
+    return path.with_name("README.md")
 
 
 def verification_path(path: Path) -> Path:

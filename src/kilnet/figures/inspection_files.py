@@ -14,19 +14,20 @@ from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.layer_table import LayerRow
 from kilnet.inspection.samples import ConfusedPair, Sample
 from kilnet.storage import write_csv
+from kilnet.training.run_folder import RunFolder
 
 _SHAPES = ("input_shape", "output_shape")
 
 
 class InspectionFiles:
-    """Writes pictures and tables into one folder; `written` lists the files in order.
+    """Writes pictures and tables into a run's folder; `written` lists the files in order.
 
     Raises:
         StorageError: a file cannot be written (all methods).
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
         self.written: list[Path] = []
 
     def layers(self, rows: Sequence[LayerRow]) -> None:
@@ -97,7 +98,9 @@ class InspectionFiles:
         self, name: str, header: Iterable[str], lines: Iterable[Iterable[Any]], figure: Figure | None = None
     ) -> None:
         if figure is not None:
-            save(figure, self.folder / f"{name}.png")
-            self.written.append(self.folder / f"{name}.png")
-        write_csv(self.folder / f"{name}.csv", header, lines)
-        self.written.append(self.folder / f"{name}.csv")
+            picture = self._run.inspection_path(name, "png")
+            save(figure, picture)
+            self.written.append(picture)
+        table = self._run.inspection_path(name, "csv")
+        write_csv(table, header, lines)
+        self.written.append(table)

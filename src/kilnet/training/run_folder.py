@@ -123,6 +123,10 @@ class RunFolder:
         """Return where a picture of an evaluated split lies."""
         return self.plots_path / f"{name}-{'-'.join(split.split())}.png"
 
+    def inspection_path(self, name: str, kind: Literal["png", "csv"]) -> Path:
+        """Return where a picture of `kilnet inspect` lies, or the numbers in it."""
+        return self.plots_path / f"{name}.{kind}"
+
     def fold(self, number: int, num_folds: int) -> "RunFolder":
         """Return the run that was trained without one part of the images, numbered from 1."""
         return RunFolder(inside(self.path, f"folds/{number}-of-{num_folds}"))

@@ -47,7 +47,7 @@ def export(
     run = opened(run, model)
     name = exporting.file_name(format)
     path = given_path(out) if out is not None else run.files.export_path(format, name)
-    card = path.with_name("README.md")
+    card = exporting.card_path(path)
     _refuse_to_replace(path, card)
     with ProgressDisplay(enabled=progress) as display:
         dataset = run.own_data(data, data_dir, display.advance).sealed()

@@ -156,7 +156,7 @@ def inspect(
 
     with run.files.locked():
         make_folder(run.files.plots_path)
-        files = InspectionFiles(run.files.plots_path)
+        files = InspectionFiles(run.files)
         files.layers(layers)
         for grid in grids:
             files.filters(grid, columns)
