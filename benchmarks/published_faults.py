@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from kilnet import models
-from kilnet.config import RunConfig, change
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
@@ -31,6 +31,7 @@ from kilnet.inference.classifier import Classifier
 from kilnet.inference.forward import measure_batch_norm
 from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.models.layers import Dropout
+from kilnet.recipes.changes import change
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.loop import TrainingLoop

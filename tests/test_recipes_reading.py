@@ -6,8 +6,17 @@ import pytest
 
 from kilnet.config import RunConfig
 from kilnet.errors import ConfigError
-from kilnet.recipes.reading import load_config, parse_duration, written_duration
+from kilnet.recipes.reading import load_config, parse_duration, parse_settings, written_duration
 from kilnet.tuning.space import read_space
+
+
+def message(call, *args, **kwargs):
+    with pytest.raises(ConfigError) as caught:
+        call(*args, **kwargs)
+    text = str(caught.value)
+    assert text
+    assert len(text.splitlines()) == 1
+    return text
 
 
 @pytest.mark.parametrize(
@@ -71,3 +80,53 @@ def test_a_recipe_in_the_home_folder_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "recipe.toml").write_text("seed = 7")
     assert load_config("~/recipe.toml").seed == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"[optimizer]\nlearning = 1", "unknown key optimizer.learning"),
+        (b"[optimizer\nlr = 1", "not valid TOML"),
+        (b"seed = 1\nseed = 2", "not valid TOML"),
+        (b"# caf\xe9\nseed = 1", "cannot be read"),
+    ],
+)
+def test_bad_recipe_is_one_line_with_its_path(content, part, tmp_path):
+    recipe = tmp_path / "bad.toml"
+    recipe.write_bytes(content)
+    text = message(load_config, recipe)
+    assert str(recipe) in text
+    assert part in text
+
+
+def test_missing_recipe_and_folder_are_one_line(tmp_path):
+    assert "No such file" in message(load_config, tmp_path / "none.toml")
+    assert str(tmp_path) in message(load_config, tmp_path)
+
+
+def test_set_words_become_typed_values():
+    words = [
+        "optimizer.lr=1e-3",
+        "training.epochs = 5",
+        "model.flag=true",
+        "model.widths=[16, 32]",
+        "optimizer.name=sgd",
+        'model.text="7"',
+        "data.source=a=b=c",
+        "model.empty=",
+    ]
+    assert parse_settings(words) == {
+        "optimizer.lr": 0.001,
+        "training.epochs": 5,
+        "model.flag": True,
+        "model.widths": [16, 32],
+        "optimizer.name": "sgd",
+        "model.text": "7",
+        "data.source": "a=b=c",
+        "model.empty": "",
+    }
+
+
+@pytest.mark.parametrize("word", ["optimizer.lr", "", "=3", " = 3"])
+def test_set_without_key_or_value_shows_how_to_write_it(word):
+    assert "key=value" in message(parse_settings, [word])

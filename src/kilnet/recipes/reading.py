@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kilnet.config import RunConfig, configured
+from kilnet.config import RunConfig
 from kilnet.errors import ConfigError
 from kilnet.recipes.built_in import find
+from kilnet.recipes.changes import configured
 from kilnet.storage import read_bytes
 
 MAX_TOML_BYTES = 1 << 20

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig, TrainingConfig, change
+from kilnet.config import RunConfig, TrainingConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError, ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.recipes.changes import change
 from kilnet.recipes.reading import written_duration
 from kilnet.training.initial_model import begins_pretrained, choose_settings
 from kilnet.training.optim import make_optimizer

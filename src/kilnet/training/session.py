@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig, change, differences
+from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
+from kilnet.recipes.changes import change, differences
 from kilnet.storage import first_fitting, reading, remove
 from kilnet.training.first_stage import fit_first
 from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for

@@ -8,9 +8,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kilnet import models
-from kilnet.config import Count, RunConfig, change
+from kilnet.config import Count, RunConfig
 from kilnet.errors import ConfigError, KilnetError
 from kilnet.recipes.built_in import TUTORIAL_SPACE
+from kilnet.recipes.changes import change
 from kilnet.training.resolution import refuse_other_sizes
 from kilnet.tuning.space import Space, Values, flatten, read_space
 

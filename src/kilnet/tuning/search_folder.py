@@ -12,9 +12,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from kilnet import hardware
-from kilnet.config import differences
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.recipes.changes import differences
 from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kilnet.config import differences
 from kilnet.data.dataset import one_split
 from kilnet.data.sources import Data
 from kilnet.errors import DataError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
+from kilnet.recipes.changes import differences
 from kilnet.runs.run import Run, opened
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated

@@ -6,10 +6,11 @@ from time import monotonic
 from typing import Any
 
 from kilnet import models
-from kilnet.config import OptimizerConfig, change
+from kilnet.config import OptimizerConfig
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
+from kilnet.recipes.changes import change
 from kilnet.runs.run import Run, opened, refuse_moved
 from kilnet.storage import given_path
 from kilnet.tuning.search_folder import SearchFolder

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from kilnet import models
-from kilnet.config import PlannedKey, RunConfig, change
+from kilnet.config import PlannedKey, RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
 from kilnet.models.pretrained import published
 from kilnet.recipes.built_in import FAST, PHOTOS
+from kilnet.recipes.changes import change
 from kilnet.recipes.reading import load_config, parse_duration
 
 
