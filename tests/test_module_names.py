@@ -32,10 +32,13 @@ def test_a_module_has_tests_of_its_name(name):
     assert "def test_" in path.read_text("utf-8")
 
 
-def test_no_file_of_tests_is_long():
-    assert {
-        path.name for path in TESTS.glob("test_*.py") if len(path.read_text("utf-8").splitlines()) > 500
-    } == set()
+def longer(paths, num_lines):
+    return {path.name for path in paths if len(path.read_text("utf-8").splitlines()) > num_lines}
+
+
+def test_files_are_read_in_a_sitting():
+    assert longer(PACKAGE.rglob("*.py"), 400) == set()
+    assert longer(TESTS.glob("test_*.py"), 500) == set()
 
 
 def test_a_module_without_tests_is_seen(tmp_path):
