@@ -12,7 +12,7 @@ TINY = (*COMMON, "--set", "training.batch_size=64")
 # After each step: most of the time is spent in writing the state.
 EACH_STEP = ("--set", "training.checkpoint_seconds=1e-6")
 TRAININGS = {
-    "ConvNet adam": (*TINY, "--model", "ConvNet", "--epochs", "2"),
+    "ConvNet adam": (*TINY, "--model", "ConvNet", "--epochs", "1"),
     "ConfigNet augmented": (*TINY, *NETWORK, "--set", "augment=tutorial", "--epochs", "3"),
     "ResNet sgd": (
         *(*TINY, "--model", "ResNet", "--set", "model.depth=8", "--set", "model.width=4"),
@@ -40,12 +40,16 @@ def files_of(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def kills_of(campaign, name, num_operations, seconds, count):
-    """Return kills, each by its name: around every operation, or a part of them, and as many at random moments."""
+def kills_of(campaign, name, operations, seconds, count):
+    """Return kills, each by its name: around every operation, or a part of them, and some at random moments.
+
+    On disk, after an operation is before the next; only a write can be half done.
+    """
     exact = [
-        (f"{name}, {phase} operation {number}", {"strike": Strike(number, phase=phase)})
-        for number in range(1, num_operations + 1)
-        for phase in PHASES
+        (f"{name}, {phase} operation {number} ({what})", {"strike": Strike(number, phase=phase)})
+        for number, what in enumerate(operations, 1)
+        for phase in ("before", "in", "after")
+        if phase == "before" or (phase == "in" and what.startswith("write ")) or number == len(operations)
     ]
     moments = campaign.random(name)
     by_chance = [
@@ -55,9 +59,9 @@ def kills_of(campaign, name, num_operations, seconds, count):
     return [*campaign.some(exact, count), *by_chance]
 
 
-def until_done(campaign, parent, case, words, first, second):
-    """Give the same command until it ends; the first time it is killed so, perhaps the second time too."""
-    for options in (first, second, {}):
+def until_done(campaign, parent, case, words, kills):
+    """Give the same command until it ends; each time but the last it is killed, unless it has ended before."""
+    for options in (*kills, {}):
         ending: Ending = parent.kilnet(*words, **options)
         if ending.was_killed:
             campaign.tried("kills")
@@ -66,8 +70,6 @@ def until_done(campaign, parent, case, words, first, second):
             return False
         if ending.num_orphans:
             campaign.fail("over limit", case, f"{ending.num_orphans} processes are there still")
-        if ending.code == 0 and not options:
-            break
     return True
 
 
@@ -79,11 +81,12 @@ def test_kills_of_trainings(campaign, parent, kept, tmp_path):
         assert ending.code == 0, ending.told
         expected = files_of(whole)
         operations = log.read_text().splitlines()
-        cases = kills_of(campaign, name, len(operations), ending.seconds, campaign.size(3, 8, 100))
+        cases = kills_of(campaign, name, operations, ending.seconds, campaign.size(3, 8, 60))
         for case, kill in campaign.named(cases):
-            again = campaign.random(case).uniform(0, 2 * ending.seconds)  # every other time too late
+            moments = campaign.random(case)
+            again = [{"signal_after": moments.uniform(0, ending.seconds)} for _ in range(2)]
             words = words_of(name, killed, parent_run)
-            if until_done(campaign, parent, case, words, {"folder": killed, **kill}, {"signal_after": again}):
+            if until_done(campaign, parent, case, words, [{"folder": killed, **kill}, *again]):
                 compare(campaign, case, killed, expected)
             shutil.rmtree(killed, ignore_errors=True)
         shutil.rmtree(whole)
