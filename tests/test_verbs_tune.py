@@ -217,11 +217,14 @@ def test_images_in_memory(tmp_path):
     assert number_of_reads(search.winner) == 1
     with pytest.raises(RunFolderError, match="the data is not what this search was begun with"):
         tune(tmp_path / "search", make_dataset(80), **options)
+    tuned = kilnet.finetune(search.folder, epochs=1, data=dataset, progress=False)
+    assert tuned.folder == search.folder / "finetuned"
+    (search.folder / "environment.json").unlink()
+    with pytest.raises(RunFolderError, match=r"environment\.json: missing, so nobody knows with which data"):
+        tune(tmp_path / "search", dataset, **options)
     with pytest.raises(ConfigError, match="not images in memory"):
         tune(tmp_path / "other", dataset, space={"data.num_train": [20, 40]})
     assert not (tmp_path / "other").exists()
-    tuned = kilnet.finetune(search.folder, epochs=1, data=dataset, progress=False)
-    assert tuned.folder == search.folder / "finetuned"
 
 
 def test_a_search_on_other_images_begins_in_a_folder_of_its_own(tmp_path, monkeypatch, capfd):

@@ -316,7 +316,12 @@ def _refuse_another(folder: SearchFolder, asked: SearchConfig, dataset: ImageDat
         raise RunFolderError(
             f"{folder.path} holds another search ({'; '.join(lines)}); choose another `out`, or search as it was begun"
         )
-    if RunFolder(folder.path).fingerprint() != dataset.fingerprint:
+    if (begun_with := RunFolder(folder.path).fingerprint()) is None:
+        raise RunFolderError(
+            f"{folder.environment_path}: missing, so nobody knows with which data this search was begun; "
+            "choose another `out`"
+        )
+    if begun_with != dataset.fingerprint:
         raise RunFolderError(
             f"{folder.path}: the data is not what this search was begun with; choose another `out`"
         )
