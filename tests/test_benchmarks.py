@@ -179,3 +179,18 @@ def test_the_published_faults_are_repeated(faults, colour_run, capsys):
     )  # the network that the published stopper sees has the first cell's widths
     assert printed.count("does not fit the network") == 7
     assert "best of 8 networks chosen on 18 test images" in printed
+
+
+def test_the_plain_loop_on_photographs_sees_parts_of_them_and_counts_right_answers():
+    photographs = load("photographs")
+    torch.manual_seed(0)
+    ramp = torch.arange(40, dtype=torch.uint8).expand(6, 3, 40, 40)
+    seen = photographs._augmented(ramp)
+    assert seen.shape == ramp.shape
+    lows, highs = seen[:, 0, 0].min(1).values * 128 + 127, seen[:, 0, 0].max(1).values * 128 + 127
+    assert (highs - lows >= 30).all()  # at least four fifths of the side
+    assert {bool(image[0, 0, 0] > image[0, 0, -1]) for image in seen} == {False, True}
+    answer = torch.nn.Linear(1, 1)
+    answer.forward = lambda images: torch.eye(2)[1].expand(len(images), 2)
+    split = Split(np.zeros((5, 3, 4, 4), np.uint8), np.array([1, 1, 1, 0, 0]), tuple("abcde"))
+    assert photographs.accuracy(answer, split) == 0.6
