@@ -45,7 +45,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
     "average of the weights": [(WeightAverage, "update")],
     "augmentation": [(Augmentation, "draw"), (Augmentation, "__call__"), (loop, "shrink")],
     "normalisation": [(Preprocessing, "__call__")],
-    "batch norm measured": [(TrainingLoop, "_measure_batch_norm")],
+    "batch norm measured": [(TrainingLoop, "_take_statistics")],
     "validation": [(TrainingLoop, "_validate")],
     "saving": [(TrainingSession, "_save_state"), (TrainingSession, "_save_weights")],
 }

@@ -164,13 +164,8 @@ def test_without_data_and_evaluation_the_result_is_that_of_the_best_epoch(run):
     assert "Confusion matrix" not in page
 
 
-def test_changed_weights_are_told(run, data):
+def test_changed_weights_are_told(run, data, tmp_path):
     kilnet.evaluate(run, "validation", data=data, progress=False)
-    rows = (run / "evaluation-validation" / "predictions.csv").read_text().splitlines()
-    flipped = {"a": "b", "b": "c", "c": "a"}
-    turned = [
-        re.sub(r"^([^,]*,\w),(\w),", lambda match: f"{match[1]},{flipped[match[2]]},", row)
-        for row in rows[1:]
-    ]
-    (run / "evaluation-validation" / "predictions.csv").write_text("\n".join([rows[0], *turned]))
+    other = kilnet.train(data, epochs=1, seed=5, out=tmp_path / "other", settings=TINY, progress=False)
+    shutil.copy(other.files.weights_path, run)
     assert "The weights have changed" in kilnet.report(run, data=data, progress=False).read_text("utf-8")

