@@ -12,7 +12,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any, cast
 
-from kilnet.errors import WorkerError
+from kilnet.errors import StorageError, WorkerError
 from kilnet.storage import make_folder, remove
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.backends.jobs import Job, WorkerEvent, job_to_line
@@ -129,7 +129,11 @@ class LocalWorkers:
             "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path),
         }
         remove(log)  # a link would lead elsewhere, a pipe would block
-        with log.open("x", encoding="utf-8") as errors:
+        try:
+            errors = log.open("x", encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"cannot write {log}: {error.strerror or error}") from None
+        with errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kilnet.tuning.backends.worker"],
                 stdin=subprocess.PIPE,
