@@ -68,6 +68,11 @@ class Campaign:
         places = self.random("some").sample(range(len(cases)), min(count, len(cases)))
         return [cases[place] for place in sorted(places)]
 
+    def verbs(self, names: Iterable[T], case: str) -> list[T]:
+        """Return three of the verbs, which the seed chooses for each case: another seed tries others."""
+        names = list(names)
+        return self.random("verbs", case).sample(names, min(3, len(names)))
+
     def named(self, cases: Iterable[tuple[str, T]]) -> Iterator[tuple[str, T]]:
         """Yield the cases that `--case` chooses, each by its name."""
         return ((name, case) for name, case in cases if self.only in name)

@@ -153,7 +153,7 @@ def try_all(campaign, foreign, name):
     cases = [
         (f"{verb}: {attack} in the {name}", (verb, put, path, how))
         for attack, put, path, how in attacks(foreign, name)
-        for verb in VERBS[name]
+        for verb in campaign.verbs(VERBS[name], attack)
     ]
     for case, (verb, put, path, how) in campaign.named(campaign.some(cases, 5, 40)):
         put(foreign, foreign.prepare(name) / path, how)

@@ -81,10 +81,10 @@ def test_kills_of_trainings(campaign, parent, kept, tmp_path):
         assert ending.code == 0, ending.told
         expected = files_of(whole)
         operations = log.read_text().splitlines()
-        cases = kills_of(campaign, name, operations, ending.seconds, campaign.size(3, 8, 60))
+        cases = kills_of(campaign, name, operations, ending.seconds, campaign.size(2, 6, 10))
         for case, kill in campaign.named(cases):
             moments = campaign.random(case)
-            again = [{"signal_after": moments.uniform(0, ending.seconds)} for _ in range(2)]
+            again = [{"signal_after": moments.uniform(0, ending.seconds)} for _ in range(3)]
             words = words_of(name, killed, parent_run)
             if until_done(campaign, parent, case, words, [{"folder": killed, **kill}, *again]):
                 compare(campaign, case, killed, expected)
@@ -145,7 +145,7 @@ def test_kills_of_searches(campaign, parent, kept, tmp_path):
     expected = table_of(whole)
     chance = campaign.random()
     folder = tmp_path / "killed"
-    for number in range(campaign.size(1, 6, 120)):
+    for number in range(campaign.size(1, 6, 60)):
         num_workers = 1 + number % 2
         kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(3)]
         case = f"search {number}, {num_workers} workers"

@@ -130,7 +130,7 @@ def try_all(campaign, places, name, verbs):
         (f"{verb}: {name}/{path} {how}", (verb, path, how))
         for path in paths_in(places.kept / name)
         for how in DAMAGES
-        for verb in verbs
+        for verb in campaign.verbs(verbs, f"{path} {how}")
     ]
     for case, (verb, path, how) in campaign.named(campaign.some(cases, 6, 40)):
         damage(places.prepare(name) / path, how, campaign.random(case), places.used / "elsewhere")
