@@ -1,9 +1,13 @@
 """`kilnet` and `python -m kilnet`: what has to be settled before anything large is imported."""
 
+import atexit
 import os
 import signal
 import sys
 import warnings
+from contextlib import suppress
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -15,7 +19,21 @@ def main() -> None:
         warnings.simplefilter("ignore")  # other libraries' words to programmers
     from kilnet.cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            _leave()
+        raise
+
+
+def _leave() -> None:
+    """End after Ctrl-C without taking torch to pieces and without waiting for threads, which takes seconds."""
+    atexit._run_exitfuncs()  # temporary folders are removed
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(_INTERRUPTED)
 
 
 def _end_at_once(*_: object) -> None:
@@ -26,7 +44,7 @@ def _end_at_once(*_: object) -> None:
             2, shown + b"kilnet: interrupted\n"
         )  # where a bar was drawn, and with the cursor that it hid
     finally:
-        os._exit(130)
+        os._exit(_INTERRUPTED)
 
 
 def _open_closed_streams() -> None:
