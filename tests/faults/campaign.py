@@ -125,7 +125,12 @@ class Campaign:
 
 
 def _commit() -> str:
-    words = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(
-        words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    """Return the last commit that changed the source, which is what the campaign is about."""
+    last = _git("log", "-1", "--format=%h", "--abbrev=12", "--", "src")
+    return f"{last}-dirty" if _git("status", "--porcelain", "src") else last
+
+
+def _git(*words: str) -> str:
+    call = ["git", *words]
+    root = Path(__file__).parents[2]
+    return subprocess.run(call, cwd=root, capture_output=True, text=True, check=False).stdout.strip()

@@ -151,7 +151,7 @@ def judge(campaign, case, ending, answer, expected, path):
     if ending.hung:
         campaign.fail("over limit", case, ending.told)
     elif ending.code == 0:
-        if answer != expected:
+        if answer != expected and not (case.endswith("deleted") and is_part(answer, expected)):
             campaign.fail("silent", case, difference(answer, expected))
     elif ending.has_traceback or ending.code not in (1, 2) or len(ending.err.strip().splitlines()) > 1:
         campaign.fail("traceback", case, ending.told)
@@ -159,6 +159,13 @@ def judge(campaign, case, ending, answer, expected, path):
         (path.name in CONFIGURATIONS or case.endswith("deleted")) and "/used/" in ending.last_line
     ):
         campaign.fail("traceback", case, f"the file is not named: {ending.last_line}")
+
+
+def is_part(answer, expected):
+    """Whether an answer without what is gone says nothing else: it has None, False or nothing in its place."""
+    if isinstance(answer, dict) and isinstance(expected, dict):
+        return all(is_part(value, expected.get(key)) for key, value in answer.items())
+    return answer == expected or not answer
 
 
 def difference(answer, expected, place=""):
