@@ -94,11 +94,17 @@ def try_one(campaign, parent, case, words, folder, strike, expected):
         left = list(folder.rglob("*.tmp"))
         if left and "unlink" not in case:
             campaign.fail("lost", case, f"left over: {left[0].relative_to(folder)}")
+    if ending.code != 0 or differing(
+        files_of(folder), expected
+    ):  # what could not be deleted is, the next time
         ending = parent.kilnet(*words, folder=folder)
         if ending.code != 0:
             campaign.fail("lost", case, f"the second time: {ending.told}")
             return
-    found = files_of(folder)
-    differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-    if differing:
-        campaign.fail("differing", case, ", ".join(differing[:4]))
+    if names := differing(files_of(folder), expected):
+        campaign.fail("differing", case, ", ".join(names[:4]))
+
+
+def differing(found, expected):
+    """Return the paths whose contents differ."""
+    return sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
