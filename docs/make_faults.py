@@ -13,11 +13,11 @@ PARTS = {
     "kills of trainings": "`SIGKILL` around every file operation of five trainings, and at random moments",
     "kills of searches": "`SIGKILL` of a search, its workers, or all, with one and two workers",
     "failing operations": "every file operation of seven verbs fails once: no space, an I/O error, no permission",
-    "rot of runs": "every file of a run is flipped, cut, zeroed, emptied, gone, a folder, link or FIFO",
-    "rot of searches": "the same with a search and four verbs",
+    "rot of runs": "every file is flipped, cut, zeroed, emptied, gone, a folder, link or FIFO, for three verbs each",
+    "rot of searches": "the same with a search",
     "mutated pictures": "rare pictures with random changes, decoded",
     "bombs": "pictures made to cost much, decoded",
-    "foreign runs": "run folders with pickles, links, other names, paths and nesting",
+    "foreign runs": "run folders with pickles, links, other names, paths and nesting, for three verbs each",
     "foreign searches": "the same with search folders",
     "foreign caches": "the same with the cache",
     "foreign recipes": "the same with recipes and spaces",
@@ -82,6 +82,7 @@ def page(records: Path = RECORDS) -> str:
     failures = [_failures(record) for record in done if record["failures"]]
     missing = [part for part in PARTS if part not in by_part or not by_part[part]["is_complete"]]
     notes = [f"Not run to the end: {', '.join(missing)}.\n"] if missing else []
+    notes += [f"**{record['part']}**: {note}\n" for record in done for note in record.get("notes", [])]
     return "\n".join([_HEAD, facts, table, *notes, *failures, _TAIL])
 
 
