@@ -1,6 +1,7 @@
 """Weights that others have trained: equal to the reference, and refused where they are not what they claim."""
 
 import io
+import os
 import pickle
 
 import numpy as np
@@ -111,6 +112,11 @@ def test_damaged_and_missing_weights_are_refused(tmp_path):
     config = of_size(0, weights=str(written(tmp_path, "nan.pth", saved(state))))
     with pytest.raises(ModelError, match=r"stem\.conv\.weight holds values that are not finite"):
         pretrained.load_pretrained(network(config, 2, 64), config)
+    os.mkfifo(tmp_path / "pipe.pth")
+    for name, reason in (("pipe.pth", "a pipe or a device"), (".", "a folder")):
+        config = of_size(0, weights=str(tmp_path / name))
+        with pytest.raises(ModelError, match=f"{reason}, not a file"):
+            pretrained.load_pretrained(network(config, 2, 64), config)
     config = of_size(0, weights=str(tmp_path / "absent.pth"))
     with pytest.raises(ModelError, match=r"absent\.pth.*No such file"):
         pretrained.load_pretrained(network(config, 2, 64), config)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from kilnet.config import ModelConfig
 from kilnet.errors import MissingPackageError, ModelError
+from kilnet.storage import given_path, read_bytes
 
 IMAGENET, RANDOM = "imagenet", "random"
 
@@ -118,7 +119,7 @@ def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
         ModelError: the file is not the one that was published, is damaged, or does not fit the network.
     """
     source = published(config)
-    tensors = _read_published(source) if source else _read_file(Path(str(config.options["weights"])))
+    tensors = _read_published(source) if source else _read_file(given_path(config.options["weights"]))
     where = source.title if source else str(config.options["weights"])
     expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
     for name, tensor in expected.items():
@@ -143,7 +144,7 @@ def _read_published(weights: PublishedWeights) -> dict[str, Tensor]:
         ) from None
     advice = f"install the package {weights.package} again"
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}; {advice}") from None
     if hashlib.sha256(content).hexdigest() != weights.sha256:
@@ -154,7 +155,7 @@ def _read_published(weights: PublishedWeights) -> dict[str, Tensor]:
 def _read_file(path: Path) -> dict[str, Tensor]:
     """Read a file of weights of the user's own: safetensors, or a dictionary of tensors that torch saved."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise ModelError(
             f"`model.weights={str(path)!r}`: cannot be read: {error.strerror or error}"

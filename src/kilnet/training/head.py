@@ -89,11 +89,11 @@ def _best_penalty(points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
         judged = ~inside & np.isin(labels, known)
         if len(known) < 2 or not judged.any():
             continue
-        share = inside.mean()
+        share, fitted_to, others = inside.mean(), points[inside], points[judged]
         for index, penalty in enumerate(_PENALTIES):
-            solution = _regression(penalty * share, 1e-3).fit(points[inside], labels[inside])
+            solution = _regression(penalty * share, 1e-3).fit(fitted_to, labels[inside])
             weights, biases = _for_all_classes(solution, labels.max() + 1)
-            loss_sums[index] += _losses(points[judged] @ weights.T + biases, labels[judged])[0].sum()
+            loss_sums[index] += _losses(others @ weights.T + biases, labels[judged])[0].sum()
     return _PENALTIES[int(loss_sums.argmin())]
 
 

@@ -81,11 +81,11 @@ class TrainingSession:
             raise RunFolderError(
                 f"{self.folder.config_path}: missing; choose another `out`, or put it there again"
             )
+        is_planned = config.budget.seconds and config.training.frozen != "features"
         if is_begun:
             config = self._as_begun(config)
-            is_planned = config.budget.seconds and config.training.frozen != "features"
             self.plan = self._kept_plan() if is_planned else None
-        elif config.budget.seconds and config.training.frozen != "features":
+        elif is_planned:
             config, self.plan, settings = plan_run(
                 config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
             )
