@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kilnet.config import DataConfig
+from kilnet.data.cifar10_files import BINARY, PYTHON
 from kilnet.data.sources import load_dataset
 
 
@@ -48,6 +49,19 @@ def pack(path: Path, folder: str, files: dict[str, bytes]) -> Path:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return path
+
+
+def lay_out(root: Path) -> Path:
+    """Write a made-up CIFAR-10 in every form below a folder, and return that."""
+    for layout, make in ((BINARY, as_binary), (PYTHON, as_pickle)):
+        files = {name: make(number) for number, name in enumerate(layout.members)}
+        parent = root / layout.folder.removeprefix("cifar-10-batches-")
+        (parent / layout.folder).mkdir(parents=True)
+        for name, content in files.items():
+            (parent / layout.folder / name).write_bytes(content)
+        (root / "archives").mkdir(exist_ok=True)
+        pack(root / "archives" / layout.archive, layout.folder, files)
+    return root
 
 
 def load(copy: Path, **settings: object):

@@ -12,8 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-LIMIT = 2**30 // 4 // 3  # pixels of one picture
-SQUARE = 9459  # the side of the largest square within it
+SQUARE = 9459  # the side of the largest square within the 2**30 // 12 pixels of one picture
 PNG = b"\x89PNG\r\n\x1a\n"
 END = b"\0\0\0\0IEND\xaeB`\x82"
 

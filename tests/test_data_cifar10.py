@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from cifar10_copies import as_binary, as_pickle, load, pack
+from cifar10_copies import lay_out, load
 from kilnet.config import DataConfig
 from kilnet.data import cifar10
-from kilnet.data.cifar10_files import BINARY, PYTHON
+from kilnet.data.cifar10_files import BINARY
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, DownloadError
 
@@ -16,16 +16,7 @@ from kilnet.errors import DataError, DownloadError
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
     """A made-up CIFAR-10 in every form."""
-    root = tmp_path_factory.mktemp("copies")
-    for layout, make in ((BINARY, as_binary), (PYTHON, as_pickle)):
-        files = {name: make(number) for number, name in enumerate(layout.members)}
-        parent = root / layout.folder.removeprefix("cifar-10-batches-")
-        (parent / layout.folder).mkdir(parents=True)
-        for name, content in files.items():
-            (parent / layout.folder / name).write_bytes(content)
-        (root / "archives").mkdir(exist_ok=True)
-        pack(root / "archives" / layout.archive, layout.folder, files)
-    return root
+    return lay_out(tmp_path_factory.mktemp("copies"))
 
 
 def check_made_up(dataset):

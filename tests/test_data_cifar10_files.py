@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar10_copies import as_binary, as_pickle, batch, load, pack
+from cifar10_copies import as_binary, batch, lay_out, load
 from kilnet.data.cifar10_files import BINARY, PYTHON, decode_binary, decode_pickle
 from kilnet.errors import DataError
 
@@ -17,16 +17,7 @@ from kilnet.errors import DataError
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
     """A made-up CIFAR-10 in every form."""
-    root = tmp_path_factory.mktemp("copies")
-    for layout, make in ((BINARY, as_binary), (PYTHON, as_pickle)):
-        files = {name: make(number) for number, name in enumerate(layout.members)}
-        parent = root / layout.folder.removeprefix("cifar-10-batches-")
-        (parent / layout.folder).mkdir(parents=True)
-        for name, content in files.items():
-            (parent / layout.folder / name).write_bytes(content)
-        (root / "archives").mkdir(exist_ok=True)
-        pack(root / "archives" / layout.archive, layout.folder, files)
-    return root
+    return lay_out(tmp_path_factory.mktemp("copies"))
 
 
 def linked(copies: Path, folder: Path, layout=BINARY) -> Path:

@@ -4,23 +4,14 @@ import pytest
 
 from changed_settings import ALL_CHANGED
 from kilnet.config import RunConfig
-from kilnet.errors import ConfigError
 from kilnet.recipes.changes import differences
 from kilnet.recipes.reading import load_config
+from refusals import refusal
 
 
 def write(path, text):
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def message(call, *args, **kwargs):
-    with pytest.raises(ConfigError) as caught:
-        call(*args, **kwargs)
-    text = str(caught.value)
-    assert text
-    assert len(text.splitlines()) == 1
-    return text
 
 
 def test_settings_win_over_the_recipe_and_the_recipe_over_the_defaults(tmp_path):
@@ -52,7 +43,7 @@ def test_a_setting_of_none_goes_back_to_the_default(tmp_path):
     ],
 )
 def test_unknown_key_names_the_nearest_right_one(wrong, right):
-    text = message(load_config, settings={wrong: 1})
+    text = refusal(load_config, settings={wrong: 1})
     assert f"unknown key {wrong.split('.')[0]}" in text
     assert f"did you mean {right}" in text
 
@@ -64,12 +55,12 @@ def test_every_key_is_found_by_its_last_part(leaf_key):
     if leaf == leaf_key:  # `seed` is itself a right key
         assert load_config(settings={leaf: ALL_CHANGED[leaf]}).flat()[leaf] == ALL_CHANGED[leaf]
     else:
-        text = message(load_config, settings={leaf: 1})
+        text = refusal(load_config, settings={leaf: 1})
         assert any(text.endswith(f"did you mean {key}?") for key in namesakes)
 
 
 def test_a_key_like_nothing_gets_the_list():
-    text = message(load_config, settings={"xyzzy": 1})
+    text = refusal(load_config, settings={"xyzzy": 1})
     assert "optimizer.lr" in text
     assert "training.epochs" in text
 
@@ -100,12 +91,12 @@ def test_a_key_like_nothing_gets_the_list():
     ],
 )
 def test_wrong_values_are_refused_by_key(key, value):
-    assert key.split(".")[0] in message(load_config, settings={key: value})
+    assert key.split(".")[0] in refusal(load_config, settings={key: value})
 
 
 def test_a_value_is_no_group(tmp_path):
     recipe = write(tmp_path / "r.toml", "seed = 1")
-    assert "seed is a value" in message(load_config, recipe, {"seed.x": 1})
+    assert "seed is a value" in refusal(load_config, recipe, {"seed.x": 1})
 
 
 @pytest.mark.parametrize("key", ["augment", "augment.preset"])
@@ -127,8 +118,8 @@ def test_preset_in_a_table_with_single_keys(tmp_path):
 
 
 def test_unknown_preset_names_those_there_are():
-    assert "tutorial" in message(load_config, settings={"augment": "tutorail"})
-    assert "tutorial" in message(load_config, settings={"augment.preset": 3})
+    assert "tutorial" in refusal(load_config, settings={"augment": "tutorail"})
+    assert "tutorial" in refusal(load_config, settings={"augment.preset": 3})
 
 
 def test_differences_name_the_keys_that_matter():

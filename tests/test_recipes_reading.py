@@ -8,15 +8,7 @@ from kilnet.config import RunConfig
 from kilnet.errors import ConfigError
 from kilnet.recipes.reading import load_config, parse_duration, parse_settings, written_duration
 from kilnet.tuning.space import read_space
-
-
-def message(call, *args, **kwargs):
-    with pytest.raises(ConfigError) as caught:
-        call(*args, **kwargs)
-    text = str(caught.value)
-    assert text
-    assert len(text.splitlines()) == 1
-    return text
+from refusals import refusal
 
 
 @pytest.mark.parametrize(
@@ -94,14 +86,14 @@ def test_a_recipe_in_the_home_folder_is_found(tmp_path, monkeypatch):
 def test_bad_recipe_is_one_line_with_its_path(content, part, tmp_path):
     recipe = tmp_path / "bad.toml"
     recipe.write_bytes(content)
-    text = message(load_config, recipe)
+    text = refusal(load_config, recipe)
     assert str(recipe) in text
     assert part in text
 
 
 def test_missing_recipe_and_folder_are_one_line(tmp_path):
-    assert "No such file" in message(load_config, tmp_path / "none.toml")
-    assert str(tmp_path) in message(load_config, tmp_path)
+    assert "No such file" in refusal(load_config, tmp_path / "none.toml")
+    assert str(tmp_path) in refusal(load_config, tmp_path)
 
 
 def test_set_words_become_typed_values():
@@ -129,4 +121,4 @@ def test_set_words_become_typed_values():
 
 @pytest.mark.parametrize("word", ["optimizer.lr", "", "=3", " = 3"])
 def test_set_without_key_or_value_shows_how_to_write_it(word):
-    assert "key=value" in message(parse_settings, [word])
+    assert "key=value" in refusal(parse_settings, [word])

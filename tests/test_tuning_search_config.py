@@ -2,10 +2,10 @@
 
 import pytest
 
-from kilnet.errors import ConfigError
 from kilnet.recipes.reading import load_config
 from kilnet.tuning.search_config import SearchConfig, check, describe
 from kilnet.tuning.space import flatten
+from refusals import refusal
 
 DIGITS = (1, 16, 16), 10
 
@@ -21,13 +21,6 @@ def config_of(space, settings=None, **options):
     }
     run = load_config(settings=settings)
     return SearchConfig(**(standard | options), space=dict(flatten(space)), run=run)
-
-
-def refusal(function, *arguments):
-    with pytest.raises(ConfigError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
-from kilnet.errors import ConfigError
 from kilnet.tuning.space import Space, read_space
+from refusals import refusal
 
 
 def parse_words(*words):
@@ -17,13 +17,6 @@ def parse_words(*words):
 
 def listed(space):
     return {dimension.key: dimension.listed() for dimension in space.dimensions}
-
-
-def refusal(function, *arguments):
-    with pytest.raises(ConfigError) as error:
-        function(*arguments)
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 # --- what can be written
