@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -24,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--faults", choices=["long", "full"], default="long", help="form of its slow tests")
     group.addoption("--seed", type=int, default=0, help="seed of its cases")
     group.addoption("--case", default="", help="try only the cases whose name has this in it")
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background has them, and every program that they start, ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def unlisted_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -83,9 +83,9 @@ class Foreign(Places):
         return super().prepare(name)
 
 
-@pytest.fixture(scope="module")
-def foreign(parent, kept, tmp_path_factory):
-    return Foreign(parent, kept, tmp_path_factory.mktemp("foreign"))
+@pytest.fixture
+def foreign(parent, kept, tmp_path):
+    return Foreign(parent, kept, tmp_path)
 
 
 def snapshot(folder):

@@ -99,9 +99,9 @@ class Places:
             return ending, None
 
 
-@pytest.fixture(scope="module")
-def places(parent, kept, tmp_path_factory):
-    return Places(parent, kept, tmp_path_factory.mktemp("rot"))
+@pytest.fixture
+def places(parent, kept, tmp_path):
+    return Places(parent, kept, tmp_path)
 
 
 def paths_in(folder):
