@@ -10,7 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 # From the ground up; rooms in one line do not know each other.
 FLOORS = (
     ("errors",),
-    ("config", "storage", "seeding", "metrics"),
+    ("config", "storage", "seeding"),
+    ("imbalance",),
+    ("metrics",),
     ("recipes",),
     ("hardware", "data"),
     ("models",),

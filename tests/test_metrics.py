@@ -62,12 +62,43 @@ def test_per_class_and_macro_scores_match_scikit_learn(scored):
     assert np.isnan(evaluation.precision[5])
     assert evaluation.f1[5] == 0
     macro = precision_recall_fscore_support(
-        labels, predicted, labels=range(6), average="macro", zero_division=np.nan
+        labels, predicted, labels=range(6), average="macro", zero_division=0
     )
     assert (evaluation.macro_precision, evaluation.macro_recall, evaluation.macro_f1) == pytest.approx(
         macro[:3]
     )
-    assert evaluation.macro_recall == pytest.approx(balanced_accuracy_score(labels, predicted))
+    # scikit-learn's balanced accuracy leaves out the class that has no images.
+    assert evaluation.macro_recall == pytest.approx(balanced_accuracy_score(labels, predicted) * 5 / 6)
+
+
+def test_classes_that_accuracy_hides_are_named(scored):
+    evaluation, _, labels = scored
+    assert evaluation.without_images == ("eel",)
+    assert evaluation.never_predicted == ("fox",)
+    counts = np.bincount(labels, minlength=6)
+    assert evaluation.majority_class == "ant"
+    assert evaluation.majority_share == counts[0] / 997
+    assert evaluation.imbalance == counts[0] / counts[5]
+    written = json.loads(json.dumps(evaluation.to_dict()))
+    assert written["num_never_predicted"] == 1
+    assert (written["never_predicted"], written["without_images"]) == (["fox"], ["eel"])
+    assert (written["majority_class"], written["majority_share"]) == ("ant", counts[0] / 997)
+
+
+def test_the_interval_of_macro_recall_is_that_of_images_drawn_again(scored):
+    evaluation, logits, labels = scored
+    right = logits.argmax(axis=1) == labels
+    random, means = np.random.default_rng(3), []
+    for _ in range(4000):
+        recalls = [random.choice(right[labels == c], np.sum(labels == c)).mean() for c in (0, 1, 2, 3, 5)]
+        means.append(sum(recalls) / 6)
+    expected = np.quantile(means, [0.025, 0.975])
+    assert evaluation.macro_recall_interval == pytest.approx(expected, abs=0.003)
+    low, high = evaluation.macro_recall_interval
+    assert low < evaluation.macro_recall < high
+    again = Evaluation.from_dict(evaluation.to_dict())
+    assert again.macro_recall_interval == evaluation.macro_recall_interval
+    assert evaluation.to_dict()["macro_recall_interval"] == [low, high]
 
 
 def test_calibration_error_matches_a_plain_loop(scored):

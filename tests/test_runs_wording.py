@@ -1,8 +1,17 @@
 """Names as they are shown."""
 
+import numpy as np
 import pytest
 
-from kilnet.runs.wording import MAX_CHARACTERS, one_line, printable, shorten
+from kilnet.metrics import Evaluation
+from kilnet.runs.wording import (
+    MAX_CHARACTERS,
+    hidden_by_accuracy,
+    macro_recall_with_interval,
+    one_line,
+    printable,
+    shorten,
+)
 
 
 def test_names_are_shown_on_one_line():
@@ -27,3 +36,16 @@ def test_what_is_printed_is_one_line_of_bounded_length():
     long = printable("a" * 9_999 + "; what to do")
     assert len(long) == MAX_CHARACTERS
     assert long.endswith("; what to do")
+
+
+def test_what_accuracy_hides_is_said():
+    truth = np.repeat([0, 1, 2], [60, 10, 30])
+    evaluation = Evaluation.from_logits("test", ("a", "b\n", "c", "d"), np.eye(4)[[0] * 70 + [2] * 30], truth)
+    assert hidden_by_accuracy(evaluation) == [
+        "always saying a would be right for 60.0%",
+        "1 class never predicted (b)",
+        "1 class without images: recall counts as 0 (d)",
+    ]
+    assert macro_recall_with_interval(evaluation) == "50.0% (50.0–50.0, 95% bootstrap)"
+    equal = Evaluation.from_logits("test", ("a", "b"), np.eye(2)[[0, 0, 1]], np.array([0, 1, 1]))
+    assert hidden_by_accuracy(equal) == []

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.inspection.comparison import Disagreement, PairedOutcome
+from kilnet.metrics import Evaluation
 from kilnet.terminal.comparison_tables import MAX_LINES, comparison_tables
 
 
@@ -17,9 +18,17 @@ def disagreement(number, first="cat", second="dog", truth="cat"):
     return Disagreement(image=image, name=f"{number}.png", truth=truth, first=first, second=second)
 
 
+def counted(num_alone, outcome, classes=("cat", "dog")):
+    """All images are cats; the wrong ones are taken for dogs."""
+    num_right = outcome.num_both + num_alone
+    logits = np.repeat([[1.0, 0.0], [0.0, 1.0]], [num_right, outcome.num_images - num_right], axis=0)
+    return Evaluation.from_logits("validation", classes, logits, np.zeros(outcome.num_images, np.int64))
+
+
 def shown(outcome, disagreements=(), differences=(), names=("runs/one", "runs/two")):
     console = Console(file=io.StringIO(), width=80)
-    console.print(comparison_tables(names, "validation", differences, outcome, disagreements))
+    evaluations = counted(outcome.num_first, outcome), counted(outcome.num_second, outcome)
+    console.print(comparison_tables(names, evaluations, differences, outcome, disagreements))
     return console.file.getvalue()
 
 
@@ -33,6 +42,14 @@ def test_accuracies_and_their_difference_are_those_of_the_counts():
     assert "100 images: both right 60, only the first 10, only the second 25, neither 5" in text
     assert "they differ on 35.0%" in text
     assert "within the noise: this may be chance" in " ".join(shown(PairedOutcome(60, 10, 12, 18)).split())
+
+
+def test_what_accuracy_hides_stands_below_it():
+    text = " ".join(shown(PairedOutcome(99, 1, 0, 0)).split())
+    assert "runs/one 100 100.00%" in text
+    assert "macro recall" in text
+    assert "96.3–100.0 50.00%" in text  # no dog has been seen, and that counts as 0
+    assert "runs/one: 1 class without images: recall counts as 0 (dog)" in text
 
 
 def test_images_stand_under_the_run_that_is_right_with_what_the_other_says():

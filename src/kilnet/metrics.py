@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -10,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import DivergedError, InputError
+from kilnet.imbalance import Counts, Ratios, imbalance, macro_recall_interval
 
 NUM_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks", section 5
 CONFIDENCE_LEVEL = 0.95
-
-Counts = npt.NDArray[np.int64]
-Ratios = npt.NDArray[np.float64]
 
 
 def wilson_interval(
@@ -51,7 +50,8 @@ class Evaluation:
     """What a model got right and wrong on one split.
 
     A ratio without a denominator (the recall of a class without images, the precision of a class that was
-    never predicted) is NaN, and macro averages leave it out: scikit-learn's `zero_division=np.nan`.
+    never predicted) is NaN. In macro averages it counts as 0, so that no class is left out: scikit-learn's
+    `zero_division=0`.
 
     Attributes:
         split: "validation", "test" or the name of other data.
@@ -165,17 +165,53 @@ class Evaluation:
     @property
     def macro_recall(self) -> float:
         """Mean of the classes' recalls: the accuracy if all classes had equally many images."""
-        return _mean_of_defined(self.recall)
+        return self._macro(self.recall)
+
+    @cached_property
+    def macro_recall_interval(self) -> tuple[float, float]:
+        """95% interval of `macro_recall`; see `kilnet.imbalance`."""
+        return macro_recall_interval(self.num_correct_per_class, self.support, CONFIDENCE_LEVEL)
+
+    @property
+    def without_images(self) -> tuple[str, ...]:
+        """Classes of which there are no images, so that their recall is not known."""
+        return self._named(self.support == 0)
+
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """Classes that have images and are predicted for none."""
+        return self._named((self.support > 0) & (self.num_predicted == 0))
+
+    @property
+    def majority_class(self) -> str:
+        """The class with the most images; of equals the first."""
+        return self.classes[int(self.support.argmax())]
+
+    @property
+    def majority_share(self) -> float:
+        """The accuracy of whoever always says `majority_class`."""
+        return float(self.support.max() / self.num_images) if self.num_images else math.nan
+
+    @property
+    def imbalance(self) -> float:
+        """How many times the images of the rarest class the commonest has."""
+        return imbalance(self.support)
+
+    def _named(self, chosen: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(self.classes[index] for index in np.flatnonzero(chosen))
+
+    def _macro(self, ratios: Ratios) -> float:
+        return float(np.nan_to_num(ratios).mean()) if self.num_images else math.nan
 
     @property
     def macro_precision(self) -> float:
         """Mean of the classes' precisions."""
-        return _mean_of_defined(self.precision)
+        return self._macro(self.precision)
 
     @property
     def macro_f1(self) -> float:
         """Mean of the classes' F1 scores."""
-        return _mean_of_defined(self.f1)
+        return self._macro(self.f1)
 
     @property
     def calibration_error(self) -> float:
@@ -225,8 +261,14 @@ class Evaluation:
             "loss": _number(self.loss),
             "loss_sum": self.loss_sum,
             "macro_recall": _number(self.macro_recall),
+            "macro_recall_interval": list(self.macro_recall_interval),
             "macro_precision": _number(self.macro_precision),
             "macro_f1": _number(self.macro_f1),
+            "majority_class": self.majority_class,
+            "majority_share": _number(self.majority_share),
+            "num_never_predicted": len(self.never_predicted),
+            "never_predicted": list(self.never_predicted),
+            "without_images": list(self.without_images),
             "calibration_error": _number(self.calibration_error),
             "per_class": self.per_class(),
             "confusion": self.confusion.tolist(),
@@ -337,11 +379,6 @@ def _ratio(numerator: Counts, denominator: Counts) -> Ratios:
     ratios = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=ratios, where=denominator > 0)
     return ratios
-
-
-def _mean_of_defined(ratios: Ratios) -> float:
-    defined = ratios[~np.isnan(ratios)]
-    return float(defined.mean()) if len(defined) else math.nan
 
 
 def _number(ratio: float) -> float | None:

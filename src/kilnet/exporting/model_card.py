@@ -7,9 +7,9 @@ from typing import Any
 from kilnet.exporting.deployed import RESIZE
 from kilnet.exporting.exported_file import Export
 from kilnet.inference.classifier import Classifier
-from kilnet.metrics import wilson_interval
+from kilnet.metrics import Evaluation, wilson_interval
 from kilnet.models.pretrained import origin
-from kilnet.runs.wording import one_line
+from kilnet.runs.wording import hidden_by_accuracy, macro_recall_with_interval, one_line
 
 _MARKUP = frozenset("\\`*_{}[]<>()#+-!|&~")
 
@@ -128,6 +128,10 @@ def _scores(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
             f"* {_text(split)}: {num_correct:,} of {num_images:,} images right, {num_correct / num_images:.1%} "
             f"({low:.1%}–{high:.1%}, 95% Wilson)"
         )
+        if entry.get("macro_recall") is not None:
+            evaluation = Evaluation.from_dict(entry)
+            said = [f"macro recall {macro_recall_with_interval(evaluation)}", *hidden_by_accuracy(evaluation)]
+            lines[-1] += f"; {_text('; '.join(said))}"
     if "test" not in evaluations:
         lines.append("* Not yet evaluated on test images.")
     return "\n".join(lines)

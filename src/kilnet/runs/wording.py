@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -66,3 +66,41 @@ def accuracy_with_interval(evaluation: "Evaluation") -> str:
         f"{percent(evaluation.accuracy)} ({100 * low:.1f}–{100 * high:.1f}, "
         f"{CONFIDENCE_LEVEL:.0%} Wilson, n={evaluation.num_images:,})"
     )
+
+
+def macro_recall_with_interval(evaluation: "Evaluation") -> str:
+    """Return, for example, `63.2% (60.1–66.0, 95% bootstrap)`."""
+    from kilnet.metrics import CONFIDENCE_LEVEL
+
+    low, high = evaluation.macro_recall_interval
+    return f"{percent(evaluation.macro_recall)} ({100 * low:.1f}–{100 * high:.1f}, {CONFIDENCE_LEVEL:.0%} bootstrap)"
+
+
+def hidden_by_accuracy(evaluation: "Evaluation") -> list[str]:
+    """Return what an accuracy does not show, one line each: a class that is most of the images, classes never named.
+
+    There are none where all classes have about as many images, and each is predicted.
+    """
+    from kilnet.imbalance import LARGEST_BALANCED
+
+    lines = []
+    if evaluation.num_images and evaluation.imbalance > LARGEST_BALANCED:
+        lines.append(
+            f"always saying {shorten(evaluation.majority_class, 40)} would be right for "
+            f"{percent(evaluation.majority_share)}"
+        )
+    for names, what in (
+        (evaluation.never_predicted, "never predicted"),
+        (evaluation.without_images, "without images: recall counts as 0"),
+    ):
+        if names and evaluation.num_images:
+            lines.append(f"{_num_classes(len(names))} {what} ({_some(names)})")
+    return lines
+
+
+def _num_classes(number: int) -> str:
+    return f"{number:,} {'class' if number == 1 else 'classes'}"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(shorten(name, 24) for name in names[:most]) + (", …" if len(names) > most else "")

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.inspection.comparison import Disagreement, PairedOutcome
-from kilnet.metrics import wilson_interval
-from kilnet.runs.wording import one_line, percent, shorten
+from kilnet.metrics import Evaluation
+from kilnet.runs.wording import hidden_by_accuracy, one_line, percent, shorten
 from kilnet.terminal.tables import empty_table
 
 MAX_LINES = 10
@@ -17,7 +17,7 @@ MAX_LINES = 10
 
 def comparison_tables(
     names: tuple[str, str],
-    split: str,
+    evaluations: tuple[Evaluation, Evaluation],
     differences: Sequence[str],
     outcome: PairedOutcome,
     disagreements: Sequence[Disagreement],
@@ -25,7 +25,8 @@ def comparison_tables(
     """Return the settings that differ, both accuracies and their difference, and images that one run gets wrong."""
     parts: list[RenderableType] = [
         _settings(differences),
-        _accuracies(names, split, outcome),
+        _accuracies(names, evaluations),
+        *_hidden(names, evaluations),
         _verdict(outcome),
     ]
     for place, name in enumerate(names):
@@ -40,14 +41,25 @@ def _settings(differences: Sequence[str]) -> Group:
     return Group(Text("Settings that differ", "bold"), *(lines or [Text("  none")]))
 
 
-def _accuracies(names: tuple[str, str], split: str, outcome: PairedOutcome) -> Table:
-    table = empty_table(f"Accuracy, {split}", ["run"], ["right", "accuracy", "95% Wilson"], name_width=40)
-    for name, num_alone in zip(names, (outcome.num_first, outcome.num_second), strict=True):
-        num_right = outcome.num_both + num_alone
-        low, high = wilson_interval(num_right, outcome.num_images)
-        row = (f"{num_right:,}", f"{num_right / outcome.num_images:.2%}", f"{100 * low:.1f}–{100 * high:.1f}")
-        table.add_row(Text(shorten(name, 40)), *row)
+def _accuracies(names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> Table:
+    numbers = ["right", "accuracy", "95% Wilson", "macro recall"]
+    table = empty_table(f"Accuracy, {one_line(evaluations[0].split)}", ["run"], numbers, name_width=34)
+    for name, found in zip(names, evaluations, strict=True):
+        low, high = found.accuracy_interval
+        interval = f"{100 * low:.1f}–{100 * high:.1f}"
+        row = (f"{found.num_correct:,}", f"{found.accuracy:.2%}", interval, f"{found.macro_recall:.2%}")
+        table.add_row(Text(shorten(name, 34)), *row)
     return table
+
+
+def _hidden(names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> list[RenderableType]:
+    """Return what accuracy does not show of each run, if anything."""
+    lines = [
+        Text(f"{shorten(name, 34)}: {'; '.join(hidden)}", overflow="fold")
+        for name, found in zip(names, evaluations, strict=True)
+        if (hidden := hidden_by_accuracy(found))
+    ]
+    return [Group(*lines)] if lines else []
 
 
 def _verdict(outcome: PairedOutcome) -> Group:

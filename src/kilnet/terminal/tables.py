@@ -10,7 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation
-from kilnet.runs.wording import accuracy_with_interval, one_line, percent, shorten
+from kilnet.runs.wording import (
+    accuracy_with_interval,
+    hidden_by_accuracy,
+    macro_recall_with_interval,
+    one_line,
+    percent,
+    shorten,
+)
 
 MAX_CONFUSION_CLASSES = 12
 _WIDTH = 80
@@ -34,9 +41,10 @@ def summary_table(evaluation: Evaluation) -> Table:
     rows = {
         "split": one_line(evaluation.split),
         "accuracy": accuracy_with_interval(evaluation),
+        "macro recall": macro_recall_with_interval(evaluation),
+        **({"but": "; ".join(hidden)} if (hidden := hidden_by_accuracy(evaluation)) else {}),
         "loss": "–" if math.isnan(evaluation.loss) else f"{evaluation.loss:.4f} nats per image",
-        "macro average": f"recall {percent(evaluation.macro_recall)}, "
-        f"precision {percent(evaluation.macro_precision)}, F1 {percent(evaluation.macro_f1)}",
+        "macro average": f"precision {percent(evaluation.macro_precision)}, F1 {percent(evaluation.macro_f1)}",
         "calibration error": f"{percent(evaluation.calibration_error)} ({NUM_CALIBRATION_BINS} bins)",
     }
     return facts_table(rows)

@@ -8,6 +8,7 @@ from kilnet.data.dataset import one_split
 from kilnet.data.sources import Data
 from kilnet.errors import DataError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
+from kilnet.metrics import Evaluation
 from kilnet.recipes.changes import differences
 from kilnet.runs.run import Run, opened
 from kilnet.terminal.progress import ProgressDisplay
@@ -22,6 +23,7 @@ class RunComparison:
         names: their folders.
         split: on which images.
         differences: one line per setting, `key: first -> second`.
+        evaluations: of both, with macro recall and what else accuracy does not show.
         outcome: counts, the difference in accuracy (second less first), its interval and p-value.
         disagreements: images that one got right and the other wrong.
     """
@@ -29,6 +31,7 @@ class RunComparison:
     names: tuple[str, str]
     split: str
     differences: tuple[str, ...]
+    evaluations: tuple[Evaluation, Evaluation]
     outcome: PairedOutcome
     disagreements: tuple[Disagreement, ...]
 
@@ -41,6 +44,11 @@ class RunComparison:
             "differences": list(self.differences),
             "num_images": outcome.num_images,
             **asdict(outcome),
+            "accuracies": [found.accuracy for found in self.evaluations],
+            "macro_recalls": [found.macro_recall for found in self.evaluations],
+            "macro_recall_intervals": [list(found.macro_recall_interval) for found in self.evaluations],
+            "nums_never_predicted": [len(found.never_predicted) for found in self.evaluations],
+            "majority_share": self.evaluations[0].majority_share,
             "difference": outcome.difference,
             "interval": list(outcome.interval),
             "p_value": outcome.p_value,
@@ -94,6 +102,7 @@ def compare(
         names=(str(runs[0].folder), str(runs[1].folder)),
         split=split,
         differences=changed,
+        evaluations=(found[0].evaluation, found[1].evaluation),
         outcome=paired_outcome(*found),
         disagreements=disagreements(*found),
     )

@@ -41,7 +41,11 @@ def _tables(found: Result) -> RenderableType:
             return inspection_tables(found.layers, found.suspects, found.num_labels_checked, found.duplicates)
         case RunComparison():
             return comparison_tables(
-                found.names, found.split, found.differences, found.outcome, found.disagreements
+                found.names,
+                found.evaluations,
+                found.differences,
+                found.outcome,
+                found.disagreements,
             )
         case Summary():
             return search_tables(found)
