@@ -33,7 +33,8 @@ def costs(paths: Sequence[Path]) -> list[dict]:
 
 def main() -> None:
     """Measure the files that standard input names; one line of JSON each."""
-    from kilnet.data.decode import decode, to_square
+    from kilnet.data.decode import decode
+    from kilnet.data.squares import to_square
 
     def measure(path: Path) -> None:
         said, there = os.pipe()

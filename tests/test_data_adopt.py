@@ -6,7 +6,7 @@ from torch.utils.data import TensorDataset
 
 from kilnet.config import DataConfig
 from kilnet.data.adopt import adopt_dataset
-from kilnet.data.decode import to_square
+from kilnet.data.squares import to_square
 from kilnet.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from decoding_cost import costs
 from kilnet.data import decode as decoding
-from kilnet.data.decode import decode, default_side, estimate, fit, resized, to_input, to_square
+from kilnet.data.decode import decode, estimate, fit, to_input
 from kilnet.data.formats import png, webp
 from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
 from odd_pictures import bombs, mutated, odd_pictures
@@ -294,42 +294,6 @@ def test_what_is_no_image_is_refused_with_the_reason(content, reason):
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(UnusableImageError, match="No such file"):
         decode(tmp_path / "gone.png")
-
-
-def test_square_keeps_the_aspect_ratio_and_pads_with_black():
-    wide = np.full((10, 40, 3), 200, np.uint8)
-    square = to_square(wide, 16)
-    assert square.shape == (3, 16, 16)
-    np.testing.assert_array_equal(square[:, 6:10], 200)  # 4 rows in the middle
-    np.testing.assert_array_equal(square[:, :6], 0)
-    np.testing.assert_array_equal(square[:, 10:], 0)
-    np.testing.assert_array_equal(to_square(wide.transpose(1, 0, 2), 16), square.transpose(0, 2, 1))
-
-
-def test_square_of_the_right_size_is_untouched_and_slivers_survive():
-    exact = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(to_square(exact, 16), exact.transpose(2, 0, 1))
-    assert to_square(np.full((1, 1000, 1), 255, np.uint8), 8).max() == 255
-
-
-def test_resized_agrees_with_single_squares():
-    images = RNG.integers(0, 256, (3, 1, 8, 8), dtype=np.uint8)
-    large = resized(images, 16)
-    assert large.shape == (3, 1, 16, 16)
-    np.testing.assert_array_equal(large[1], to_square(images[1].transpose(1, 2, 0), 16))
-
-
-def test_shrinking_does_not_alias():
-    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)[:, :, None]
-    inner = to_square(board, 8)[:, 1:-1, 1:-1]
-    assert np.abs(inner.astype(int) - 127).max() <= 8
-
-
-@pytest.mark.parametrize(
-    ("sides", "expected"), [([100, 300, 500], 64), ([28, 28, 90], 28), ([2, 3], 8), ([], 8)]
-)
-def test_default_side_is_the_median_within_limits(sides, expected):
-    assert default_side(np.array(sides, np.int64)) == expected
 
 
 def test_colour_becomes_grey_by_luma_and_grey_stays_exact():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.data.decode import decode, to_square
+from kilnet.data.decode import decode
+from kilnet.data.squares import to_square
 from kilnet.errors import DataError
 from picture_folders import every_image, load, make_folder, save_picture
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import kilnet
 from kilnet import cli
+from kilnet.data.decode import to_input
 from kilnet.exporting.deployed import Deployed, describe
-from kilnet.exporting.model_card import SCRIPT
+from kilnet.exporting.model_card import script
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -63,12 +64,12 @@ def test_a_script_of_onnxruntime_numpy_and_pillow_gives_the_answers_of_kilnet_pr
     run, exports, pictures, tmp_path, monkeypatch, capfd
 ):
     """The script is the one in the documents; torch and Kilnet are out of its reach."""
-    script = tmp_path / "classify.py"
-    script.write_text(SCRIPT)
+    program = tmp_path / "classify.py"
+    program.write_text(script("pad"))
     (tmp_path / "kilnet.py").write_text("raise ImportError('out of reach')")
     (tmp_path / "torch.py").write_text("raise ImportError('out of reach')")
     done = subprocess.run(
-        [sys.executable, script, exports["onnx"].path, *pictures],
+        [sys.executable, program, exports["onnx"].path, *pictures],
         capture_output=True,
         text=True,
         check=True,
@@ -93,10 +94,23 @@ def test_a_script_of_onnxruntime_numpy_and_pillow_gives_the_answers_of_kilnet_pr
     assert len(confidences) == len(pictures), "the pictures are told apart"
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # the script is short, and soon over
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fitting", ["pad", "crop", "stretch"])
+def test_the_script_makes_squares_as_kilnet_does(fitting, channels, pictures):
+    text = script(fitting)
+    known = {"channels": channels, "side": 24, "np": np, "Image": Image, "ImageOps": ImageOps}
+    exec(text[text.index("def to_input") : text.index("for path in")], known)  # noqa: S102 the text that is shown
+    for path in pictures:
+        ours = to_input(path, (channels, 24, 24), fitting=fitting)
+        np.testing.assert_array_equal(known["to_input"](path), ours, err_msg=path.name)
+
+
 def test_documents_and_cards_show_the_script_that_is_tested(exports):
     page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
-    assert SCRIPT in page
-    assert SCRIPT in exports["onnx"].path.with_name("README.md").read_text(encoding="utf-8")
+    assert script("pad") in page
+    assert script("pad") in exports["onnx"].path.with_name("README.md").read_text(encoding="utf-8")
 
 
 def test_card_and_numbers_lie_beside_the_file(exports):

@@ -45,9 +45,9 @@ def instead_of_decoding(monkeypatch, statement):
 import os, time
 from kilnet.server import decoding
 estimate, to_input = decoding.estimate, decoding.to_input
-def other(content, shape):
+def other(content, shape, fitting):
     if content[:1] != b"B":
-        return to_input(content, shape)
+        return to_input(content, shape, fitting=fitting)
     {statement}
 decoding.estimate = lambda content: estimate(content if content[:1] != b"B" else {PICTURE!r})
 decoding.to_input, decoding._SMALL_SECONDS = other, 1

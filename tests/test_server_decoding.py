@@ -58,8 +58,8 @@ def test_it_answers_until_its_input_ends_and_leaves_interrupts_to_the_server():
     assert process.stdout.read(1) == decoding.READY
     if sys.platform != "win32":
         process.send_signal(signal.SIGINT)
-    question = decoding.QUESTION.pack(*SHAPE, False, len(PICTURE)) + PICTURE
-    broken = decoding.QUESTION.pack(*SHAPE, False, 3) + b"abc"
+    question = decoding.QUESTION.pack(*SHAPE, 0, False, len(PICTURE)) + PICTURE
+    broken = decoding.QUESTION.pack(*SHAPE, 0, False, 3) + b"abc"
     out, err = process.communicate(question + broken + question + question[:-1], timeout=60)
     pixels = to_input(PICTURE, SHAPE).tobytes()
     reason = b"no image in one of the formats JPEG, PNG, GIF, BMP, WEBP, TIFF, PPM"

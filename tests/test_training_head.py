@@ -25,11 +25,11 @@ def test_the_solution_is_that_of_scikit_learn_on_scaled_features(num_classes, nu
     head = torch.nn.Linear(num_features, num_classes)
     fitted = fit_head(head, seen, labels)
     flat = seen[0].astype(np.float64)
-    mean, spread = flat.mean(0), flat.std(0)
+    mean, spread = flat.mean(0), np.sqrt(flat.var(0).mean())
     theirs = LogisticRegression(C=1 / fitted.penalty, max_iter=5000, tol=1e-8).fit(
         (flat - mean) / spread, labels
     )
-    others = np.random.default_rng(1).normal(size=(50, num_features)) * spread + mean
+    others = np.random.default_rng(1).normal(size=(50, num_features)) * flat.std(0) + mean
     expected = theirs.predict_proba((others - mean) / spread)
     answers = head(torch.from_numpy(others).float()).softmax(1).detach().numpy()
     np.testing.assert_allclose(answers, expected, atol=0.02)

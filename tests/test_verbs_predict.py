@@ -3,7 +3,8 @@ import pytest
 import torch
 
 import kilnet
-from kilnet.data.decode import decode, to_square
+from kilnet.data.decode import decode
+from kilnet.data.squares import to_square
 
 
 def expected(predictor, path):

@@ -71,6 +71,10 @@ def with_model(name):
 def test_a_network_with_pretrained_weights_brings_its_recipe_and_its_image_size():
     config = requested("photos", "EfficientNetLite", None, None, None, None, None)
     assert (config.training.frozen, config.data.image_size) == ("statistics", 224)
+    assert config.data.fit == "crop"
+    settings = {"data.fit": "stretch"}
+    assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.fit == "stretch"
+    assert requested("photos", "ResNet", None, None, None, None, None).data.fit is None
     settings = {"model.size": 2}
     assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.image_size == 260
     settings = {"data.image_size": 96, "model.weights": "random"}

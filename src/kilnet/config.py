@@ -35,6 +35,7 @@ def _written(path: str) -> str:
     return path
 
 
+Fit = Literal["pad", "crop", "stretch"]
 PathText = Annotated[str, AfterValidator(_path_of)]
 PlannedKey = Literal[
     "training.epochs",
@@ -57,6 +58,9 @@ class DataConfig(_Part):
         source: "cifar10", "digits" or a folder of pictures; a file: URI where its name is no text.
         dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
         image_size: side of the square images in pixels; unset, it is fitted to the pictures.
+        fit: how a picture becomes a square: "pad" fits the longer side and leaves black beside the shorter, "crop" fits
+            the shorter side and keeps the middle of the longer, "stretch" fits both. Unset, "pad", or what suits the
+            pretrained network.
         normalisation: "fitted" to the mean and deviation of the training images, or "half": from -1 to 1. Pretrained
             weights bring their own.
         num_train: train on this many images only, the first after the split; unset, on all.
@@ -69,6 +73,7 @@ class DataConfig(_Part):
     source: PathText = "cifar10"
     dir: PathText | None = None
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
+    fit: Fit | None = None
     normalisation: Literal["fitted", "half"] = "fitted"
     num_train: Count | None = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1

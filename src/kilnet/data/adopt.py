@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Split
-from kilnet.data.decode import default_side, to_pixels, to_square
+from kilnet.data.decode import to_pixels
 from kilnet.data.splits import complete, shuffled
+from kilnet.data.squares import default_side, to_square
 from kilnet.errors import DataError
 
 
@@ -34,8 +35,9 @@ def adopt_dataset(
     An image may be a Pillow image, or an array or tensor: (height, width), (height, width, channels) or
     (channels, height, width) with 1 or 3 channels; uint8, or floating point from 0 to 1, which is rounded to
     uint8. Grey stays one channel where all images are grey. Images that are not all squares of one size are
-    scaled as those of a folder (`to_square`, `default_side`); `config.image_size` scales all. Give the data
-    set without random transforms and without normalisation: Kilnet augments and normalises itself, and cannot
+    scaled as those of a folder (`to_square`, `default_side`); `config.image_size` scales all, and `config.fit`
+    says how. Give the data set without random transforms and without normalisation: Kilnet augments and
+    normalises itself, and cannot
     see that an image would come out differently the next time.
 
     Args:
@@ -91,7 +93,7 @@ def _in_squares(
             raise DataError(f"{name} {split}: label {labels.max()}, but there are {len(classes)} classes")
         squares = np.empty((len(images), num_channels, side, side), np.uint8)
         for square, image in zip(squares, images, strict=True):
-            square[:] = to_square(image, side)  # one grey channel fills three
+            square[:] = to_square(image, side, config.fit or "pad")  # one grey channel fills three
         splits[split] = Split(squares, labels, tuple(f"{split}/{i:05}" for i in range(len(images))))
     return classes, splits
 

@@ -11,9 +11,9 @@ from kilnet.config import DataConfig
 from kilnet.data import cifar10_files as files
 from kilnet.data.cifar10_files import BINARY, CLASSES, NUM_IMAGES, PYTHON, SHAPE, SIDE, Layout
 from kilnet.data.dataset import ImageDataset, Progress, Split, silent
-from kilnet.data.decode import resized
 from kilnet.data.download import fetch
 from kilnet.data.splits import complete
+from kilnet.data.squares import resized
 from kilnet.errors import DataError
 from kilnet.storage import cache_folder, given_path
 

@@ -1,4 +1,4 @@
-"""One picture -> its pixels, a square of a fixed side, and what a network takes.
+"""One picture -> its pixels, and what a network takes.
 
 What makes a file an image is its content, never its name. JPEG, PNG, GIF, BMP, WebP, TIFF and PPM are read.
 EXIF orientation is applied; transparency is laid on white; every colour mode becomes 8-bit RGB.
@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from kilnet.config import Fit
 from kilnet.data.formats import bmp, gif, jpeg, png, ppm, tiff, webp
 from kilnet.data.formats.orientation import upright
 from kilnet.data.formats.parts import Parts
 from kilnet.data.formats.rgb import is_colour, to_rgb
+from kilnet.data.squares import to_square
 from kilnet.errors import DataError, TooLargeImageError, UnusableImageError
 from kilnet.storage import given_path
 
@@ -263,52 +265,11 @@ def to_pixels(image: Any) -> npt.NDArray[np.uint8]:
     return _to_bytes(_channels_last(pixels, is_tensor))
 
 
-def to_square(image: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Scale one image into a square: its longer side to the square's, bicubic, with black on both sides of the shorter.
-
-    Nothing is squashed and nothing is cropped. Pillow's bicubic filter widens as it shrinks, so fine patterns do
-    not alias.
-
-    Args:
-        image: uint8 (height, width, channels), channels 1 or 3.
-        side: pixels.
-
-    Returns:
-        uint8 (channels, side, side).
-    """
-    height, width, channels = image.shape
-    if (height, width) != (side, side):
-        scale = side / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        picture = Image.fromarray(image if channels == 3 else image[:, :, 0])
-        small = np.asarray(picture.resize(size, Image.Resampling.BICUBIC)).reshape(size[1], size[0], channels)
-        image = np.zeros((side, side, channels), np.uint8)
-        top, left = (side - size[1]) // 2, (side - size[0]) // 2
-        image[top : top + size[1], left : left + size[0]] = small
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
-
-
-def resized(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Make each of uint8 (num_images, channels, height, width) a square by `to_square`."""
-    if images.shape[2:] == (side, side):
-        return images
-    squares = np.empty((*images.shape[:2], side, side), np.uint8)
-    for square, image in zip(squares, images, strict=True):
-        square[:] = to_square(image.transpose(1, 2, 0), side)
-    return squares
-
-
-def default_side(longer_sides: npt.NDArray[np.int64]) -> int:
-    """Return the side for pictures of these longer sides: their median, at least 8 and at most 64 pixels.
-
-    64 keeps a training epoch on a few thousand photographs within seconds on a laptop; larger sides come from
-    `image_size`.
-    """
-    return int(np.clip(np.median(longer_sides), 8, 64)) if len(longer_sides) else 8
-
-
 def to_input(
-    picture: Any, image_shape: tuple[int, int, int], is_stopped: Callable[[], bool] = _never
+    picture: Any,
+    image_shape: tuple[int, int, int],
+    is_stopped: Callable[[], bool] = _never,
+    fitting: Fit = "pad",
 ) -> npt.NDArray[np.uint8]:
     """Turn one picture into what a network of this `image_shape` takes.
 
@@ -316,6 +277,7 @@ def to_input(
         picture: a path, the bytes of a file, a Pillow image, or an array or tensor as `adopt_dataset` takes them.
         image_shape: (channels, height, width).
         is_stopped: see `decode`.
+        fitting: see `to_square`.
 
     Returns:
         uint8 (channels, height, width).
@@ -338,10 +300,12 @@ def to_input(
             raise DataError(f"damaged or cut short: {error}") from None
     else:
         pixels = to_pixels(picture)
-    return fit(pixels, image_shape)
+    return fit(pixels, image_shape, fitting)
 
 
-def fit(pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+def fit(
+    pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int], fitting: Fit = "pad"
+) -> npt.NDArray[np.uint8]:
     """Bring pixels to a network's shape: colour to grey (ITU-R 601-2 luma) or grey to colour, then `to_square`.
 
     Args:
@@ -359,7 +323,7 @@ def fit(pixels: npt.NDArray[np.uint8], image_shape: tuple[int, int, int]) -> npt
     if pixels.shape[:2] == (height, width):
         fitted = pixels.transpose(2, 0, 1)
     elif height == width:
-        fitted = to_square(pixels, height)
+        fitted = to_square(pixels, height, fitting)
     else:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise DataError(

@@ -113,7 +113,7 @@ def read_folder(
         paths += [path.relative_to(folder).as_posix() for path in files]
         where += [(split, label)] * len(files)
         problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
-    pictures = read_pictures(folder, paths, config.image_size, progress)
+    pictures = read_pictures(folder, paths, config.image_size, progress, config.fit or "pad")
     kept = [where[i] for i in pictures.indices]
     notices = layout.notices if layout.splits else (*layout.notices, *turned_round(paths))
     return FolderContents(

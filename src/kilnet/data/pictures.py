@@ -14,9 +14,11 @@ import numpy.typing as npt
 from PIL import __version__ as pillow_version
 from safetensors import safe_open
 
+from kilnet.config import Fit
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import VERSION, decode, default_side, estimate, to_square
+from kilnet.data.decode import VERSION, decode, estimate
+from kilnet.data.squares import default_side, to_square
 from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
 from kilnet.storage import (
@@ -52,23 +54,29 @@ class Pictures:
 
 
 def read_pictures(
-    folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress = silent
+    folder: Path,
+    paths: Sequence[str],
+    image_size: int | None,
+    progress: Progress = silent,
+    fitting: Fit = "pad",
 ) -> Pictures:
     """Decode files and scale them to squares, or take them from the cache while no file has changed.
 
     A file counts as unchanged while its path, length and times of change are the same. The cache keeps one
-    entry per folder and size. A damaged one is made again; one that cannot be written is a warning.
+    entry per folder, size and way of fitting. A damaged one is made again; one that cannot be written is a warning.
 
     Args:
         paths: relative to `folder`.
         image_size: side of the squares in pixels; None, `default_side` of the files.
+        fitting: see `to_square`.
     """
     entry = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
-    cached = cache_folder() / "folders" / f"{entry}-{image_size or 'fitted'}.safetensors"
+    way = "" if fitting == "pad" else f"-{fitting}"
+    cached = cache_folder() / "folders" / f"{entry}-{image_size or 'fitted'}{way}.safetensors"
     fingerprint = _fingerprint(folder, paths)
     pictures = _load(cached, paths, fingerprint)
     if pictures is None:
-        pictures = _decode_all(folder, paths, image_size, progress)
+        pictures = _decode_all(folder, paths, image_size, progress, fitting)
         try:
             make_folder(cached.parent, parents=True)
             write_bytes(cached, _dump(pictures, fingerprint))
@@ -78,7 +86,9 @@ def read_pictures(
     return pictures
 
 
-def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress) -> Pictures:
+def _decode_all(
+    folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress, fitting: Fit
+) -> Pictures:
     # Pillow decodes and scales without holding Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if image_size is None:
@@ -93,7 +103,7 @@ def _decode_all(folder: Path, paths: Sequence[str], image_size: int | None, prog
         def read(index: int) -> tuple[str, ...]:
             pixels, found = decode(folder / paths[index], stopped.is_set)
             if not stopped.is_set():
-                images[index] = to_square(pixels, image_size)
+                images[index] = to_square(pixels, image_size, fitting)
             if stopped.is_set():
                 return ()
             sizes[index] = pixels.shape[1::-1]

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kilnet.config import Fit
 from kilnet.data.dataset import ImageDataset
 
 
@@ -17,11 +18,13 @@ class Preprocessing:
     Attributes:
         mean, std: one per channel, in pixel values divided by 255.
         image_size: (height, width) in pixels.
+        fitting: how a picture becomes a square of that size, as `data.fit` says.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_size: tuple[int, int]
+    fitting: Fit = "pad"
 
     @classmethod
     def half(cls, dataset: ImageDataset) -> "Preprocessing":

@@ -11,9 +11,9 @@ from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_as_they_are, adopt_dataset
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
-from kilnet.data.decode import resized
 from kilnet.data.folder import as_they_are, load_folder, read_folder
 from kilnet.data.splits import complete
+from kilnet.data.squares import resized
 from kilnet.errors import DataError, nearest
 from kilnet.storage import given_path
 

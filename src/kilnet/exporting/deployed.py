@@ -13,18 +13,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from kilnet.config import Fit
 from kilnet.errors import ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import views
 from kilnet.inference.classifier import Classifier
 
-RESIZE = (
-    "upright by EXIF; transparency on white; 8-bit RGB or grey; the longer side scaled to image_size by Pillow's "
-    "bicubic filter, lengths rounded, at least 1; centred on black (odd remainders: less above and left)"
-)
-"""What must be done to a picture before the file sees it, in words; `kilnet.data` does it in code."""
+_FITTING: dict[Fit, str] = {
+    "pad": "the longer side scaled to image_size by Pillow's bicubic filter, lengths rounded, at least 1; centred on "
+    "black (odd remainders: less above and left)",
+    "crop": "the largest square in its middle (half pixels count half) scaled to image_size by Pillow's bicubic filter",
+    "stretch": "both sides scaled to image_size by Pillow's bicubic filter",
+}
 _NOTES = "kilnet.json"
 _BATCH_SIZE = 64
+
+
+def resize_rule(fitting: Fit) -> str:
+    """Return what must be done to a picture before the file sees it, in words; `kilnet.data` does it in code."""
+    return f"upright by EXIF; transparency on white; 8-bit RGB or grey; {_FITTING[fitting]}"
 
 
 class Deployed(nn.Module):
@@ -85,7 +92,7 @@ def describe(classifier: Classifier) -> dict[str, str]:
         "channels": str(channels),
         "image_height": str(height),
         "image_width": str(width),
-        "resize": RESIZE,
+        "resize": resize_rule(classifier.preprocessing.fitting),
         "temperature": repr(temperature(classifier)),
         "unsure_below": json.dumps(threshold),
         "made_by": f"kilnet {version('kilnet')}",

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kilnet.exporting.deployed import RESIZE
+from kilnet.config import Fit
+from kilnet.exporting.deployed import resize_rule
 from kilnet.exporting.exported_file import Export
 from kilnet.inference.classifier import Classifier
 from kilnet.metrics import Evaluation, wilson_interval
@@ -13,7 +14,7 @@ from kilnet.runs.wording import hidden_by_accuracy, macro_recall_with_interval, 
 
 _MARKUP = frozenset("\\`*_{}[]<>()#+-!|&~")
 
-SCRIPT = '''\
+_SCRIPT = '''\
 """Classify pictures with an exported file: python classify.py model.onnx PICTURE..."""
 
 import json
@@ -36,10 +37,7 @@ def to_input(path):
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     picture = picture.convert("RGB").convert("RGB" if channels == 3 else "L")
-    width, height = (max(1, round(length * side / max(picture.size))) for length in picture.size)
-    square = Image.new(picture.mode, (side, side))
-    small = picture.resize((width, height), Image.Resampling.BICUBIC)
-    square.paste(small, ((side - width) // 2, (side - height) // 2))
+    {square}
     return np.asarray(square).reshape(side, side, channels).transpose(2, 0, 1)
 
 
@@ -49,6 +47,28 @@ for path in sys.argv[2:]:
     ranked = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
     print(json.dumps({"file": path, "classes": ranked}))
 '''
+_SQUARE: dict[Fit, str] = {
+    "pad": """\
+    width, height = (max(1, round(length * side / max(picture.size))) for length in picture.size)
+    square = Image.new(picture.mode, (side, side))
+    small = picture.resize((width, height), Image.Resampling.BICUBIC)
+    square.paste(small, ((side - width) // 2, (side - height) // 2))
+""",
+    "crop": """\
+    length = min(picture.size)
+    left, top = ((total - length) / 2 for total in picture.size)
+    box = (left, top, left + length, top + length)
+    square = picture.resize((side, side), Image.Resampling.BICUBIC, box)
+""",
+    "stretch": """\
+    square = picture.resize((side, side), Image.Resampling.BICUBIC)
+""",
+}
+
+
+def script(fitting: Fit) -> str:
+    """Return a program that classifies pictures with an exported file, without Kilnet."""
+    return _SCRIPT.replace("    {square}\n", _SQUARE[fitting])
 
 
 def model_card(
@@ -114,7 +134,7 @@ def _interface(classifier: Classifier) -> str:
             "Normalisation is inside the file.",
             f"* `probabilities`: float32, (any number, {len(classifier.classes)}), in the order of the classes above. "
             "Temperature and softmax are inside the file.",
-            f"* Prepare a picture like this before the file sees it: {RESIZE}.",
+            f"* Prepare a picture like this before the file sees it: {resize_rule(classifier.preprocessing.fitting)}.",
         ]
     )
 
@@ -156,7 +176,7 @@ def _verification(exported: Export) -> str:
 
 def _use(exported: Export, classifier: Classifier) -> str:
     if exported.format != "torch":
-        return f"With onnxruntime, numpy and Pillow alone:\n\n```python\n{SCRIPT}```"
+        return f"With onnxruntime, numpy and Pillow alone:\n\n```python\n{script(classifier.preprocessing.fitting)}```"
     return (
         "`torch.export.load` unpickles parts of the file: load it only if you trust who made it.\n\n"
         "```python\nimport torch\n\n"

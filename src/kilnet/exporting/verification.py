@@ -86,12 +86,12 @@ def verify(
         labels: int64 (num_files,), their classes.
         tolerance: how far the answers may be apart.
     """
-    reference = on_cpu(classifier)
+    reference, fitting = on_cpu(classifier), classifier.preprocessing.fitting
     num_agreeing = num_correct_kilnet = num_correct_export = 0
     largest = 0.0
     for start in range(0, len(files), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
-        images = np.stack([to_input(read(), classifier.image_shape) for read in files[part]])
+        images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
         theirs, ours = exported(images), reference.probabilities(images)
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())

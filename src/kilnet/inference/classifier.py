@@ -44,6 +44,7 @@ _DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+_PADDED = ("fitting", "pad")  # left out, as before there was another way
 _ADVICE = "train again into another folder; its config.toml says how"
 _PREPROCESSING: TypeAdapter[Preprocessing] = TypeAdapter(Preprocessing)
 _CLASSES: TypeAdapter[tuple[Text, ...]] = TypeAdapter(tuple[Text, ...])
@@ -117,7 +118,7 @@ class Classifier:
         for index, picture in enumerate(pictures if several else [pictures]):
             names.append(str(picture) if isinstance(picture, str | Path) else "")
             try:
-                images.append(to_input(picture, self.image_shape))
+                images.append(to_input(picture, self.image_shape, fitting=self.preprocessing.fitting))
             except DataError as error:
                 raise DataError(f"{names[-1] or f'picture {index}'}: {error}") from None
         predictions = self.predictions(names, np.stack(images)) if images else []
@@ -194,7 +195,9 @@ def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -
         "format": _FORMAT,
         "model": classifier.model_config.model_dump(),
         "classes": classifier.classes,
-        "preprocessing": asdict(classifier.preprocessing),
+        "preprocessing": {
+            key: value for key, value in asdict(classifier.preprocessing).items() if (key, value) != _PADDED
+        },
         **({"views": classifier.views.model_dump()} if classifier.views != ViewsConfig() else {}),
         **notes,
     }

@@ -84,7 +84,8 @@ def _classify(
             return []
         if isinstance(path, Path):
             try:
-                images.append(to_input(path, classifier.image_shape, is_stopped))
+                fitting = classifier.preprocessing.fitting
+                images.append(to_input(path, classifier.image_shape, is_stopped, fitting))
             except DataError as error:
                 path = Problem(str(path), str(error))
         found.append(path)

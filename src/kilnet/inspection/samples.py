@@ -120,7 +120,9 @@ def find_picture(
         place = images.names.index(name)
     elif given_path(name).is_file():
         try:
-            return to_input(given_path(name), classifier.image_shape), Path(name).name, None
+            fitting = classifier.preprocessing.fitting
+            pixels = to_input(given_path(name), classifier.image_shape, fitting=fitting)
+            return pixels, Path(name).name, None
         except DataError as error:
             raise InputError(f"{wanted}: {error}") from None
     elif name.isdecimal() and not images.names[0].isdecimal():

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from kilnet.config import ModelConfig
+from kilnet.config import Fit, ModelConfig
 from kilnet.errors import MissingPackageError, ModelError
 from kilnet.storage import given_path, read_bytes
 
@@ -34,6 +34,7 @@ class PublishedWeights:
         sha256: of the file.
         mean, std: what pixels, divided by 255, were normalised with.
         image_size: side in pixels for which they are meant.
+        fit: how pictures become squares, what measured best (docs/experiments.md, "How a photograph becomes a square").
     """
 
     title: str
@@ -44,6 +45,7 @@ class PublishedWeights:
     mean: float
     std: float
     image_size: int
+    fit: Fit
 
     def describe(self) -> str:
         """Return what a user should know before these weights are used, in one line."""
@@ -61,6 +63,7 @@ def _lite(size: int, image_size: int, sha256: str) -> PublishedWeights:
         mean=127 / 255,  # (pixel - 127) / 128, as Liu's code prepares images for these networks
         std=128 / 255,
         image_size=image_size,
+        fit="crop",
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kilnet.data.decode import resized
+from kilnet.data.squares import resized
 from kilnet.runs.wording import one_line
 from kilnet.seeding import generator
 

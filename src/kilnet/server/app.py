@@ -200,7 +200,8 @@ def make_app(
     ) -> PredictionAnswer:
         """Classify the picture in the body."""
         async with uploads.picture(request) as content:
-            image = await decoders.decode(content, classifier.image_shape)
+            fitting = classifier.preprocessing.fitting
+            image = await decoders.decode(content, classifier.image_shape, fitting)
         try:
             found = await batcher.ask(Question(image, explain))
         except QueueFullError:

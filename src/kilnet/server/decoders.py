@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.config import Fit
 from kilnet.server import decoding
 from kilnet.server.guard import RefusedError
 
@@ -38,20 +39,23 @@ class Decoders:
             await self.stop()
             raise errors[0]
 
-    async def decode(self, content: bytes, image_shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    async def decode(
+        self, content: bytes, image_shape: tuple[int, int, int], fitting: Fit = "pad"
+    ) -> npt.NDArray[np.uint8]:
         """Return a picture as the network takes it: uint8 (channels, height, width).
 
         Args:
             content: bytes of the file.
             image_shape: (channels, height, width) of the network.
+            fitting: see `to_square`.
 
         Raises:
             RefusedError: 415, it is not a picture, or damaged; 413, it has too many pixels, or decoding it takes too
                 long or too much memory.
         """
-        kind, answer = await self._small.ask(content, image_shape)
+        kind, answer = await self._small.ask(content, image_shape, fitting)
         if kind == decoding.LARGE:
-            kind, answer = await self._large.ask(content, image_shape)
+            kind, answer = await self._large.ask(content, image_shape, fitting)
         if kind != decoding.DECODED:
             raise RefusedError(kind, answer.decode())
         return np.frombuffer(answer, np.uint8).reshape(image_shape)
@@ -98,13 +102,14 @@ class _Processes:
     def starts(self) -> list[Coroutine[None, None, None]]:
         return [self._add() for _ in range(self._num_processes)]
 
-    async def ask(self, content: bytes, image_shape: tuple[int, int, int]) -> tuple[int, bytes]:
+    async def ask(self, content: bytes, image_shape: tuple[int, int, int], fitting: Fit) -> tuple[int, bytes]:
         try:
             async with asyncio.timeout(_MAX_SECONDS):
                 process = await self._idle.get()
         except TimeoutError:
             raise RefusedError(503, "too many large pictures are waiting; try again") from None
-        head = decoding.QUESTION.pack(*image_shape, self._takes_large, len(content))
+        way = decoding.FITS.index(fitting)
+        head = decoding.QUESTION.pack(*image_shape, way, self._takes_large, len(content))
         has_answered = False
         try:
             async with asyncio.timeout(_MAX_SECONDS):

@@ -11,7 +11,9 @@ import sys
 import time
 from math import prod
 from pathlib import Path
+from typing import get_args
 
+from kilnet.config import Fit
 from kilnet.data.decode import MAX_EXTRA_BYTES, estimate, to_input
 from kilnet.errors import DataError, TooLargeImageError
 
@@ -21,8 +23,9 @@ MAX_BYTES = 20 * 2**20
 """Of one picture; photographs from a phone have 3 to 12 MB."""
 DECODED, LARGE, TOO_LARGE, UNUSABLE = 200, 202, 413, 415
 """What an answer is: pixels; nothing, since the picture is for another process; the reason of a refusal."""
-QUESTION = struct.Struct("<HIIB3xI")
-"""Channels, height and width of the network, whether large pictures are taken, and the length of the file."""
+QUESTION = struct.Struct("<HIIBB2xI")
+"""Channels, height and width of the network, which of `FITS`, whether large pictures are taken, the file's length."""
+FITS: tuple[Fit, ...] = get_args(Fit)
 ANSWER = struct.Struct("<HI")
 """What it is, and its length."""
 READY = b"\1"
@@ -38,18 +41,20 @@ def main() -> None:
     answers.write(READY)
     answers.flush()
     while len(head := sys.stdin.buffer.read(QUESTION.size)) == QUESTION.size:
-        channels, height, width, takes_large, length = QUESTION.unpack(head)
+        channels, height, width, way, takes_large, length = QUESTION.unpack(head)
         content = sys.stdin.buffer.read(length)
         if len(content) < length:
             break
         _limit_time(_MOST_SECONDS if takes_large else _SMALL_SECONDS)
-        kind, answer = _answer(content, (channels, height, width), bool(takes_large))
+        kind, answer = _answer(content, (channels, height, width), bool(takes_large), FITS[way])
         with contextlib.suppress(BrokenPipeError):
             answers.write(ANSWER.pack(kind, len(answer)) + answer)
             answers.flush()
 
 
-def _answer(content: bytes, image_shape: tuple[int, int, int], takes_large: bool) -> tuple[int, bytes]:
+def _answer(
+    content: bytes, image_shape: tuple[int, int, int], takes_large: bool, fitting: Fit = "pad"
+) -> tuple[int, bytes]:
     try:
         cost = estimate(content)
         num_pixels = prod((cost.width, cost.height))
@@ -60,7 +65,7 @@ def _answer(content: bytes, image_shape: tuple[int, int, int], takes_large: bool
         )
         if is_large and not takes_large:
             return LARGE, b""
-        return DECODED, to_input(content, image_shape).tobytes()
+        return DECODED, to_input(content, image_shape, fitting=fitting).tobytes()
     except TooLargeImageError as error:
         return TOO_LARGE, str(error).encode()
     except MemoryError:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# On half the squared weights, against the losses of all images together; features have unit variance.
+# On half the squared weights, against the losses of all images together; features have unit variance on average.
 _PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 _NUM_FOLDS = 5
 # What the penalty is chosen with: more images, or the directions in which features vary less, hardly change it.
@@ -35,8 +35,9 @@ class FittedHead:
 def fit_head(head: nn.Linear, seen: npt.NDArray[np.float16], labels: npt.NDArray[np.int64]) -> FittedHead:
     """Fit a last layer by logistic regression, with the L2 penalty that cross-validation prefers.
 
-    Features are brought to unit variance, so that one range of penalties suits every network, and turned to their
-    principal directions, which changes no solution and saves time where there are more features than images; the
+    Features are brought to unit variance on average, so that one range of penalties suits every network; by one factor
+    for all, since what varies little says little (docs/experiments.md, 2026-11-26). They are turned to their principal
+    directions, which changes no solution and saves time where there are more features than images; the
     layer's weights undo both. All of it runs on one thread: the same bytes each time, and sooner than on two that wait
     for each other.
 
@@ -63,8 +64,7 @@ def _fitted(
 ) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     num_views, num_images, num_features = seen.shape
     flat = seen.reshape(-1, num_features).astype(np.float32)
-    mean, spread = flat.mean(0), flat.std(0)
-    spread[spread < 1e-6] = 1.0  # a feature that says nothing
+    mean, spread = flat.mean(0), float(np.sqrt(flat.var(0).mean())) or 1.0
     flat = (flat - mean) / spread
     variances, directions = np.linalg.eigh(flat.T @ flat)  # the largest last
     directions = directions[:, variances >= 1e-6 * variances[-1]][:, ::-1]

@@ -1,6 +1,7 @@
 """The network that a run begins with, and what it computes with."""
 
 from collections.abc import Set
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -84,9 +85,11 @@ def preprocessing_for(config: RunConfig, dataset: ImageDataset) -> Preprocessing
     """
     if weights := published(config.model):
         channels, *size = dataset.image_shape
-        return Preprocessing((weights.mean,) * channels, (weights.std,) * channels, (size[0], size[1]))
-    normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
-    return normalise(dataset)
+        found = Preprocessing((weights.mean,) * channels, (weights.std,) * channels, (size[0], size[1]))
+    else:
+        normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
+        found = normalise(dataset)
+    return replace(found, fitting=config.data.fit or "pad")
 
 
 def choose_settings(

@@ -54,11 +54,11 @@ def requested(
 
 
 def _with_own_size(config: RunConfig) -> RunConfig:
-    """Return the configuration with the image size that pretrained weights are for, unless it has one."""
-    if ":" in config.model.name or config.data.image_size is not None:
+    """Return the configuration with the size and the squares that pretrained weights are for, unless it has them."""
+    if ":" in config.model.name or not (weights := published(models.complete(config.model))):
         return config
-    weights = published(models.complete(config.model))
-    return change(config, {"data.image_size": weights.image_size}, "the weights") if weights else config
+    own = {"image_size": config.data.image_size or weights.image_size, "fit": config.data.fit or weights.fit}
+    return config.model_copy(update={"data": config.data.model_copy(update=own)})
 
 
 def folder_name(dataset: ImageDataset, config: RunConfig) -> str:
