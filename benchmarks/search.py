@@ -24,7 +24,7 @@ import torch
 
 import kilnet
 from kilnet import hardware
-from kilnet.terminal.progress import duration
+from kilnet.runs.wording import duration
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.tuning.finalists import estimate
 from kilnet.tuning.search_config import describe

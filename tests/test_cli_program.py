@@ -1,9 +1,11 @@
 """The command line as a program: its help, its words, its exit codes and its pipes."""
 
 import os
+import re
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import typer
@@ -33,7 +35,40 @@ def test_wrong_words_are_one_line(refusal, words, says):
     code, err = refusal(*words)
     assert code == 2
     assert says in err
-    assert "kilnet --help" in err
+    assert re.search(r"see kilnet (train )?--help", err)
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["train", "digits", "--lr", "0.1"], "use --set optimizer.lr=0.1"),
+        (["train", "digits", "--lr=0.1"], "use --set optimizer.lr=0.1"),
+        (["tune", "digits", "--batch-size"], "use --set training.batch_size=VALUE"),
+        (["train", "digits", "--shift-px", "2"], "use --set with one of augment.shift_px, views.shift_px"),
+        (["train", "digits", "--fill", "a b"], "use --set 'augment.fill=a b'"),
+        (["train", "digits", "--bogus", "2"], "see kilnet train --help"),
+        (["evaluate", "runs/a", "--lr", "2"], "see kilnet evaluate --help"),
+    ],
+)
+def test_an_option_that_is_a_setting_is_answered_with_how_to_set_it(refusal, words, advice):
+    code, err = refusal(*words)
+    assert code == 2
+    assert err.endswith(f"; {advice}\n")
+
+
+def test_version_and_help_of_a_verb(kilnet):
+    assert kilnet("--version") == (0, f"kilnet {version('kilnet')}\n", "")
+    code, out, err = kilnet("help", "train")
+    assert (code, err) == (0, "")
+    assert out == kilnet("train", "--help")[1]
+    assert kilnet("help")[1] == kilnet("--help")[1]
+
+
+def test_a_shell_gets_its_function(kilnet, monkeypatch):
+    monkeypatch.setenv("_KILNET_COMPLETE", "source_zsh")
+    code, out, _ = kilnet()
+    assert code == 0
+    assert "compdef _kilnet_completion kilnet" in out
 
 
 def test_no_words_show_the_help(kilnet):

@@ -154,7 +154,8 @@ def test_pictures_in_folders(kilnet, refusal, tmp_path):
     ("words", "part"),
     [
         (["--set", "optimiser.lr=1"], "did you mean optimizer?"),
-        (["--set", "lr=1"], "did you mean optimizer.lr?"),
+        (["--set", "training.lr=1"], "did you mean optimizer.lr?"),
+        (["--set", "shift_px=1"], "shift_px may be augment.shift_px or views.shift_px; write the whole name"),
         (["--set", "optimizer.lr=fast"], "optimizer.lr = 'fast'"),
         (["--set", "lr"], "key=value"),
         (["--set", "model.c9=1"], "did you mean model.c"),
@@ -274,7 +275,8 @@ def test_recipes_are_listed_and_printed(kilnet, refusal, tmp_path):
     assert "recipe  fast-94 " in out
     assert "space   wide " in out
     listed = one_object(kilnet("recipes", "--json")[1])["recipes"]
-    assert len(listed) == len(out.splitlines())
+    assert len(listed) == len(out.splitlines()) - 1
+    assert out.splitlines()[-1] == f"next: kilnet recipes {listed[0]['name']}"
     code, out, _ = kilnet("recipes", "fast-digits")
     (tmp_path / "mine.toml").write_text(out)
     assert load_config(tmp_path / "mine.toml") == load_config("fast-digits")

@@ -6,11 +6,16 @@ import pytest
 from kilnet.metrics import Evaluation
 from kilnet.runs.wording import (
     MAX_CHARACTERS,
+    counted,
+    duration,
     hidden_by_accuracy,
+    in_ascii,
+    listed,
     macro_recall_with_interval,
     one_line,
     printable,
     shorten,
+    speaks_ascii,
 )
 
 
@@ -49,3 +54,67 @@ def test_what_accuracy_hides_is_said():
     assert macro_recall_with_interval(evaluation) == "50.0% (50.0–50.0, 95% bootstrap)"
     equal = Evaluation.from_logits("test", ("a", "b"), np.eye(2)[[0, 0, 1]], np.array([0, 1, 1]))
     assert hidden_by_accuracy(equal) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "told"),
+    [
+        (0, "image", "0 images"),
+        (1, "class", "1 class"),
+        (2, "class", "2 classes"),
+        (3, "epoch", "3 epochs"),
+        (1234, "index", "1,234 indexes"),
+    ],
+)
+def test_counts_agree_with_their_nouns(number, noun, told):
+    assert counted(number, noun) == told
+
+
+def test_a_plural_can_be_given():
+    assert counted(2, "more class", "more classes") == "2 more classes"
+    assert counted(1, "more class", "more classes") == "1 more class"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations_are_written_as_people_do(seconds, told):
+    assert duration(seconds) == told
+
+
+def test_long_lists_of_names_are_cut():
+    assert listed(["cat", "two\nlines"]) == "cat, two lines"
+    assert listed("abcde", 2) == "a, b and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_plain"),
+    [
+        ({"LANG": "C"}, True),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, True),  # which Python has set
+        ({"LC_ALL": "POSIX", "LANG": "en_GB.UTF-8"}, True),
+        ({"LANG": "C.UTF-8"}, False),
+        ({"LANG": "C", "LC_CTYPE": "en_GB.UTF-8"}, False),
+        ({}, False),
+    ],
+)
+def test_the_plain_locale_is_known(monkeypatch, environment, is_plain):
+    for name in ("LANG", "LC_ALL", "LC_CTYPE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert speaks_ascii() is is_plain
+
+
+def test_text_in_ascii_keeps_its_length():
+    text = "71.9–72.8 × … ━─ ▁▂▃▄▅▆▇█ 猫"
+    assert in_ascii(text) == "71.9-72.8 x ~ =- .,:;=+*# ?"
+    assert len(in_ascii(text)) == len(text)

@@ -68,7 +68,7 @@ def test_each_class_has_its_scores():
 def test_the_confusion_table_holds_every_count(classes, heads):
     evaluation = evaluate(classes)
     _, head, _, *lines = print_plain(tables.confusion_table(evaluation)).splitlines()
-    assert head.removeprefix("truth \\ predicted").split() == heads
+    assert head.removeprefix("truth").split() == heads
     counts = [[int(word.replace(".", "0")) for word in line.split()[-len(classes) :]] for line in lines]
     assert counts == evaluation.confusion.tolist()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say_next
 
 
 def compare(
@@ -30,3 +30,5 @@ def compare(
         print_json(found.to_dict())
     else:
         kilnet.show(found)
+        better = second if found.outcome.difference > 0 else first
+        say_next("kilnet", "report", better, *(["--model", model] if model else []))

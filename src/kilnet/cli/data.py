@@ -1,7 +1,7 @@
 """kilnet data."""
 
 from kilnet.cli.options import DataArgument, DataDirOption, ImageSizeOption, JsonOption, chosen
-from kilnet.cli.output import print_json
+from kilnet.cli.output import print_json, say_next
 
 
 def data(
@@ -21,3 +21,6 @@ def data(
         print_json(asdict(inventory))
     else:
         kilnet.show(inventory)
+        size = ["--image-size", str(image_size)] if image_size else []
+        place = ["--data-dir", data_dir] if data_dir else []
+        say_next("kilnet", "train", source, "--budget", "10m", *place, *size)

@@ -3,7 +3,8 @@
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
+from kilnet.runs.wording import counted
 
 
 def doctor(as_json: JsonOption = False) -> None:
@@ -20,6 +21,8 @@ def doctor(as_json: JsonOption = False) -> None:
             say(f"{name:14} {fact}")
         for problem in diagnosis.problems:
             say(f"problem: {problem}")
-        say(f"{len(diagnosis.problems)} problems" if diagnosis.problems else "nothing is wrong")
+        say(counted(len(diagnosis.problems), "problem") if diagnosis.problems else "nothing is wrong")
+        if not diagnosis.problems:
+            say_next("kilnet", "train", "digits", "--budget", "30s")
     if diagnosis.problems:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
 
 
 def evaluate(
@@ -21,10 +21,15 @@ def evaluate(
 ) -> None:
     """Evaluate a run's best weights; the test split is read here and nowhere else."""
     import kilnet
+    from kilnet.verbs.winner import opened_or_winner
 
-    evaluation = kilnet.evaluate(run, split, data=data, data_dir=data_dir, model=model, progress=not as_json)
+    found = opened_or_winner(run, model, lambda line: None if as_json else say(line, error=True))
+    evaluation = kilnet.evaluate(
+        found, split, data=data, data_dir=data_dir, model=model, progress=not as_json
+    )
     if as_json:
         print_json(evaluation.to_dict())
     else:
         kilnet.show(evaluation)
-        say(f"numbers and pictures are in {run}")
+        say(f"numbers and pictures are in {found.folder}")
+        say_next("kilnet", "report", found.folder, *(["--model", model] if model else []))

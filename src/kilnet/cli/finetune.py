@@ -6,11 +6,19 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from kilnet.cli import options
+from kilnet.cli import completion, options
+from kilnet.cli.output import told_in_detail
 
 
 def finetune(
-    run: Annotated[Path, Argument(metavar="RUN|SEARCH", help="A run folder, or a search with a winner.")],
+    run: Annotated[
+        Path,
+        Argument(
+            metavar="RUN|SEARCH",
+            help="A run folder, or a search with a winner.",
+            autocompletion=completion.runs,
+        ),
+    ],
     epochs: Annotated[int | None, Option("--epochs", help="At most; default 50.")] = None,
     budget: options.BudgetOption = None,
     lr: Annotated[
@@ -31,6 +39,7 @@ def finetune(
     data: options.MovedDataOption = None,
     model: options.OwnModelOption = None,
     out: Annotated[Path | None, Option("--out", help="Run folder; default: beside the parent.")] = None,
+    verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train a run, or a search's winner, further at a lower learning rate, until patience is spent."""
@@ -38,8 +47,8 @@ def finetune(
     import kilnet
     from kilnet.cli.train import print_run
 
-    print_run(
-        kilnet.finetune(
+    with told_in_detail(verbose):
+        tuned = kilnet.finetune(
             run,
             epochs=epochs,
             budget=budget,
@@ -52,6 +61,5 @@ def finetune(
             out=out,
             progress=not as_json,
             started=started,
-        ),
-        as_json,
-    )
+        )
+    print_run(tuned, as_json)

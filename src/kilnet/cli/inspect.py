@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
+from kilnet.runs.wording import counted
 
 
 def inspect(
@@ -75,4 +76,13 @@ def inspect(
         print_json(found.to_dict())
         return
     kilnet.show(found)
-    say(f"pictures and numbers are in {run / 'plots'}: {len(found.files)} files")
+    if found.confused:
+        worst = found.confused[0]
+        where = next((path for path in found.files if path.name == f"confused-{found.split}.png"), None)
+        times = counted(worst.num_images, "image")
+        say(
+            f"most confused: {worst.truth} taken for {worst.predicted}, {times}"
+            + (f": {where}" if where else "")
+        )
+    say(f"pictures and numbers are in {found.folder / 'plots'}: {counted(len(found.files), 'file')}")
+    say_next("kilnet", "runs", found.folder.parent)

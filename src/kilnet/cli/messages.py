@@ -7,10 +7,11 @@ them is read from the parameters of the commands.
 import ast
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kilnet.config import RunConfig
+from kilnet.verbs.keys import candidates
 
 # Settings that have an option of their own in some commands, but are no arguments in Python.
 _OPTIONS_OF_SETTINGS = {
@@ -61,6 +62,31 @@ def _span(text: str, commands: Mapping[str, Any], verb: str) -> str | None:
     if match is None or not is_known(match[1], commands):
         return f"`{text}`"
     return _option(match[1], match[2], commands[verb].params)
+
+
+def setting_meant(option: str, words: Sequence[str], parameters: Iterable[Any]) -> str | None:
+    """Return how to set what was taken for an option, such as `use --set optimizer.lr=0.1` for `--lr 0.1`.
+
+    Args:
+        option: that the command does not have.
+        words: of the command line behind the verb.
+        parameters: of the command.
+
+    Returns:
+        None where the command sets nothing, or no setting has this name.
+    """
+    if not any(parameter.name == "settings" for parameter in parameters):
+        return None
+    keys = candidates(option.lstrip("-").replace("-", "_"))
+    if not keys:
+        return None
+    if len(keys) > 1:
+        return f"use --set with one of {', '.join(keys)}"
+    given = next((word.partition("=")[2] for word in words if word.startswith(f"{option}=")), "")
+    place = words.index(option) + 1 if option in words else len(words)
+    if not given and place < len(words) and not words[place].startswith("--"):
+        given = words[place]
+    return f"use --set {shlex.quote(f'{keys[0]}={given}')}" if given else f"use --set {keys[0]}=VALUE"
 
 
 def is_known(key: str, commands: Mapping[str, Any]) -> bool:

@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-DataArgument = Annotated[str, Argument(metavar="DATA", help="cifar10, digits, or a folder of pictures.")]
+from kilnet.cli import completion
+
+DataArgument = Annotated[
+    str,
+    Argument(
+        metavar="DATA", help="cifar10, digits, or a folder of pictures.", autocompletion=completion.data
+    ),
+]
 JsonOption = Annotated[bool, Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -24,6 +31,7 @@ ModelOption = Annotated[
         "--model",
         help="ConvNet, ConfigNet, ResNet, FastNet, EfficientNetLite, or package.module:builder.",
         callback=reach_own_code,
+        autocompletion=completion.models,
     ),
 ]
 RecipeOption = Annotated[
@@ -32,11 +40,18 @@ RecipeOption = Annotated[
         "--recipe",
         metavar="FILE|NAME",
         help="TOML file with settings, or a name that `kilnet recipes` lists.",
+        autocompletion=completion.recipes,
     ),
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.", callback=reach_own_code),
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="One setting; may be repeated. The last part of its name is enough where it is the only such.",
+        callback=reach_own_code,
+        autocompletion=completion.settings,
+    ),
 ]
 EpochsOption = Annotated[int | None, Option("--epochs", help="How often to go through the images.")]
 BudgetOption = Annotated[
@@ -44,6 +59,10 @@ BudgetOption = Annotated[
 ]
 SeedOption = Annotated[int | None, Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[str | None, Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+VerboseOption = Annotated[
+    bool,
+    Option("--verbose", "-v", help="Also tell what was measured of this machine, and how it was chosen."),
+]
 DataDirOption = Annotated[
     str | None, Option("--data-dir", help="A copy of CIFAR-10 on disk; else KILNET_DATA, else it is fetched.")
 ]
@@ -54,7 +73,10 @@ BadImageOption = Annotated[
 MovedDataOption = Annotated[
     str | None, Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
 ]
-RunArgument = Annotated[Path, Argument(metavar="RUN", help="A run folder.")]
+RunArgument = Annotated[
+    Path,
+    Argument(metavar="RUN", help="A run folder, or a search with a winner.", autocompletion=completion.runs),
+]
 OwnModelOption = Annotated[
     str | None,
     Option(

@@ -4,12 +4,16 @@ import errno
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, cast
 
-from kilnet.runs.wording import printable
+from kilnet.runs.wording import IN_DETAIL, in_ascii, printable, speaks_ascii
 
 
 class OutputError(Exception):
@@ -66,10 +70,42 @@ def results_written() -> Iterator[None]:
 
 def say(line: str, error: bool = False) -> None:
     """Print one line; nobody need hear what is said on standard error."""
+    stream = sys.stderr if error else sys.stdout
     try:
-        print(printable(line), file=sys.stderr if error else sys.stdout, flush=True)
+        text = _wrapped(printable(line), stream)
+        print(in_ascii(text) if speaks_ascii() else text, file=stream, flush=True)
     except OSError:
         _discard(sys.stderr)
+
+
+def _wrapped(line: str, stream: IO[str]) -> str:
+    """Return a line as a terminal shows it best: broken between words, unless it holds a command to be copied."""
+    if re.search(r"(?:: |`)kilnet ", line) or not stream.isatty():
+        return line
+    lines = textwrap.wrap(
+        line,
+        max(shutil.get_terminal_size().columns, 20),
+        initial_indent=" " * (len(line) - len(line.lstrip(" "))),
+        subsequent_indent=" " * (len(line) - len(line.lstrip(" ")) + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
+def say_next(*words: str | Path) -> None:
+    """Print the next sensible command, quoted so that it can be pasted into a shell."""
+    say(f"next: {shlex.join(map(str, words))}")
+
+
+@contextmanager
+def told_in_detail(verbose: bool) -> Iterator[None]:
+    """Let progress tell what was measured too, within this context."""
+    token = IN_DETAIL.set(verbose)
+    try:
+        yield
+    finally:
+        IN_DETAIL.reset(token)
 
 
 def _discard(stream: IO[str]) -> None:

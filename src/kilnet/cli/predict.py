@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kilnet.cli.options import JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, print_rich, say
+from kilnet.cli.output import print_json, print_rich, say, say_next
+from kilnet.runs.wording import counted
 
 if TYPE_CHECKING:
     from kilnet.inference.classifier import Prediction
@@ -68,7 +69,10 @@ def predict(
         objects = [rows.as_dict(prediction, top, unsure) for prediction in usable()]
         print_json({"predictions": objects, "unusable": [vars(problem) for problem in problems]})
     elif output is Format.TABLE:
-        print_rich(rows.table(usable(), top, unsure))
+        found = list(usable())
+        print_rich(rows.table(found, top, unsure))
+        say(rows.summary(found, unsure))
+        say_next("kilnet", "serve", run, *(["--model", model] if model else []))
     elif output is Format.CSV:
         rows.write_csv(sys.stdout, usable(), min(top, len(classifier.classes)), unsure)
     else:
@@ -76,8 +80,7 @@ def predict(
             print_json(rows.as_dict(prediction, top, unsure))
     if problems:
         if not as_json:
-            count = f"{len(problems):,} {'file' if len(problems) == 1 else 'files'}"
-            say(f"{count} could not be used", error=True)
+            say(f"{counted(len(problems), 'file')} could not be used", error=True)
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
@@ -23,10 +23,10 @@ from kilnet.errors import KilnetError
 from kilnet.runs.wording import WORDS
 from kilnet.storage import given_path
 
+_COMPLETE = "_KILNET_COMPLETE"  # set by the functions that `kilnet --show-completion` prints
 app = typer.Typer(
     help="Train, tune and understand small image classifiers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,6 +37,23 @@ class _Verb(typer.core.TyperCommand):
         """Call the verb; `~` in its paths is the home folder, as the library has it."""
         ctx.params = {k: given_path(v) if isinstance(v, Path) else v for k, v in ctx.params.items()}
         return super().invoke(ctx)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"kilnet {version('kilnet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 _VERBS = "train evaluate tune finetune promote inspect compare report predict export serve data recipes settings doctor"
@@ -60,8 +77,16 @@ def _run() -> int:
 
     Not by typer's own `main`, which ends without a word at Ctrl-C, and with 1 where the reader of a pipe leaves.
     """
+    words = sys.argv[1:]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    program: Any = typer.main.get_command(app)
     try:
-        with typer.main.get_command(app).make_context("kilnet", sys.argv[1:]) as context:
+        if instruction := os.environ.get(_COMPLETE):  # the shell asks what may follow
+            from typer.completion import shell_complete
+
+            return shell_complete(program, {}, "kilnet", _COMPLETE, instruction)
+        with program.make_context("kilnet", words) as context:
             context.command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -76,7 +101,7 @@ def _guarded(command: Callable[[], int]) -> int:
         return _fail(_in_our_words(str(error)), error.exit_code)
     except typer.TyperException as error:
         message = error.format_message().rstrip(".")  # empty where the help has been printed instead
-        return _fail(f"{message}; see kilnet --help", error.exit_code) if message else error.exit_code
+        return _fail(f"{message}; {_advice(error)}", error.exit_code) if message else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except OutputError as error:
@@ -125,6 +150,20 @@ def _in_options() -> Iterator[None]:
         yield
     finally:
         WORDS.reset(token)
+
+
+def _advice(error: typer.TyperException) -> str:
+    """Return what to do about words that the program does not understand."""
+    from kilnet.cli.messages import setting_meant
+
+    option = getattr(error, "option_name", None)
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    program: Any = typer.main.get_command(app)
+    if isinstance(option, str) and verb in program.commands:
+        if meant := setting_meant(option, sys.argv[2:], program.commands[verb].params):
+            return meant
+        return f"see kilnet {verb} --help"
+    return "see kilnet --help"
 
 
 def _in_our_words(message: str) -> str:

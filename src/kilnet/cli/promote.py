@@ -1,17 +1,19 @@
 """kilnet promote."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
+from kilnet.cli import completion
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
 
 
 def promote(
-    search: Annotated[Path, Argument(metavar="SEARCH", help="A search folder.")],
+    search: Annotated[
+        Path, Argument(metavar="SEARCH", help="A search folder.", autocompletion=completion.runs)
+    ],
     trial: Annotated[int, Argument(metavar="TRIAL", help="Its number.")],
     out: Annotated[Path | None, Option("--out", help="Run folder; default: a name in runs/.")] = None,
     as_json: JsonOption = False,
@@ -23,4 +25,5 @@ def promote(
     if as_json:
         print_json({"run": str(folder)})
     else:
-        say(f"next: kilnet evaluate {shlex.quote(str(folder))} --split val")
+        say(f"trial {trial} is now {folder}")
+        say_next("kilnet", "evaluate", folder, "--split", "val")

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from kilnet.cli import completion
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
 
 
 def recipes(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One to print; default: a list of all.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="One to print; default: a list of all.",
+            autocompletion=completion.recipes_and_spaces,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,3 +40,4 @@ def recipes(
     else:
         for recipe in found:
             say(f"{recipe.kind:6}  {recipe.name:15}  {recipe.about}")
+        say_next("kilnet", "recipes", found[0].name)

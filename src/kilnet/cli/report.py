@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from kilnet.cli import completion
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
-from kilnet.cli.output import print_json, print_rich, say
+from kilnet.cli.output import print_json, print_rich, say, say_next
 
 
 def report(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, or a search, also while it runs.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, or a search, also while it runs.",
+            autocompletion=completion.runs,
+        ),
     ],
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
@@ -41,3 +47,11 @@ def report(
     else:
         size = f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
         say(f"{path}, {size}: open it in a browser")
+        if summary is not None and summary.winner_folder is not None and summary.is_complete:
+            say_next("kilnet", "evaluate", summary.winner_folder, *_own(model))
+        elif summary is None:
+            say_next("kilnet", "inspect", run, *_own(model))
+
+
+def _own(model: str | None) -> list[str]:
+    return ["--model", model] if model else []

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next
+from kilnet.runs.wording import counted
 
 
 def settings(
@@ -28,6 +29,14 @@ def settings(
         return
     for setting in found:
         default = "unset" if setting.default is None else json.dumps(setting.default)
-        network = f" of {setting.network}" if setting.network else ""
-        say(f"{setting.key}{network} = {default}  ({setting.values})")
+        owner = f" of {setting.network}" if setting.network else ""
+        say(f"{setting.key}{owner} = {default}  ({setting.values})")
         say(f"    {setting.meaning}")
+    first = found[0]
+    if not word:
+        say(f"{counted(len(found), 'setting')}; a word finds some of them")
+        say_next("kilnet", "settings", "augment")
+    elif first.default is not None and first.key.partition(".")[0] not in ("budget", "data"):
+        example = f"{first.key}={json.dumps(first.default)}"
+        network = ["--model", first.network] if first.network else []
+        say_next("kilnet", "train", "digits", *network, "--set", example)

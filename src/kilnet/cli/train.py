@@ -1,6 +1,5 @@
 """kilnet train."""
 
-import shlex
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from kilnet.cli import options
-from kilnet.cli.output import print_json, say
+from kilnet.cli.output import print_json, say, say_next, told_in_detail
 
 if TYPE_CHECKING:
     from kilnet.runs.run import Run
@@ -30,26 +29,28 @@ def train(
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
+    verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train a network, or resume a run that was interrupted."""
     started = monotonic()
     import kilnet
 
-    run = kilnet.train(
-        data,
-        model,
-        recipe=recipe,
-        settings=options.chosen(settings, data_dir, image_size, on_bad_image),
-        epochs=epochs,
-        budget=budget,
-        seed=seed,
-        out=out,
-        device=device,
-        frozen=frozen,
-        progress=not as_json,
-        started=started,
-    )
+    with told_in_detail(verbose):
+        run = kilnet.train(
+            data,
+            model,
+            recipe=recipe,
+            settings=options.chosen(settings, data_dir, image_size, on_bad_image),
+            epochs=epochs,
+            budget=budget,
+            seed=seed,
+            out=out,
+            device=device,
+            frozen=frozen,
+            progress=not as_json,
+            started=started,
+        )
     print_run(run, as_json)
 
 
@@ -72,6 +73,12 @@ def print_run(run: "Run", as_json: bool) -> None:
         return
     say(
         f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
-        f"{run.best.validation_accuracy:.2%} ({low:.1%}–{high:.1%}), loss {run.best.validation_loss:.4f}"
+        f"{run.best.validation_accuracy:.2%} ({100 * low:.1f}–{100 * high:.1f})"
     )
-    say(f"next: kilnet evaluate {shlex.quote(str(run.folder))}")
+    say_next("kilnet", "evaluate", run.folder, *own_model_words(run))
+
+
+def own_model_words(run: "Run") -> list[str]:
+    """Return the option that names a network outside Kilnet, without which nothing of it is loaded."""
+    name = run.config.model.name
+    return ["--model", name] if ":" in name else []

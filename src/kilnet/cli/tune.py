@@ -5,8 +5,8 @@ from typing import Annotated, Any, cast
 
 from typer import Option
 
-from kilnet.cli import options
-from kilnet.cli.output import print_json, say
+from kilnet.cli import completion, options
+from kilnet.cli.output import print_json, say, say_next, told_in_detail
 
 
 def tune(
@@ -19,6 +19,7 @@ def tune(
             help="What to vary: a TOML file, a name that `kilnet recipes` lists, model.c1=48,96 or "
             "optimizer.lr=1e-4..1e-2:log; may be repeated. Default: tutorial.",
             callback=options.reach_own_code,
+            autocompletion=completion.spaces,
         ),
     ] = None,
     strategy: Annotated[
@@ -61,33 +62,35 @@ def tune(
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
+    verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Search for the best configuration; resumes after an interruption. The winner is tested once, at the end."""
     import kilnet
 
-    search = kilnet.tune(
-        data,
-        space,
-        finetune=fine_tune,
-        strategy=cast("Any", strategy),  # checked with the rest
-        halving=halving,
-        trials=trials,
-        workers=workers,
-        finalists=finalists,
-        seeds=seeds,
-        model=model,
-        recipe=recipe,
-        settings=options.chosen(settings, data_dir, image_size, on_bad_image),
-        epochs=epochs,
-        seed=seed,
-        out=out,
-        storage=storage,
-        dashboard=dashboard,
-        disk_gb=disk_gb,
-        device=device,
-        progress=not as_json,
-    )
+    with told_in_detail(verbose):
+        search = kilnet.tune(
+            data,
+            space,
+            finetune=fine_tune,
+            strategy=cast("Any", strategy),  # checked with the rest
+            halving=halving,
+            trials=trials,
+            workers=workers,
+            finalists=finalists,
+            seeds=seeds,
+            model=model,
+            recipe=recipe,
+            settings=options.chosen(settings, data_dir, image_size, on_bad_image),
+            epochs=epochs,
+            seed=seed,
+            out=out,
+            storage=storage,
+            dashboard=dashboard,
+            disk_gb=disk_gb,
+            device=device,
+            progress=not as_json,
+        )
     if as_json:
         print_json(
             search.summary.to_dict() | {"run": str(search.winner), "test": search.evaluation.to_dict()}
@@ -95,3 +98,4 @@ def tune(
         return
     kilnet.show(search)
     say(f"the winner's run: {search.winner}")
+    say_next("kilnet", "report", search.folder)

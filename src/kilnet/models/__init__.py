@@ -1,6 +1,6 @@
 """Networks, and the table from name to builder."""
 
-from kilnet.models.build import MODELS, advance, build, complete, own_models, prepare, verify_shapes
+from kilnet.models.build import MODELS, advance, as_known, build, complete, own_models, prepare, verify_shapes
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.efficientnet import EfficientNetLite
 from kilnet.models.fastnet import FastNet
@@ -14,6 +14,7 @@ __all__ = [
     "FastNet",
     "ResNet",
     "advance",
+    "as_known",
     "build",
     "complete",
     "own_models",

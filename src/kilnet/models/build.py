@@ -146,6 +146,11 @@ def advance(model: nn.Module, done: float) -> None:
         model.advance(done)
 
 
+def as_known(name: str) -> str:
+    """Return a network's name as the table has it, in whatever case it is given; any other name as it is."""
+    return next((known for known in MODELS if known.lower() == name.lower()), name)
+
+
 def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
     if ":" in name:
         if name not in own_models:
@@ -153,9 +158,8 @@ def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
                 f"{name} is code outside Kilnet, which a file cannot choose; if it is yours, name it: `model={name!r}`"
             )
         return name, _import(name)
-    for known, builder in MODELS.items():
-        if known.lower() == name.lower():
-            return known, builder
+    if (known := as_known(name)) in MODELS:
+        return known, MODELS[known]
     raise ModelError(
         f"no model {name!r}{nearest(name, list(MODELS))}; or give package.module:builder of your own"
     )

@@ -96,7 +96,10 @@ def _explain(error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         groups = [name for name, part in RunConfig() if isinstance(part, BaseModel)]
         known = [*RunConfig().flat(), *groups] if "." not in key else list(RunConfig().flat())
-        return f"{where}: unknown key {key}{nearest(key, known)}"
+        near = nearest(key, known)
+        if near.startswith("; there are"):
+            near = "; `kilnet.list_settings()` lists all"
+        return f"{where}: unknown key {key}{near}"
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return f"{where}: {key}: {reason}"

@@ -1,8 +1,9 @@
 """Names and numbers, fit to be shown; class names are user text and may hold anything."""
 
 import math
+import os
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 WORDS: ContextVar[Callable[[str], str]] = ContextVar("WORDS", default=str)
 """How progress is told: the command line puts its options for the library's arguments, as it does in errors."""
+IN_DETAIL: ContextVar[bool] = ContextVar("IN_DETAIL", default=False)
+"""Whether progress also tells what was measured, and how it was chosen."""
 MAX_CHARACTERS = 5000
 """Of a line that is printed: the longest path of Linux, 4,096 bytes, and words around it."""
 # Embedding, override and isolate marks would reorder the text around the name, not only the name.
@@ -50,6 +53,50 @@ def _shown(character: str) -> str:
 def _without_middle(name: str, max_characters: int) -> str:
     tail = (max_characters - 1) // 3  # names that start alike often differ in their ends
     return f"{name[: max_characters - 1 - tail].rstrip()}…{name[len(name) - tail :].lstrip()}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a count with its noun: `1 class`, `1,234 images`; the plural ends with s or es unless it is given."""
+    several = plural or (f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s")
+    return f"{number:,} {noun if number == 1 else several}"
+
+
+def listed(names: Iterable[str], max_names: int = 3) -> str:
+    """Return the first names of a list and how many more there are: `cat, dog, frog and 34 more`."""
+    names = [one_line(name) for name in names]
+    num_more = len(names) - max_names
+    return ", ".join(names[:max_names]) + (f" and {num_more:,} more" if num_more > 0 else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people write it: 0.8 s, 42 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def speaks_ascii() -> bool:
+    """Whether the user's locale is the plain one, LANG=C, whose terminals may know no other characters.
+
+    Python writes UTF-8 there nevertheless; it sets LC_CTYPE=C.UTF-8 itself for that (PEP 538, PEP 540).
+    """
+    chosen = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE", "")
+    if chosen in ("", "C.UTF-8"):
+        chosen = os.environ.get("LANG", "")
+    return chosen in ("C", "POSIX")
+
+
+_PLAIN = str.maketrans("–—−…×±━─█▁▂▃▄▅▆▇°→≥≤·’“”", '---~x+=-#.,:;=+*o>><.\'""')
+
+
+def in_ascii(text: str) -> str:
+    """Return text in ASCII, character by character: hyphens for dashes, x for ×; ? for what has no likeness."""
+    return text.translate(_PLAIN).encode("ascii", "replace").decode("ascii")
 
 
 def percent(ratio: float) -> str:
@@ -94,12 +141,8 @@ def hidden_by_accuracy(evaluation: "Evaluation") -> list[str]:
         (evaluation.without_images, "without images: recall counts as 0"),
     ):
         if names and evaluation.num_images:
-            lines.append(f"{_num_classes(len(names))} {what} ({_some(names)})")
+            lines.append(f"{counted(len(names), 'class')} {what} ({_some(names)})")
     return lines
-
-
-def _num_classes(number: int) -> str:
-    return f"{number:,} {'class' if number == 1 else 'classes'}"
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

@@ -1,15 +1,14 @@
-"""The comparison of two runs as tables for a terminal of 80 columns."""
+"""The comparison of two runs as tables for a terminal."""
 
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from kilnet.inspection.comparison import Disagreement, PairedOutcome
 from kilnet.metrics import Evaluation
-from kilnet.runs.wording import hidden_by_accuracy, one_line, percent, shorten
-from kilnet.terminal.tables import empty_table
+from kilnet.runs.wording import counted, hidden_by_accuracy, one_line, percent, shorten
+from kilnet.terminal.fitted_table import Column, FittedTable
 
 MAX_LINES = 10
 """Most images of each kind that are listed; the JSON lists all."""
@@ -41,14 +40,20 @@ def _settings(differences: Sequence[str]) -> Group:
     return Group(Text("Settings that differ", "bold"), *(lines or [Text("  none")]))
 
 
-def _accuracies(names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> Table:
-    numbers = ["right", "accuracy", "95% Wilson", "macro recall"]
-    table = empty_table(f"Accuracy, {one_line(evaluations[0].split)}", ["run"], numbers, name_width=34)
+def _accuracies(names: tuple[str, str], evaluations: tuple[Evaluation, Evaluation]) -> FittedTable:
+    columns = [
+        Column("run", "path"),
+        Column("right", rank=2),
+        Column("accuracy"),
+        Column("95% Wilson", rank=3),
+        Column("macro recall", rank=1),
+    ]
+    table = FittedTable(f"Accuracy, {one_line(evaluations[0].split)}", columns)
     for name, found in zip(names, evaluations, strict=True):
         low, high = found.accuracy_interval
         interval = f"{100 * low:.1f}–{100 * high:.1f}"
         row = (f"{found.num_correct:,}", f"{found.accuracy:.2%}", interval, f"{found.macro_recall:.2%}")
-        table.add_row(Text(shorten(name, 34)), *row)
+        table.add_row(name, *row)
     return table
 
 
@@ -72,8 +77,9 @@ def _verdict(outcome: PairedOutcome) -> Group:
             overflow="fold",
         ),
         Text(
-            f"{outcome.num_images:,} images: both right {outcome.num_both:,}, only the first {outcome.num_first:,}, "
-            f"only the second {outcome.num_second:,}, neither {outcome.num_neither:,} "
+            f"{counted(outcome.num_images, 'image')}: both right {outcome.num_both:,}, "
+            f"only the first {outcome.num_first:,}, only the second {outcome.num_second:,}, "
+            f"neither {outcome.num_neither:,} "
             f"(they differ on {percent((outcome.num_first + outcome.num_second) / outcome.num_images)})",
             overflow="fold",
         ),
@@ -81,10 +87,10 @@ def _verdict(outcome: PairedOutcome) -> Group:
 
 
 def _images(title: str, found: Sequence[Disagreement], wrong: int) -> RenderableType:
-    heading = Text(f"{title}: {len(found):,} images", "bold", overflow="fold")  # wider than its table
-    table = empty_table("", ["image", "truth", "the other predicts"], [], 28)
+    heading = Text(f"{title}: {counted(len(found), 'image')}", "bold", overflow="fold")
+    columns = [Column("image", "path"), Column("truth", "name"), Column("the other predicts", "name")]
+    table = FittedTable("", columns)
     for one in found[:MAX_LINES]:
-        names = (one.name, one.truth, (one.first, one.second)[wrong])
-        table.add_row(*(Text(shorten(name, 28)) for name in names))
+        table.add_row(one.name, one.truth, (one.first, one.second)[wrong])
     more = f"and {len(found) - MAX_LINES:,} more: the JSON lists all"
     return Group(heading, table, *([Text(more, "dim")] if len(found) > MAX_LINES else []))

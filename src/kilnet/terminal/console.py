@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from kilnet.runs.wording import MAX_CHARACTERS, printable
+from kilnet.runs.wording import MAX_CHARACTERS, in_ascii, printable, speaks_ascii
 
 
 class TerminalConsole(Console):
@@ -25,7 +25,8 @@ class TerminalConsole(Console):
     @property
     def file(self) -> IO[str]:
         """Where it writes."""
-        return cast("IO[str]", _Unheard(super().file)) if self.stderr else super().file
+        stream = cast("IO[str]", _Unheard(super().file)) if self.stderr else super().file
+        return cast("IO[str]", _Plain(stream)) if speaks_ascii() else stream
 
     @file.setter
     def file(self, new_file: IO[str]) -> None:
@@ -61,6 +62,20 @@ class _Unheard:
     def flush(self) -> None:
         with suppress(OSError, ValueError):
             self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Plain:
+    """A stream that gets ASCII alone."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(in_ascii(text))
+        return len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,15 +1,14 @@
-"""What is inside a network, as tables for a terminal of 80 columns."""
+"""What is inside a network, as tables for a terminal."""
 
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from kilnet.inspection.label_errors import SuspectedLabel
 from kilnet.inspection.layer_table import LayerRow
-from kilnet.runs.wording import one_line, percent, shorten
-from kilnet.terminal.tables import empty_table
+from kilnet.runs.wording import counted, one_line, percent
+from kilnet.terminal.fitted_table import Column, FittedTable
 
 MAX_LINES = 15
 """Most suspected labels that are listed; the CSV file and the JSON list all."""
@@ -30,16 +29,25 @@ def inspection_tables(
     return Group(*(line for part in parts for line in (part, Text())))
 
 
-def layers_table(rows: Sequence[LayerRow]) -> Table:
+def layers_table(rows: Sequence[LayerRow]) -> Group:
     """Return one row per layer with shapes, parameters, multiply-adds and time, and a row with the totals."""
-    numbers = ["input", "output", "parameters", "multiply-adds", "ms"]
-    table = empty_table("Layers", ["layer", "kind"], numbers, name_width=20)
+    table = FittedTable(
+        "Layers",
+        [
+            Column("layer", "name"),
+            Column("kind", "name", rank=2),
+            Column("input", rank=4),
+            Column("output", rank=3),
+            Column("parameters"),
+            Column("multiply-adds", rank=1),
+            Column("ms", rank=1),
+        ],
+    )
     for row in rows:
-        name = shorten(row.name, 20) if row.name else "between layers"
         shapes = ["×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape)]
         table.add_row(
-            Text(name),
-            Text(shorten(row.kind, 14)),
+            row.name or "between layers",
+            row.kind.lstrip("_"),
             *shapes,
             f"{row.num_parameters:,}" if row.num_parameters else "",
             _short(row.num_multiply_adds),
@@ -51,27 +59,29 @@ def layers_table(rows: Sequence[LayerRow]) -> Table:
     milliseconds = sum(row.milliseconds for row in rows)
     totals = (f"{num_parameters:,}", _short(num_multiply_adds), f"{milliseconds:.2f}")
     table.add_row("total", "", "", "", *totals)
-    table.caption = "multiply-adds for one image; milliseconds for 64 images"
-    table.caption_justify = "left"
-    return table
+    return Group(table, Text("multiply-adds for one image; milliseconds for 64 images", "dim"))
 
 
 def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
     """Return the suspected labels, the worst first, and advice."""
-    heading = Text(f"{len(suspects):,} of {num_checked:,} labels are suspected", "bold")
+    are = "is" if len(suspects) == 1 else "are"
+    heading = Text(f"{len(suspects):,} of {counted(num_checked, 'label')} {are} suspected", "bold")
     if not suspects:
         return Group(heading)
-    names = ["image", "split", "label", "network says"]
-    table = empty_table("", names, ["confidence", "suspicion"], name_width=22)
+    table = FittedTable(
+        "",
+        [
+            Column("image", "path"),
+            Column("split", "text", rank=3),
+            Column("label", "name"),
+            Column("network says", "name"),
+            Column("confidence", rank=2),
+            Column("suspicion", rank=1),
+        ],
+    )
     for found in suspects[:MAX_LINES]:
-        table.add_row(
-            Text(shorten(found.name, 22)),
-            found.split,
-            Text(shorten(found.label, 14)),
-            Text(shorten(found.suggested, 14)),
-            percent(found.confidence),
-            percent(found.suspicion),
-        )
+        confidence, suspicion = percent(found.confidence), percent(found.suspicion)
+        table.add_row(found.name, found.split, found.label, found.suggested, confidence, suspicion)
     parts: list[RenderableType] = [heading, table]
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
@@ -85,7 +95,9 @@ def duplicates_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:
     for kind, groups in kinds.items():
         if groups:
             example = " = ".join(one_line(name) for name in groups[0][:3])
-            lines.append(Text(f"{len(groups):,} pictures {kind}, such as {example}", overflow="fold"))
+            lines.append(
+                Text(f"{counted(len(groups), 'picture')} {kind}, such as {example}", overflow="fold")
+            )
     return Group(*(lines or [Text("no duplicates")]))
 
 

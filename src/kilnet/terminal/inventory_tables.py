@@ -1,4 +1,4 @@
-"""What `kilnet data` shows on 80 columns: counts, sizes, and the files that need a person."""
+"""What `kilnet data` shows: counts, sizes, and the files that need a person."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,15 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.data.inventory import Inventory, Sizes
-from kilnet.runs.wording import one_line, shorten
-from kilnet.terminal.tables import empty_table, facts_table
+from kilnet.runs.wording import counted, one_line
+from kilnet.terminal.fitted_table import Column, FittedTable
+from kilnet.terminal.tables import facts_table
 
 MAX_LINES = 10
 """Most files of each kind that are listed; the JSON lists all."""
 _MAX_NAMES = 3  # of equal pictures in one line
-_NAME_WIDTH = 30
+MAX_CLASSES = 30
+"""With more classes, those with the fewest and with the most images are listed."""
 
 DUPLICATES = {
     "more than once in one class": "Training counts each copy, and no split separates them; one copy is enough.",
@@ -62,17 +64,25 @@ def _sizes(sizes: Sizes) -> str:
     return f"width {spread(sizes.width)}, height {spread(sizes.height)} pixels"
 
 
-def _counts(inventory: Inventory) -> Table:
+def _counts(inventory: Inventory) -> Group:
     heads = [*inventory.num_images, "total"]
-    table = empty_table("Images", ["class"], heads, name_width=_NAME_WIDTH)
+    ranks = [1] * len(inventory.num_images) + [0]
+    columns = [Column(head, rank=rank) for head, rank in zip(heads, ranks, strict=True)]
+    table = FittedTable("Images", [Column("class", "name"), *columns])
     splits = inventory.num_images.values()
-    for name in inventory.classes:
-        counts = [split[name] for split in splits]
-        table.add_row(Text(shorten(name, _NAME_WIDTH)), *(f"{count:,}" for count in (*counts, sum(counts))))
+    counts = {name: [split[name] for split in splits] for name in inventory.classes}
+    names, notes = list(counts), []
+    if len(names) > MAX_CLASSES:
+        names = sorted(names, key=lambda name: sum(counts[name]))
+        half = MAX_CLASSES // 2
+        notes.append(Text(f"and {counted(len(names) - 2 * half, 'class')} between; the JSON has all", "dim"))
+        names = names[:half] + names[-half:]
+    for name in names:
+        table.add_row(name, *(f"{count:,}" for count in (*counts[name], sum(counts[name]))))
     totals = [sum(split.values()) for split in splits]
     table.add_section()
     table.add_row("total", *(f"{count:,}" for count in (*totals, sum(totals))))
-    return table
+    return Group(table, *notes)
 
 
 def _equal(names: Sequence[str]) -> str:
@@ -84,7 +94,7 @@ def _list(what: str, lines: Sequence[str], advice: str = "", where: str = "") ->
     """Return a heading with the count, the first lines and the advice; nothing if there are no lines."""
     if not lines:
         return []
-    heading = Text(f"{len(lines):,} {what if len(lines) == 1 else what + 's'} {where}".rstrip(), "bold")
+    heading = Text(f"{counted(len(lines), what)} {where}".rstrip(), "bold")
     shown = [Text(one_line(line), overflow="fold") for line in lines[:MAX_LINES]]
     if len(lines) > MAX_LINES:
         shown.append(Text(f"and {len(lines) - MAX_LINES:,} more: the JSON lists all", "dim"))

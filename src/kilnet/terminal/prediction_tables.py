@@ -1,40 +1,47 @@
 """Predictions as a table, as CSV or as JSON."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.table import Table
-from rich.text import Text
-
 from kilnet.inference.classifier import Prediction
-from kilnet.runs.wording import one_line, percent, shorten
+from kilnet.runs.wording import counted, one_line, percent
 from kilnet.storage import write_rows
-from kilnet.terminal.tables import empty_table
+from kilnet.terminal.fitted_table import Column, FittedTable
 
 UNSURE = "unsure"
-_FILE_WIDTH = 32
+_ORDINALS = ("2nd", "3rd")
+_MAX_CLASSES = 5
+"""Most classes that the summary names."""
 
 
-def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Table:
+def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> FittedTable:
     """Return one row per picture: file, class, confidence, the next classes, and whether a person should check it."""
-    rows = empty_table("", ["file", "class"], ["confidence"], name_width=_FILE_WIDTH)
-    if top > 1:
-        rows.add_column("then")  # wraps in a narrow terminal; the other columns keep their width
-    if mark_unsure:
-        rows.add_column("look", no_wrap=True)
-    for prediction in predictions:
-        ranked = list(zip(prediction.classes, prediction.probabilities, strict=True))[1:top]
-        cells = [
-            Text(_end(prediction.name, _FILE_WIDTH)),
-            Text(shorten(prediction.label, 24)),
-            Text(percent(prediction.confidence)),
-        ]
-        if top > 1:
-            cells.append(Text(", ".join(f"{shorten(name, 24)} {percent(value)}" for name, value in ranked)))
-        if mark_unsure:
-            cells.append(Text(_mark(prediction)))
-        rows.add_row(*cells)
+    found = list(predictions)
+    num_next = min(top, max((len(one.classes) for one in found), default=1)) - 1
+    heads = [_ORDINALS[rank] if rank < len(_ORDINALS) else f"{rank + 2}th" for rank in range(num_next)]
+    columns = [Column("file", "path"), Column("class", "name"), Column("confidence")]
+    for rank, head in enumerate(heads, 1):  # the likeliest stays longest
+        columns += [Column(head, "name", 2 * rank), Column("", "number", 2 * rank)]
+    rows = FittedTable("", [*columns, *([Column("look", "text")] if mark_unsure else [])])
+    for prediction in found:
+        ranked = zip(prediction.classes, prediction.probabilities, strict=True)
+        others = [cell for name, value in list(ranked)[1 : num_next + 1] for cell in (name, percent(value))]
+        others += [""] * (2 * num_next - len(others))
+        look = [_mark(prediction)] if mark_unsure else []
+        rows.add_row(prediction.name, prediction.label, percent(prediction.confidence), *others, *look)
     return rows
+
+
+def summary(predictions: Sequence[Prediction], mark_unsure: bool) -> str:
+    """Return how many pictures there were, how many of each class, and how many a person should look at."""
+    classes = Counter(prediction.label for prediction in predictions).most_common()
+    told = [f"{count:,} {one_line(name)}" for name, count in classes[:_MAX_CLASSES]]
+    if (num_more := len(classes) - _MAX_CLASSES) > 0:
+        told.append(f"and {counted(num_more, 'more class', 'more classes')}")
+    text = counted(len(predictions), "picture") + (f": {', '.join(told)}" if told else "")
+    num_unsure = sum(bool(prediction.unsure) for prediction in predictions)
+    return f"{text}; {num_unsure:,} unsure" if mark_unsure else text
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> None:
@@ -62,8 +69,3 @@ def _row(prediction: Prediction, top: int, mark_unsure: bool) -> list[str]:
 
 def _mark(prediction: Prediction) -> str:
     return UNSURE if prediction.unsure else ""
-
-
-def _end(path: str, width: int) -> str:
-    path = one_line(path)
-    return path if len(path) <= width else f"…{path[1 - width :]}"

@@ -9,9 +9,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kilnet.runs.wording import WORDS
+from kilnet.runs.wording import WORDS, counted, duration
 from kilnet.terminal.console import TerminalConsole
-from kilnet.terminal.progress import duration
 from kilnet.terminal.search_tables import trials_table
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
 from kilnet.tuning.search import Notice, SearchLoop
@@ -99,9 +98,9 @@ class SearchDisplay:
         if not left:
             return "nothing left to train"
         if not self._num_epochs:
-            return f"{left} epochs left"
+            return f"{counted(left, 'epoch')} left"
         seconds = (monotonic() - self._start) / self._num_epochs * left
-        return f"{left} epochs left, about {duration(seconds)}"
+        return f"{counted(left, 'epoch')} left, about {duration(seconds)}"
 
 
 def _state(event: WorkerEvent | None, until: int) -> str:

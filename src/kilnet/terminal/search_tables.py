@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.metrics import Evaluation
-from kilnet.runs.wording import accuracy_with_interval, percent
-from kilnet.terminal.progress import duration
-from kilnet.terminal.tables import empty_table, facts_table
+from kilnet.runs.wording import accuracy_with_interval, counted, duration, percent
+from kilnet.terminal.fitted_table import Column, FittedTable
+from kilnet.terminal.tables import facts_table
 from kilnet.tuning.search_config import describe, shown
 from kilnet.tuning.summary import Summary, TrialRow
 
@@ -37,7 +37,7 @@ def head_table(summary: Summary) -> Table:
     counts = Counter(row.status for row in summary.trials)
     known = [status for status in ("finished", "stopped", "failed", "waiting") if counts[status]]
     by_status = ", ".join(f"{counts[status]} {status}" for status in known)
-    passes = f"{summary.num_image_passes:,} images"
+    passes = counted(summary.num_image_passes, "image")
     if summary.num_finalist_image_passes:
         passes += f", and {summary.num_finalist_image_passes:,} for the finalists"
     rows = {
@@ -64,8 +64,19 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int]
     # The last part of each key, or the whole key where two would be the same.
     last = Counter(key.rpartition(".")[2] for key in keys)
     names = [key if last[short := key.rpartition(".")[2]] > 1 else short for key in keys]
-    table = empty_table("Trials", ["", "no."], ["accuracy", "95%", "loss", *names, "epochs"], name_width=12)
-    table.add_column(Text("status"), no_wrap=True)
+    table = FittedTable(
+        "Trials",
+        [
+            Column("", "text"),
+            Column("no."),
+            Column("accuracy"),
+            Column("95%", rank=3),
+            Column("loss", rank=4),
+            *(Column(name, rank=5 + place if place > 3 else 1) for place, name in enumerate(names)),
+            Column("epochs", rank=2),
+            Column("status", "text"),
+        ],
+    )
     tied = {final.number for final in summary.finals if final.is_tied}
     for row in summary.trials[:max_rows]:
         mark = "*" if row.number == summary.winner else "=" if row.number in tied else ""
@@ -73,7 +84,7 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int]
         table.add_row(mark, *_cells(row, keys), status, style="bold" if mark == "*" else "")
     notes = []
     if len(summary.trials) > max_rows:
-        notes.append(Text(f"{len(summary.trials) - max_rows} more in search.csv", style="dim"))
+        notes.append(Text(f"{len(summary.trials) - max_rows:,} more in search.csv", style="dim"))
     if summary.finals:
         notes.append(Text("* the winner of the finalists; = not clearly worse than the winner", style="dim"))
     failed = [row for row in summary.trials[:max_rows] if row.status == "failed"]
@@ -81,14 +92,18 @@ def trials_table(summary: Summary, max_rows: int = _MAX_ROWS, training: Set[int]
     return Group(table, *notes)
 
 
-def finals_table(summary: Summary) -> Table:
+def finals_table(summary: Summary) -> FittedTable:
     """Return the finalists with their accuracy over all seeds, each compared with the winner."""
-    num_seeds = summary.finals[0].accuracy.num_seeds
-    table = empty_table(
-        f"Finalists, validation accuracy over {num_seeds} seed{'s' if num_seeds > 1 else ''}",
-        ["", "no.", "settings"],
-        ["mean", "95%", "behind the winner"],
-        name_width=40,
+    table = FittedTable(
+        f"Finalists, validation accuracy over {counted(summary.finals[0].accuracy.num_seeds, 'seed')}",
+        [
+            Column("", "text"),
+            Column("no."),
+            Column("settings", "name", rank=2),
+            Column("mean"),
+            Column("95%", rank=1),
+            Column("behind the winner, points"),
+        ],
     )
     values = {row.number: row.values for row in summary.trials}
     for final in summary.finals:
@@ -97,15 +112,15 @@ def finals_table(summary: Summary) -> Table:
         interval = f"{max(0, final.accuracy.low):.1%}–{min(1, final.accuracy.high):.1%}"
         behind = ""
         if (gap := final.behind) is not None:
-            behind = f"{100 * gap.mean:.2f} ({100 * gap.low:.2f} to {100 * gap.high:.2f} points)"
+            behind = f"{100 * gap.mean:.2f} ({100 * gap.low:.2f} to {100 * gap.high:.2f})"
         table.add_row(mark, str(final.number), settings, mean, interval, behind)
     return table
 
 
-def importance_table(summary: Summary) -> Table:
+def importance_table(summary: Summary) -> FittedTable:
     """Return each setting's share of the differences between trials, as bars."""
-    table = empty_table("What matters (fANOVA)", ["setting"], ["share"], name_width=40)
-    table.add_column("")
+    columns = [Column("setting", "name"), Column("share"), Column("", "text", rank=1)]
+    table = FittedTable("What matters (fANOVA)", columns)
     longest = max(summary.importance.values()) or 1
     for key, part in summary.importance.items():
         table.add_row(key, percent(part), Text("█" * round(_BAR * part / longest), style="cyan"))

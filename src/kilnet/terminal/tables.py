@@ -1,9 +1,9 @@
-"""An evaluation as tables for a terminal of 80 columns; the style of all tables."""
+"""An evaluation as tables for a terminal."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from rich import box
+import numpy as np
 from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,17 +12,18 @@ from rich.text import Text
 from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation
 from kilnet.runs.wording import (
     accuracy_with_interval,
+    counted,
     hidden_by_accuracy,
     macro_recall_with_interval,
     one_line,
     percent,
-    shorten,
 )
+from kilnet.terminal.fitted_table import Column, FittedTable
 
 MAX_CONFUSION_CLASSES = 12
-_WIDTH = 80
-_GAP = 2  # between columns
-_MIN_NAME_WIDTH = 8
+MAX_CLASSES = 30
+"""With more classes, only the worst are listed."""
+_NUM_WORST = 20
 
 
 def evaluation_tables(evaluation: Evaluation) -> Group:
@@ -60,18 +61,38 @@ def facts_table(facts: Mapping[str, str]) -> Table:
     return table
 
 
-def per_class_table(evaluation: Evaluation) -> Table:
-    """Return recall, precision, F1 and number of images of each class, in the order of the labels."""
-    table = empty_table("Classes", ["class"], ["recall", "precision", "F1", "images"], name_width=30)
+def per_class_table(evaluation: Evaluation) -> Group:
+    """Return recall, precision, F1 and number of images of each class, in the order of the labels.
+
+    Of many classes the worst are listed: those with the lowest recall first.
+    """
     columns = (evaluation.classes, evaluation.recall, evaluation.precision, evaluation.f1, evaluation.support)
-    for name, recall, precision, f1, support in zip(*columns, strict=True):
-        ratios = (percent(recall), percent(precision), percent(f1))
-        table.add_row(Text(shorten(name, 30)), *ratios, f"{support:,}")
-    return table
+    rows = list(zip(*columns, strict=True))
+    order = range(len(rows))
+    title, notes = "Classes", []
+    if len(rows) > MAX_CLASSES:
+        # Of equally bad ones the larger class first; those without images, whose recall is unknown, last.
+        worst = np.lexsort((-evaluation.support, np.nan_to_num(evaluation.recall, nan=2.0)))
+        order, title = worst[:_NUM_WORST].tolist(), "Worst classes, lowest recall first"
+        notes.append(Text(f"and {counted(len(rows) - _NUM_WORST, 'better class')}", "dim"))
+    table = FittedTable(
+        title,
+        [
+            Column("class", "name"),
+            Column("recall"),
+            Column("precision", rank=1),
+            Column("F1", rank=2),
+            Column("images", rank=1),
+        ],
+    )
+    for index in order:
+        name, recall, precision, f1, support = rows[index]
+        table.add_row(name, percent(recall), percent(precision), percent(f1), f"{support:,}")
+    return Group(table, *notes)
 
 
-def confusion_table(evaluation: Evaluation) -> Table | None:
-    """Return the confusion matrix in counts, or None if it is too wide for 80 columns.
+def confusion_table(evaluation: Evaluation) -> FittedTable | None:
+    """Return the confusion matrix in counts, or None for many classes.
 
     If the names do not fit above their columns, letters replace them; the rows say which.
     """
@@ -79,47 +100,30 @@ def confusion_table(evaluation: Evaluation) -> Table | None:
     if num_classes > MAX_CONFUSION_CLASSES:
         return None
     names = [one_line(name) for name in evaluation.classes]
-    width = max(len(str(evaluation.confusion.max())), 3)
-    name_width = _WIDTH - num_classes * (width + _GAP)
-    if name_width < _MIN_NAME_WIDTH:
-        return None
+    width = len(str(evaluation.confusion.max()))
     heads = names
-    if any(cell_len(name) > width for name in names):
+    if any(cell_len(name) > max(width, 3) for name in names):
         heads = [chr(ord("A") + i) for i in range(num_classes)]
         names = [f"{head} {name}" for head, name in zip(heads, names, strict=True)]
-    table = empty_table("Confusion matrix", ["truth \\ predicted"], heads, name_width)
+    table = FittedTable(
+        "Confusion matrix: truth in rows, prediction in columns",
+        [Column("truth", "name"), *map(Column, heads)],
+        instead="needs a wider terminal",
+    )
     for truth, (name, counts) in enumerate(zip(names, evaluation.confusion.tolist(), strict=True)):
         cells = [
             Text(str(count) if count else ".", "bold" if truth == predicted else "" if count else "dim")
             for predicted, count in enumerate(counts)
         ]
-        table.add_row(Text(name), *cells)
+        table.add_row(name, *cells)
     return table
 
 
-def most_confused_table(evaluation: Evaluation, k: int = 5) -> Table:
+def most_confused_table(evaluation: Evaluation, k: int = 5) -> FittedTable:
     """Return the `k` commonest mistakes, with their share of the true class."""
-    table = empty_table("Most confused", ["truth", "predicted"], ["images", "of the class"], name_width=24)
+    names = [Column("truth", "name"), Column("predicted", "name")]
+    table = FittedTable("Most confused", [*names, Column("images"), Column("of the class", rank=1)])
     support = dict(zip(evaluation.classes, evaluation.support.tolist(), strict=True))
     for truth, predicted, count in evaluation.most_confused(k):
-        names = (Text(shorten(name, 24)) for name in (truth, predicted))
-        table.add_row(*names, f"{count:,}", percent(count / support[truth]))
-    return table
-
-
-def empty_table(title: str, names: Iterable[str], numbers: Iterable[str], name_width: int) -> Table:
-    """Return an empty table; its columns of names are cut so that its numbers never are."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for head in names:
-        table.add_column(Text(head), no_wrap=True, overflow="ellipsis", max_width=name_width)
-    for head in numbers:
-        table.add_column(Text(head), no_wrap=True, justify="right")
+        table.add_row(truth, predicted, f"{count:,}", percent(count / support[truth]))
     return table

@@ -7,9 +7,10 @@ from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, as_other_data, write_evaluation
-from kilnet.runs.run import Run, opened
+from kilnet.runs.run import Run
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.winner import opened_or_winner
 
 
 def evaluate(
@@ -27,7 +28,7 @@ def evaluate(
     and `plots/`.
 
     Args:
-        run: what `train` returned, or its folder.
+        run: what `train` returned, its folder, or that of a search, whose winner is evaluated.
         split: "test" (the default for the run's own data), "validation" or "train"; for other data also "all",
             which is the default there.
         data: other data with the same class names, or some of them; any number of images.
@@ -38,9 +39,9 @@ def evaluate(
     Raises:
         KilnetError: see `kilnet.errors`.
     """
-    run = opened(run, model)
-    run.classifier.settings.with_all_threads().apply()
     with ProgressDisplay(enabled=progress) as display:
+        run = opened_or_winner(run, model, display.say)
+        run.classifier.settings.with_all_threads().apply()
         if data is None:
             dataset: ImageDataset | LabelledImages = run.own_data(data_dir=data_dir, progress=display.advance)
         else:

@@ -8,9 +8,10 @@ from kilnet.errors import InputError
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.exported_file import Export
 from kilnet.exporting.model_card import model_card
-from kilnet.runs.run import Run, opened
+from kilnet.runs.run import Run
 from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.winner import opened_or_winner
 
 
 def export(
@@ -44,7 +45,7 @@ def export(
         DataError: the data is not what the run was trained on.
         KilnetError: see `kilnet.errors`.
     """
-    run = opened(run, model)
+    run = opened_or_winner(run, model)
     name = exporting.file_name(format)
     path = given_path(out) if out is not None else run.files.export_path(format, name)
     card = exporting.card_path(path)

@@ -15,6 +15,7 @@ from kilnet.runs.run import Run, opened, refuse_moved
 from kilnet.storage import given_path
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
+from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import with_budget
 from kilnet.verbs.train import train_as
 
@@ -72,7 +73,7 @@ def finetune(
     parent, beside, name = _parent(run, model)
     if data is None:
         refuse_moved(parent)
-    settings = settings or {}
+    settings = with_whole_keys(settings or {}, "the settings")
     own = parent.own_models | models.own_models(settings.get("model.name"))
     refuse_unnamed(parent.config.model, own, parent.files.config_path)
     lr = lr if lr is not None else _default_lr(parent.config.optimizer)

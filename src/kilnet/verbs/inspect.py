@@ -31,11 +31,12 @@ from kilnet.inspection.samples import (
 from kilnet.metrics import softmax
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
-from kilnet.runs.run import Run, opened
+from kilnet.runs.run import Run
 from kilnet.storage import make_folder
 from kilnet.terminal.inventory_tables import DUPLICATES
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated
+from kilnet.verbs.winner import opened_or_winner
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,10 +133,10 @@ def inspect(
     for name, value in (("count", count), ("columns", columns)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}; it must be at least 1")
-    run = opened(run, model)
-    classifier = run.classifier
-    classifier.settings.apply()
     with ProgressDisplay(enabled=progress) as display:
+        run = opened_or_winner(run, model, display.say)
+        classifier = run.classifier
+        classifier.settings.apply()
         dataset = run.own_data(data, data_dir, display.advance)
         display.warn(dataset.warnings)
         names = _layers(classifier, layer, channel, all_kernels)

@@ -14,6 +14,7 @@ from kilnet.models.pretrained import published
 from kilnet.recipes.built_in import FAST, PHOTOS
 from kilnet.recipes.changes import change
 from kilnet.recipes.reading import load_config, parse_duration
+from kilnet.verbs.keys import with_whole_keys
 
 
 def requested(
@@ -41,7 +42,10 @@ def requested(
         "seed": seed,
         "hardware.device": device,
     }
-    settings = {**(settings or {}), **{key: value for key, value in named.items() if value is not None}}
+    settings = with_whole_keys(settings or {}, "the settings")
+    settings |= {key: value for key, value in named.items() if value is not None}
+    if isinstance(name := settings.get("model.name"), str):
+        settings["model.name"] = models.as_known(name)
     is_frozen = settings.get("training.frozen") == "features"
     if recipe is None and (settings.get("model.name") == "EfficientNetLite" or is_frozen):
         recipe = PHOTOS

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kilnet.errors import InputError, KilnetError, MissingPackageError
-from kilnet.runs.run import Run, opened
+from kilnet.runs.run import Run
 from kilnet.server.answers import Example, examples_of, is_at_hand
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.winner import opened_or_winner
 
 
 def serve(
@@ -47,7 +48,7 @@ def serve(
     if not 0 <= port <= 65535:
         raise InputError(f"`port={port}`: ports are 0 to 65535")
     with listen.bind(host, port) as bound:
-        run = opened(run, model)
+        run = opened_or_winner(run, model)
         classifier = run.calibrated_classifier()
         with ProgressDisplay(enabled=progress) as display:
             examples = _examples(run, data_dir, display)

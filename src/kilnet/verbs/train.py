@@ -12,10 +12,12 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
+from kilnet.inference.calibration import Calibration
 from kilnet.models.pretrained import origin
 from kilnet.runs.run import Run, trained
+from kilnet.runs.wording import counted
 from kilnet.storage import given_path, make_folder
-from kilnet.terminal.progress import ProgressDisplay, plan_line
+from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
@@ -100,28 +102,32 @@ def train_as(
             _with_notes(session, display), None if config.budget.seconds else config.training.epochs
         )
         if session.loop.stopped_early:
-            display.say(f"stopped early: {config.training.patience} epochs without a lower validation loss")
+            epochs = counted(config.training.patience or 0, "epoch")
+            display.say(f"stopped early: {epochs} without a lower validation loss")
         run = trained(session)
         make_folder(run.files.plots_path)
         curves = figures.learning_curves([asdict(record) for record in run.history])
         figures.save(curves, run.files.learning_curves_path)
         if session.loop.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
-            display.say(run.calibrate(dataset).summary())
+            _tell_calibration(run.calibrate(dataset), display)
         return run
 
 
 def _introduce(session: TrainingSession, dataset: ImageDataset, display: ProgressDisplay) -> None:
+    """Tell in a few lines what is trained, and on what; how that was chosen, to those who ask for details."""
     channels, height, width = dataset.image_shape
+    config = session.config
     display.say(
-        f"{dataset.name}: {len(dataset.train):,} images to train on, {len(dataset.validation):,} to validate, "
-        f"{len(dataset.classes)} classes, {width}x{height} pixels, {'grey' if channels == 1 else 'colour'}"
+        f"{dataset.name}: {counted(len(dataset.train), 'image')} to train on, {len(dataset.validation):,} to validate, "
+        f"{counted(len(dataset.classes), 'class')}, {width}x{height} {'grey' if channels == 1 else 'colour'}"
     )
     display.warn(dataset.warnings)
-    if not session.folder.exists and _parent_had_others(session.config, dataset):
+    if not session.folder.exists and _parent_had_others(config, dataset):
         now = "images to validate and to test may be among those"
-        display.warn([f"these are not the images that {session.config.parent} was trained on; {now}"])
-    display.say(f"{session.config.model.name}: {session.num_parameters:,} parameters")
-    display.say(f"{session.settings.device}: {session.settings.reason}")
+        display.warn([f"these are not the images that {config.parent} was trained on; {now}"])
+    epochs = f", {counted(config.training.epochs, 'epoch')}" if not config.budget.seconds else ""
+    display.say(f"{config.model.name}: {counted(session.num_parameters, 'parameter')}{epochs}")
+    display.detail(f"{session.settings.device}: {session.settings.reason}")
     if session.loop.finished:
         display.say(f"{session.folder.path}: finished already")
     elif session.folder.exists:
@@ -130,7 +136,15 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
     else:
         display.say(f"run folder: {session.folder.path}")
     if session.plan and session.seconds_left is not None and not session.loop.finished:
-        display.say(plan_line(session.plan, session.config, dataset, session.seconds_left))
+        display.detail(measured_line(session.plan, config, dataset))
+        display.say(plan_line(session.plan, config, dataset, session.seconds_left))
+
+
+def _tell_calibration(calibration: Calibration, display: ProgressDisplay) -> None:
+    display.detail(calibration.summary())
+    if num_sure := calibration.num_sure:
+        sure, right = num_sure / calibration.num_images, calibration.num_sure_correct / num_sure
+        display.say(f"sure of {sure:.0%} of the validation images, and right in {right:.1%} of those")
 
 
 def _parent_had_others(config: RunConfig, dataset: ImageDataset) -> bool:

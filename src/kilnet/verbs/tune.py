@@ -20,11 +20,12 @@ from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import Notice, SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check, search_config
 from kilnet.tuning.search_folder import SearchFolder, free_search_folder, open_search
-from kilnet.tuning.space import models_in
+from kilnet.tuning.space import models_in, read_space
 from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
 from kilnet.verbs.evaluate import evaluate
+from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import folder_name, requested
 
 
@@ -101,7 +102,7 @@ class HyperSearch:
         workers, storage = options.get("workers"), options.get("storage")
         asked = search_config(
             base,
-            space,
+            _with_whole_keys(space),
             strategy=options.get("strategy"),
             halving=options.get("halving", True),
             trials=options.get("trials"),
@@ -225,6 +226,12 @@ def tune(
     else:
         evaluation = evaluate(run, "test", data=search.data, progress=progress)
     return Search(search.folder, summary, run.folder, evaluation)
+
+
+def _with_whole_keys(space: Mapping[str, Any] | str | Sequence[str] | None) -> Mapping[str, Any] | None:
+    if space is None:
+        return None
+    return with_whole_keys(space if isinstance(space, Mapping) else read_space(space), "the space")
 
 
 def _free_folder(name: str, asked: SearchConfig, fingerprint: str, display: ProgressDisplay) -> Path:
