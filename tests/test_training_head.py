@@ -20,14 +20,16 @@ def made_up(num_images=120, num_features=40, num_classes=3, seed=0):
 
 @pytest.mark.parametrize("num_classes", [2, 3])
 @pytest.mark.parametrize("num_features", [40, 300])  # fewer and more than images
-def test_the_solution_is_that_of_scikit_learn_on_scaled_features(num_classes, num_features):
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_the_solution_is_that_of_scikit_learn_on_scaled_features(num_classes, num_features, is_weighted):
     seen, labels = made_up(num_classes=num_classes, num_features=num_features)
     head = torch.nn.Linear(num_features, num_classes)
-    fitted = fit_head(head, seen, labels)
+    counts = np.linspace(0, 2, 120).astype(np.float32) if is_weighted else None
+    fitted = fit_head(head, seen, labels, counts)
     flat = seen[0].astype(np.float64)
     mean, spread = flat.mean(0), np.sqrt(flat.var(0).mean())
     theirs = LogisticRegression(C=1 / fitted.penalty, max_iter=5000, tol=1e-8).fit(
-        (flat - mean) / spread, labels
+        (flat - mean) / spread, labels, counts
     )
     others = np.random.default_rng(1).normal(size=(50, num_features)) * flat.std(0) + mean
     expected = theirs.predict_proba((others - mean) / spread)

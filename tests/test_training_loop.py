@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,10 +16,13 @@ from kilnet.training.records import EpochRecord, StepRecord
 from small_loops import epochs_of, make_dataset, make_fastnet, make_loop, make_model
 
 
-@pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
-def test_trains_like_a_plain_loop(label_smoothing):
+@pytest.mark.parametrize(("label_smoothing", "is_weighted"), [(0.0, False), (0.3, False), (0.3, True)])
+def test_trains_like_a_plain_loop(label_smoothing, is_weighted):
     """Losses, accuracies and weights equal those of a loop written with nothing but PyTorch."""
     dataset = make_dataset()
+    counts = torch.linspace(0, 3, 101)
+    if is_weighted:
+        dataset = replace(dataset, train=replace(dataset.train, weights=counts.numpy()))
     loop = make_loop(dataset, optimizer__lr=0.01, training__label_smoothing=label_smoothing)
     records = epochs_of(loop)
 
@@ -38,7 +42,8 @@ def test_trains_like_a_plain_loop(label_smoothing):
         for batch in (order[:25], order[25:50], order[50:75], order[75:]):
             logits = model(prepared(dataset.train.images[batch]))
             labels = torch.from_numpy(dataset.train.labels[batch])
-            loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+            losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+            loss = (losses * counts[batch] / counts.mean() if is_weighted else losses).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

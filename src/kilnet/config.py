@@ -55,7 +55,14 @@ class DataConfig(_Part):
     """Which images, and how they are split.
 
     Attributes:
-        source: "cifar10", "digits" or a folder of pictures; a file: URI where its name is no text.
+        source: "cifar10", "digits", a folder of pictures, or a table of labels or archive of these; a file: URI where
+            its name is no text.
+        root: folder that the paths in a table of labels begin in; unset, the one that holds the table.
+        columns: which columns of a table are what, such as "label=diagnosis,group=patient"; those that are not named
+            are found by their names.
+        group: what pictures have in common that must not stand in two splits: a column of the table, a pattern on
+            their paths with a group of that name, such as "(?P<group>patient\\d+)", or "exif": one camera within a
+            minute.
         dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
         image_size: side of the square images in pixels; unset, it is fitted to the pictures.
         fit: how a picture becomes a square: "pad" fits the longer side and leaves black beside the shorter, "crop" fits
@@ -72,6 +79,9 @@ class DataConfig(_Part):
 
     source: PathText = "cifar10"
     dir: PathText | None = None
+    root: PathText | None = None
+    columns: str | None = None
+    group: str | None = None
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     fit: Fit | None = None
     normalisation: Literal["fitted", "half"] = "fitted"
@@ -310,7 +320,12 @@ class RunConfig(_Part):
     def tree(self) -> dict[str, Any]:
         """Return the tables that TOML holds."""
         tree = self.model_dump(exclude_none=True)
-        for table, key in ((tree["data"], "source"), (tree["data"], "dir"), (tree, "parent")):
+        for table, key in (
+            (tree["data"], "source"),
+            (tree["data"], "dir"),
+            (tree["data"], "root"),
+            (tree, "parent"),
+        ):
             if key in table:
                 table[key] = _written(table[key])
         return tree

@@ -1,6 +1,20 @@
 """kilnet data."""
 
-from kilnet.cli.options import DataArgument, DataDirOption, ImageSizeOption, JsonOption, chosen
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from kilnet.cli.options import (
+    ColumnsOption,
+    DataArgument,
+    DataDirOption,
+    GroupOption,
+    ImageSizeOption,
+    JsonOption,
+    RootOption,
+    chosen,
+)
 from kilnet.cli.output import print_json, say_next
 
 
@@ -8,6 +22,15 @@ def data(
     source: DataArgument,
     data_dir: DataDirOption = None,
     image_size: ImageSizeOption = None,
+    root: RootOption = None,
+    columns: ColumnsOption = None,
+    group: GroupOption = None,
+    write_table: Annotated[
+        Path | None,
+        Option(
+            "--write-table", metavar="FILE", help="Write a table of all pictures and labels, to be edited."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is in a data set: counts, sizes, unusable files, duplicates."""
@@ -15,12 +38,13 @@ def data(
 
     import kilnet
 
-    settings = chosen(None, data_dir, image_size)
-    inventory = kilnet.inspect_data(source, settings=settings, progress=not as_json)
+    settings = chosen(None, data_dir, image_size, root=root, columns=columns, group=group)
+    inventory = kilnet.inspect_data(source, settings=settings, write_table=write_table, progress=not as_json)
     if as_json:
         print_json(asdict(inventory))
     else:
         kilnet.show(inventory)
         size = ["--image-size", str(image_size)] if image_size else []
-        place = ["--data-dir", data_dir] if data_dir else []
+        named = {"--data-dir": data_dir, "--root": root, "--columns": columns, "--group": group}
+        place = [word for option, value in named.items() if value for word in (option, value)]
         say_next("kilnet", "train", source, "--budget", "10m", *place, *size)

@@ -18,6 +18,9 @@ _OPTIONS_OF_SETTINGS = {
     "data.dir": "data_dir",
     "data.image_size": "image_size",
     "data.on_bad_image": "on_bad_image",
+    "data.root": "root",
+    "data.columns": "columns",
+    "data.group": "group",
 }
 # All other commands are called as in Python.
 _COMMANDS = {"inspect_data": "data", "list_recipes": "recipes", "list_settings": "settings"}

@@ -11,7 +11,9 @@ from kilnet.cli import completion
 DataArgument = Annotated[
     str,
     Argument(
-        metavar="DATA", help="cifar10, digits, or a folder of pictures.", autocompletion=completion.data
+        metavar="DATA",
+        help="cifar10, digits, a folder of pictures, a table of labels, or an archive of these.",
+        autocompletion=completion.data,
     ),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Print one JSON object and nothing else.")]
@@ -70,6 +72,28 @@ ImageSizeOption = Annotated[int | None, Option("--image-size", help="Side of the
 BadImageOption = Annotated[
     str | None, Option("--on-bad-image", help="What to do when a file is no usable image: fail or skip.")
 ]
+RootOption = Annotated[
+    str | None,
+    Option(
+        "--root", metavar="FOLDER", help="Where the paths in a table of labels begin; default: beside it."
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    Option(
+        "--columns",
+        metavar="KIND=NAME,...",
+        help="Columns of a table: path, label, split, group, weight; default: found by name.",
+    ),
+]
+GroupOption = Annotated[
+    str | None,
+    Option(
+        "--group",
+        metavar="COLUMN|PATTERN|exif",
+        help="What keeps pictures in one split: a column, a pattern on paths with (?P<group>...), or exif.",
+    ),
+]
 MovedDataOption = Annotated[
     str | None, Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
 ]
@@ -92,9 +116,19 @@ def chosen(
     data_dir: str | None = None,
     image_size: int | None = None,
     on_bad_image: str | None = None,
+    root: str | None = None,
+    columns: str | None = None,
+    group: str | None = None,
 ) -> dict[str, Any]:
     """Return the settings of the command line by dotted key; those with an option of their own win."""
     from kilnet.recipes.reading import parse_settings
 
-    own = {"data.dir": data_dir, "data.image_size": image_size, "data.on_bad_image": on_bad_image}
+    own = {
+        "data.dir": data_dir,
+        "data.image_size": image_size,
+        "data.on_bad_image": on_bad_image,
+        "data.root": root,
+        "data.columns": columns,
+        "data.group": group,
+    }
     return {**parse_settings(settings or []), **{key: v for key, v in own.items() if v is not None}}

@@ -29,6 +29,9 @@ def train(
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
+    root: options.RootOption = None,
+    columns: options.ColumnsOption = None,
+    group: options.GroupOption = None,
     verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -41,7 +44,7 @@ def train(
             data,
             model,
             recipe=recipe,
-            settings=options.chosen(settings, data_dir, image_size, on_bad_image),
+            settings=options.chosen(settings, data_dir, image_size, on_bad_image, root, columns, group),
             epochs=epochs,
             budget=budget,
             seed=seed,

@@ -62,6 +62,9 @@ def tune(
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
+    root: options.RootOption = None,
+    columns: options.ColumnsOption = None,
+    group: options.GroupOption = None,
     verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -81,7 +84,7 @@ def tune(
             seeds=seeds,
             model=model,
             recipe=recipe,
-            settings=options.chosen(settings, data_dir, image_size, on_bad_image),
+            settings=options.chosen(settings, data_dir, image_size, on_bad_image, root, columns, group),
             epochs=epochs,
             seed=seed,
             out=out,

@@ -5,7 +5,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
+from kilnet.data.archive import Member, Place
 from kilnet.data.litter import is_litter
 from kilnet.data.split_folders import alike
 from kilnet.errors import DataError, nearest
@@ -24,7 +26,7 @@ class Problem:
     reason: str
 
 
-def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+def list_folder(folder: Place) -> tuple[list[Place], list[Place]]:
     """Return the sub-folders and the other files of a folder, sorted, without hidden ones and litter.
 
     Raises:
@@ -40,7 +42,7 @@ def list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, files
 
 
-def find_files(folder: Path, above: tuple[str, ...] = ()) -> tuple[list[Path], list[tuple[Path, str]]]:
+def find_files(folder: Place, above: tuple[str, ...] = ()) -> tuple[list[Place], list[tuple[Place, str]]]:
     """Return the files below `folder`, sorted, and what cannot be read, with the reason.
 
     Links are followed, but not into one of the real folders `above`, those that are being walked already.
@@ -52,8 +54,8 @@ def find_files(folder: Path, above: tuple[str, ...] = ()) -> tuple[list[Path], l
         folders, others = list_folder(folder)
     except DataError as error:
         return [], [(folder, str(error).removeprefix(f"{folder}: "))]
-    files: list[Path] = []
-    problems: list[tuple[Path, str]] = []
+    files: list[Place] = []
+    problems: list[tuple[Place, str]] = []
     for child in folders:
         files_below, problems_below = find_files(child, (*above, real))
         files += files_below
@@ -67,7 +69,7 @@ def find_files(folder: Path, above: tuple[str, ...] = ()) -> tuple[list[Path], l
 
 
 @dataclass(frozen=True)
-class ClassFolders:
+class ClassFolders(Generic[Place]):
     """Which folder holds which class of which split.
 
     Attributes:
@@ -80,13 +82,13 @@ class ClassFolders:
     """
 
     classes: tuple[str, ...]
-    folders: tuple[tuple[str, int, Path], ...]
-    splits: dict[str, Path]
+    folders: tuple[tuple[str, int, Place], ...]
+    splits: dict[str, Place]
     stray: tuple[str, ...]
     notices: tuple[str, ...]
 
 
-def find_classes(folder: Path, known: Sequence[str] | None = None) -> ClassFolders:
+def find_classes(folder: Place, known: Sequence[str] | None = None) -> ClassFolders[Place]:
     """Find the class folders.
 
     Where there are folders that are named as splits are (see `split_folders`), and the one for training has
@@ -136,14 +138,14 @@ def find_classes(folder: Path, known: Sequence[str] | None = None) -> ClassFolde
     )
 
 
-def class_name(folder: Path) -> str:
+def class_name(folder: Path | Member) -> str:
     """Return the class of a folder: its name, in one normal form, since systems write the same letters in two."""
     return unicodedata.normalize("NFC", folder.name)
 
 
 def _find_splits(
-    folder: Path, children: list[Path], known: Sequence[str] | None
-) -> tuple[dict[str, Path], list[str]]:
+    folder: Place, children: list[Place], known: Sequence[str] | None
+) -> tuple[dict[str, Place], list[str]]:
     """Return the split folders, if there are any, and what is to be said about the names.
 
     Raises:
@@ -176,7 +178,7 @@ def _find_splits(
     ]
 
 
-def _unwrapped(folder: Path) -> Path:
+def _unwrapped(folder: Place) -> Place:
     """Return a split folder, or the folder of the same name in it that holds its classes, as archives have it."""
     folders, files = list_folder(folder)
     if len(folders) == 1 and not files and folders[0].name == folder.name and list_folder(folders[0])[0]:
@@ -217,7 +219,7 @@ def turned_round(paths: Sequence[str]) -> list[str]:
     return []
 
 
-def _listed(folders: list[Path]) -> str:
+def _listed(folders: Sequence[Path | Member]) -> str:
     *others, last = sorted(folder.name for folder in folders)
     if len(others) > MAX_NAMES:
         return f"{', '.join(others[:MAX_NAMES])} and {len(others) - MAX_NAMES + 1} more"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from kilnet.errors import DataError
 
 SPLIT_NAMES = ("train", "validation", "test")
+Number = TypeVar("Number", np.int64, np.float32)
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and the total, in bytes or files."""
 
@@ -53,11 +55,16 @@ class Split:
         images: uint8 (num_images, channels, height, width), channels 1 or 3, RGB.
         labels: int64 (num_images,), indices into the data set's `classes`.
         names: one per picture, unique in the split: a path below the data folder, or a number.
+        groups: int64 (num_images,): pictures with the same number must stand in one split. None where only those
+            with the same pixels must.
+        weights: float32 (num_images,), how much each counts in the training loss; None where all count the same.
     """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    groups: npt.NDArray[np.int64] | None = None
+    weights: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
@@ -74,7 +81,13 @@ class Split:
 
     def take(self, indices: npt.NDArray[np.int64]) -> "Split":
         """Return the images at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices], tuple(self.names[i] for i in indices))
+        return Split(
+            images=self.images[indices],
+            labels=self.labels[indices],
+            names=tuple(self.names[i] for i in indices),
+            groups=None if self.groups is None else self.groups[indices],
+            weights=None if self.weights is None else self.weights[indices],
+        )
 
 
 def joined(splits: Sequence[Split]) -> Split:
@@ -83,7 +96,14 @@ def joined(splits: Sequence[Split]) -> Split:
         np.concatenate([split.images for split in splits]),
         np.concatenate([split.labels for split in splits]),
         tuple(name for split in splits for name in split.names),
+        _all_or_none([split.groups for split in splits]),
+        _all_or_none([split.weights for split in splits]),
     )
+
+
+def _all_or_none(arrays: Sequence[npt.NDArray[Number] | None]) -> npt.NDArray[Number] | None:
+    there = [array for array in arrays if array is not None]
+    return np.concatenate(there) if len(there) == len(arrays) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,10 +202,12 @@ class ImageDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names and the images and labels of train and validation: the same data, the same hex."""
+        """SHA-256 over class names, images, labels and weights of train and validation: the same data, the same hex."""
         digest = hashlib.sha256("\n".join(self.classes).encode(errors="surrogatepass"))
         for split in (self.train, self.validation):
             digest.update(repr(split.images.shape).encode())
             digest.update(np.ascontiguousarray(split.images).data)
             digest.update(np.ascontiguousarray(split.labels).data)
+            if split.weights is not None:
+                digest.update(np.ascontiguousarray(split.weights).data)
         return digest.hexdigest()

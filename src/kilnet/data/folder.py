@@ -4,15 +4,25 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from kilnet.config import DataConfig
-from kilnet.data.class_folders import Problem, find_classes, find_files, folders_below, turned_round
+from kilnet.data.archive import ENDINGS, Place
+from kilnet.data.class_folders import (
+    ClassFolders,
+    Problem,
+    find_classes,
+    find_files,
+    folders_below,
+    turned_round,
+)
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.pictures import Pictures, read_pictures
 from kilnet.data.splits import complete, shuffled
+from kilnet.data.together import group_warnings, kept_together
 from kilnet.errors import DataError
 
 MAX_WARNINGS = 5
@@ -29,6 +39,9 @@ class FolderContents:
         problems: files and folders that cannot be used, with the reason.
         stray: files that are in no class folder.
         notices: how the names of folders were understood, where that is not plain.
+        group_names: one per picture, from a table; None where it has no such column.
+        weights: float32, one per picture, from a table; None where it has no such column.
+        unit: what a problem is one of: a file, or a row of a table.
     """
 
     classes: tuple[str, ...]
@@ -39,26 +52,23 @@ class FolderContents:
     problems: tuple[Problem, ...]
     stray: tuple[str, ...]
     notices: tuple[str, ...]
-
-
-def load_folder(folder: Path, config: DataConfig, progress: Progress = silent) -> ImageDataset:
-    """Load a folder of pictures as a data set; its classes by `find_classes`, its splits by `complete`.
-
-    All pictures become RGB squares of one side (`to_square`): `image_size`, or else fitted to the pictures
-    (`default_side`). The training images come in a random order of `split_seed`, so that any first part of
-    them is a fair sample.
-
-    Raises:
-        DataError: no classes, an empty class, a class too small to split, or, unless `on_bad_image` is
-            "skip", a file that is no usable image.
-    """
-    return assemble(folder, read_folder(folder, config, progress), config)
+    group_names: tuple[str, ...] | None = None
+    weights: npt.NDArray[np.float32] | None = None
+    unit: Literal["file", "row"] = "file"
 
 
 def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> ImageDataset:
-    """Make a data set of what `read_folder` found; see `load_folder`."""
+    """Make a data set of what was found in a folder, a table or an archive; its splits by `complete`.
+
+    The training images come in a random order of `split_seed`, so that any first part of them is a fair sample.
+
+    Raises:
+        DataError: an empty class, a class too small to split, or, unless `on_bad_image` is "skip", a file that is no
+            usable image.
+    """
     warnings = _warnings(folder, contents, config)
-    given = {name: _split(contents, name) for name in SPLIT_NAMES}
+    groups = kept_together(contents.pictures, contents.group_names)
+    given = {name: _split(contents, name, groups) for name in SPLIT_NAMES}
     for label, name in enumerate(contents.classes):
         if not np.any(given["train"].labels == label):
             raise DataError(f"{folder}: class {name} has no usable image to train on; add some or remove it")
@@ -67,6 +77,8 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
             f"{folder}: one class ({contents.classes[0]}); a classifier needs at least two, "
             f"each a sub-folder of pictures{_deeper(folder, contents)}"
         )
+    if given["train"].weights is not None and not given["train"].weights.any():
+        raise DataError(f"{folder}: all weights are 0; give some images a weight above 0")
     validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
     warnings += missing_images(contents)
     in_random_order = shuffled(given["train"], config.split_seed)
@@ -74,7 +86,10 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
         splits = complete(in_random_order, validation, test, contents.classes, config)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from None
-    return ImageDataset(folder.resolve().name, contents.classes, *splits, tuple(warnings))
+    warnings += group_warnings(
+        contents.classes, dict(zip(SPLIT_NAMES, splits, strict=True)), contents.split_folders
+    )
+    return ImageDataset(name_of(folder), contents.classes, *splits, tuple(warnings))
 
 
 def as_they_are(folder: Path, contents: FolderContents, config: DataConfig) -> LabelledImages:
@@ -85,16 +100,25 @@ def as_they_are(folder: Path, contents: FolderContents, config: DataConfig) -> L
     """
     warnings = _warnings(folder, contents, config)
     splits = {name: _split(contents, name) for name in contents.split_folders}
-    every = Split(contents.pictures.images, contents.labels, contents.pictures.paths)
+    every = _split(contents)
     if not len(every):
         raise DataError(f"{folder}: no usable image in its class folders")
-    return LabelledImages(folder.resolve().name, contents.classes, splits, every, tuple(warnings))
+    return LabelledImages(name_of(folder), contents.classes, splits, every, tuple(warnings))
+
+
+def name_of(source: Path) -> str:
+    """Return what a data set is called: as its folder, or as its file without the ending."""
+    path = source.resolve()
+    ending = next((end for end in (*ENDINGS, path.suffix) if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(ending)] if path.is_file() and ending else path.name
 
 
 def read_folder(
-    folder: Path, config: DataConfig, progress: Progress = silent, known: Sequence[str] | None = None
+    folder: Place, config: DataConfig, progress: Progress = silent, known: Sequence[str] | None = None
 ) -> FolderContents:
     """Decode every file in the class folders of `folder`; only a folder without classes is refused.
+
+    All pictures become RGB squares of one side (`to_square`): `image_size`, or else fitted to them (`default_side`).
 
     Args:
         folder, known: see `find_classes`.
@@ -104,7 +128,7 @@ def read_folder(
     Raises:
         DataError: as in `find_classes`.
     """
-    layout = find_classes(folder, known)
+    layout: ClassFolders[Place] = find_classes(folder, known)
     problems: list[Problem] = []
     paths: list[str] = []
     where: list[tuple[str, int]] = []
@@ -113,7 +137,8 @@ def read_folder(
         paths += [path.relative_to(folder).as_posix() for path in files]
         where += [(split, label)] * len(files)
         problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
-    pictures = read_pictures(folder, paths, config.image_size, progress, config.fit or "pad")
+    fitting = config.fit or "pad"
+    pictures: Pictures = read_pictures(folder, paths, config.image_size, progress, fitting)
     kept = [where[i] for i in pictures.indices]
     notices = layout.notices if layout.splits else (*layout.notices, *turned_round(paths))
     return FolderContents(
@@ -153,9 +178,12 @@ def _warnings(folder: Path, contents: FolderContents, config: DataConfig) -> lis
         first_bad = contents.problems[0]
         count = "1 file is" if len(contents.problems) == 1 else f"{len(contents.problems)} files are"
         found = f"{count} no usable image, first {first_bad.path}: {first_bad.reason}"
+        if contents.unit == "row":
+            count = "1 row" if len(contents.problems) == 1 else f"{len(contents.problems)} rows"
+            found = f"{count} cannot be used, first {first_bad.path}: {first_bad.reason}"
         if config.on_bad_image == "fail":
             raise DataError(
-                f"{folder}: {found}; `data.on_bad_image='skip'` leaves such files out; "
+                f"{folder}: {found}; `data.on_bad_image='skip'` leaves such {contents.unit}s out; "
                 f"`kilnet.inspect_data({str(folder)!r})` lists them"
             )
         warnings.append(f"{folder}: left out: {found}")
@@ -178,7 +206,10 @@ def missing_images(contents: FolderContents) -> list[str]:
     return found
 
 
-def _split(contents: FolderContents, name: str) -> Split:
-    (chosen,) = np.nonzero(contents.splits == name)
-    paths = contents.pictures.paths
-    return Split(contents.pictures.images[chosen], contents.labels[chosen], tuple(paths[i] for i in chosen))
+def _split(
+    contents: FolderContents, name: str | None = None, groups: npt.NDArray[np.int64] | None = None
+) -> Split:
+    """Return the pictures of a split, or all."""
+    pictures = contents.pictures
+    every = Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)
+    return every if name is None else every.take(np.flatnonzero(contents.splits == name))

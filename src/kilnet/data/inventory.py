@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,12 @@ import numpy.typing as npt
 from kilnet.config import DataConfig
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, silent
-from kilnet.data.folder import assemble, missing_images, read_folder
-from kilnet.data.sources import NAMES, find_folder, load_dataset
+from kilnet.data.folder import assemble, missing_images, name_of
+from kilnet.data.labelled_files import find_source, read_labelled
+from kilnet.data.sources import NAMES, load_dataset
 from kilnet.data.splits import content_hashes
+from kilnet.data.together import group_warnings
+from kilnet.data.written_table import write_label_table
 from kilnet.errors import DataError
 
 FEW_IMAGES = 50
@@ -65,16 +69,22 @@ class Inventory:
     notes: tuple[str, ...]
 
 
-def inspect_data(config: DataConfig, progress: Progress = silent) -> Inventory:
+def inspect_data(config: DataConfig, progress: Progress = silent, table: Path | None = None) -> Inventory:
     """Take stock of a data set by its name; unusable files and classes that are too small are listed, not refused.
+
+    Args:
+        config, progress: as for `load_dataset`.
+        table: where to write a table of all pictures, if anywhere.
 
     Raises:
         DataError: there is no such data set or folder, or no classes in it.
         DownloadError: CIFAR-10 could not be fetched.
     """
     if config.source in NAMES:
+        if table is not None:
+            raise DataError(f"{config.source} has no files, of which `write_table` could write a table")
         return of_dataset(load_dataset(config, progress))
-    return _of_folder(config, progress)
+    return _of_folder(config, progress, table)
 
 
 def of_dataset(dataset: ImageDataset) -> Inventory:
@@ -94,25 +104,30 @@ def of_dataset(dataset: ImageDataset) -> Inventory:
     )
 
 
-def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
-    folder = find_folder(config.source)
-    contents = read_folder(folder, config, progress)
+def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> Inventory:
+    folder = find_source(config.source, NAMES)
+    contents = read_labelled(folder, config, progress)
+    if table is not None:
+        write_label_table(table, folder, contents, config)
     pictures = contents.pictures
     num_images = {
         name: _per_class(contents.classes, contents.labels[contents.splits == name]) for name in SPLIT_NAMES
     }
     notes: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
     try:
         dataset = assemble(folder, contents, config.model_copy(update={"on_bad_image": "skip"}))
     except DataError as error:
         notes = (str(error),)
     else:
         num_images = _per_split(dataset)
+        parts = {name: dataset.split(name) for name in SPLIT_NAMES}
+        leaks = group_warnings(dataset.classes, parts, contents.split_folders)
     within_class, across_classes, across_splits = _find_duplicates(
         pictures.paths, pictures.hashes, contents.labels, contents.splits
     )
     return Inventory(
-        name=folder.resolve().name,
+        name=name_of(folder),
         classes=contents.classes,
         num_images=num_images,
         image_shape=(3, *pictures.images.shape[2:]),
@@ -122,7 +137,7 @@ def _of_folder(config: DataConfig, progress: Progress) -> Inventory:
         duplicates_within_class=within_class,
         duplicates_across_classes=across_classes,
         duplicates_across_splits=across_splits,
-        warnings=(*contents.notices, *missing_images(contents), *pictures.warnings),
+        warnings=(*contents.notices, *missing_images(contents), *leaks, *pictures.warnings),
         notes=(*notes, *_notes(num_images)),
     )
 

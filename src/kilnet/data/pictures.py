@@ -15,9 +15,10 @@ from PIL import __version__ as pillow_version
 from safetensors import safe_open
 
 from kilnet.config import Fit
+from kilnet.data.archive import Member
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
-from kilnet.data.decode import VERSION, decode, estimate
+from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
 from kilnet.data.squares import default_side, to_square
 from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
@@ -54,11 +55,12 @@ class Pictures:
 
 
 def read_pictures(
-    folder: Path,
+    folder: Path | Member,
     paths: Sequence[str],
     image_size: int | None,
     progress: Progress = silent,
     fitting: Fit = "pad",
+    source: Path | None = None,
 ) -> Pictures:
     """Decode files and scale them to squares, or take them from the cache while no file has changed.
 
@@ -66,11 +68,15 @@ def read_pictures(
     entry per folder, size and way of fitting. A damaged one is made again; one that cannot be written is a warning.
 
     Args:
+        folder: on the disk or in an archive.
         paths: relative to `folder`.
         image_size: side of the squares in pixels; None, `default_side` of the files.
         fitting: see `to_square`.
+        source: the table or the archive that the paths come from, if they do.
     """
-    entry = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:32]
+    whole = folder if source is None else source
+    whole = whole.resolve() if isinstance(whole, Path) else whole
+    entry = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]
     way = "" if fitting == "pad" else f"-{fitting}"
     cached = cache_folder() / "folders" / f"{entry}-{image_size or 'fitted'}{way}.safetensors"
     fingerprint = _fingerprint(folder, paths)
@@ -87,12 +93,12 @@ def read_pictures(
 
 
 def _decode_all(
-    folder: Path, paths: Sequence[str], image_size: int | None, progress: Progress, fitting: Fit
+    folder: Path | Member, paths: Sequence[str], image_size: int | None, progress: Progress, fitting: Fit
 ) -> Pictures:
     # Pillow decodes and scales without holding Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if image_size is None:
-            longer = np.fromiter(pool.map(_longer_side, [folder / path for path in paths]), np.int64)
+            longer = np.fromiter(pool.map(lambda path: _longer_side(folder, path), paths), np.int64)
             image_size = default_side(longer[longer > 0])
         images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
         sizes = np.zeros((len(paths), 2), np.int64)
@@ -101,7 +107,7 @@ def _decode_all(
         stopped = threading.Event()
 
         def read(index: int) -> tuple[str, ...]:
-            pixels, found = decode(folder / paths[index], stopped.is_set)
+            pixels, found = decode(_content(folder, paths[index]), stopped.is_set)
             if not stopped.is_set():
                 images[index] = to_square(pixels, image_size, fitting)
             if stopped.is_set():
@@ -139,19 +145,25 @@ def _decode_all(
     )
 
 
-def _longer_side(path: Path) -> int:
+def _content(folder: Path | Member, path: str) -> Path | bytes:
+    place = folder / path
+    return place if isinstance(place, Path) else place.archive.read(place.path, MAX_FILE_BYTES)
+
+
+def _longer_side(folder: Path | Member, path: str) -> int:
     try:
-        stored = estimate(path)
+        stored = estimate(_content(folder, path))
         return max(stored.width, stored.height)
     except UnusableImageError:  # decoding will say what is wrong with it
         return 0
 
 
-def _fingerprint(folder: Path, paths: Sequence[str]) -> str:
+def _fingerprint(folder: Path | Member, paths: Sequence[str]) -> str:
     digest = hashlib.sha256(f"{VERSION} {pillow_version}".encode())
     for path in paths:
         try:
-            status = (folder / path).stat()
+            # All files of an archive are as old as it is.
+            status = (folder / path if isinstance(folder, Path) else folder.archive.path).stat()
             state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"  # ctime: its permissions
         except OSError:
             state = "unreadable"

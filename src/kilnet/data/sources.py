@@ -9,19 +9,21 @@ import numpy as np
 
 from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_as_they_are, adopt_dataset
+from kilnet.data.archive import is_archive
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
-from kilnet.data.folder import as_they_are, load_folder, read_folder
+from kilnet.data.folder import as_they_are
+from kilnet.data.labelled_files import find_source, load_folder, read_labelled
 from kilnet.data.splits import complete
 from kilnet.data.squares import resized
-from kilnet.errors import DataError, nearest
+from kilnet.errors import DataError
 from kilnet.storage import given_path
 
 NAMES = ("cifar10", "digits")
 DIGITS_SIZE = 16
 """Side of the digits in pixels, twice the stored 8: the tutorial's four convolutions and poolings of 2 need 16."""
 Data = str | Path | ImageDataset | PairDataset
-"""What a caller may give as data: a name, a folder, or images in memory."""
+"""What a caller may give as data: a name, a folder, a table of labels, an archive, or images in memory."""
 
 
 def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> ImageDataset:
@@ -57,16 +59,19 @@ def to_evaluate(
         if isinstance(data, ImageDataset) or config.source in NAMES:
             raise
     if isinstance(data, str | Path):
-        folder = find_folder(config.source)
-        return as_they_are(folder, read_folder(folder, config, progress, known), config)
+        source = find_source(config.source, NAMES)
+        return as_they_are(source, read_labelled(source, config, progress, known), config)
     return adopt_as_they_are(data, config)
 
 
 def located(config: DataConfig) -> DataConfig:
-    """Write a folder's whole path down, so that the run can be repeated from anywhere."""
-    if config.source not in NAMES and given_path(config.source).is_dir():
-        return config.model_copy(update={"source": str(given_path(config.source).resolve())})
-    return config
+    """Write the whole path of a folder or a file down, so that the run can be repeated from anywhere."""
+    if config.source in NAMES or not (source := given_path(config.source)).exists():
+        return config
+    places = {"source": str(source.resolve())}
+    if config.root is not None and not is_archive(source):
+        places["root"] = str(given_path(config.root).resolve())
+    return config.model_copy(update=places)
 
 
 def source_of(data: str | Path) -> str:
@@ -76,7 +81,7 @@ def source_of(data: str | Path) -> str:
 
 
 def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDataset:
-    """Load "cifar10", "digits" or a folder of pictures, as `config` says.
+    """Load "cifar10", "digits", a folder of pictures, a table of labels or an archive, as `config` says.
 
     Args:
         progress: told how far fetching and decoding are.
@@ -87,7 +92,7 @@ def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDatase
     """
     name = config.source
     if name not in NAMES:
-        return load_folder(find_folder(name), config, progress)
+        return load_folder(find_source(name, NAMES), config, progress)
     dataset = load_digits(config) if name == "digits" else load_cifar10(config, progress)
     if Path(name).is_dir():
         warning = f"{name} is the data set of that name, and not the folder .{os.sep}{name}, which is written like this"
@@ -109,19 +114,3 @@ def load_digits(config: DataConfig) -> ImageDataset:
     classes = tuple(str(name) for name in digits.target_names)
     whole = Split(images, digits.target.astype(np.int64), tuple(f"{i:04}" for i in range(len(images))))
     return ImageDataset("digits", classes, *complete(whole, None, None, classes, config))
-
-
-def find_folder(source: str) -> Path:
-    """Return the folder of pictures that `source` names.
-
-    Raises:
-        DataError: it is no folder; the message tells a mistyped name from a missing folder.
-    """
-    folder = given_path(source)
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise DataError(
-            f"{source}: a file, not a folder; give a folder with one sub-folder of pictures per class"
-        )
-    raise DataError(f"{source}: no such folder, nor a known data set{nearest(source, list(NAMES))}")

@@ -4,7 +4,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+
+from kilnet.data.archive import Place
 
 # As data sets call them, in English and then in other languages.
 _WORDS = {
@@ -75,13 +76,13 @@ def read_name(name: str) -> SplitName | None:
     )
 
 
-def alike(folders: Sequence[Path]) -> dict[str, list[Path]]:
+def alike(folders: Sequence[Place]) -> dict[str, list[Place]]:
     """Return the folders that are named as splits of one data set, by split.
 
     Their names are the same but for the word of the split, numbers and fillers. Plain names go before others, and of
     several folders of one split those without a number before others.
     """
-    groups: dict[tuple[str, ...], list[tuple[Path, SplitName]]] = {}
+    groups: dict[tuple[str, ...], list[tuple[Place, SplitName]]] = {}
     for folder in folders:
         if (name := read_name(folder.name)) is not None:
             groups.setdefault(name.rest, []).append((folder, name))
@@ -91,7 +92,7 @@ def alike(folders: Sequence[Path]) -> dict[str, list[Path]]:
         # Those of several data sets together: nobody knows which of them is meant.
         several = [group for group in groups.values() if len({name.split for _, name in group}) > 1]
         members = [member for group in several for member in group] or plain
-    found: dict[str, list[Path]] = {}
+    found: dict[str, list[Place]] = {}
     splits = {name.split for _, name in members if not name.is_either}
     for folder, name in members:
         is_validation = name.is_either and "test" in splits and "validation" not in splits

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import Split
+from kilnet.data.grouped_splits import grouped_folds, grouped_part
 from kilnet.errors import DataError
 from kilnet.seeding import generator
 
@@ -61,12 +62,17 @@ def carve(
         num_further: how many parts will be carved out of the rest later; as many pictures of each
             class are left for them.
 
+    Where the split has groups, whole groups are taken, as `grouped_part` says.
+
     Returns:
         (the rest, the part).
 
     Raises:
         DataError: a class has too few different pictures to stand in every split.
     """
+    if split.groups is not None:
+        chosen = grouped_part(split.labels, split.groups, classes, fraction, seed, purpose, num_further)
+        return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
     _, first, groups = np.unique(content_hashes(split.images), return_index=True, return_inverse=True)
     group_sizes = np.bincount(groups)
     group_labels = split.labels[first]  # equal pictures in two classes go with the class of the first one
@@ -88,7 +94,7 @@ def carve(
 
 
 def folds(split: Split, num_folds: int, seed: int) -> npt.NDArray[np.int64]:
-    """Deal the images out into folds, each class evenly; pictures with the same pixels stay together.
+    """Deal the images out into folds, each class evenly; pictures with the same pixels, or of one group, stay together.
 
     Returns:
         int64 (num_images,), the fold of each image, from 0.
@@ -96,6 +102,8 @@ def folds(split: Split, num_folds: int, seed: int) -> npt.NDArray[np.int64]:
     Raises:
         DataError: fewer than two folds, or fewer different pictures than folds.
     """
+    if split.groups is not None:
+        return grouped_folds(split.labels, split.groups, num_folds, seed)
     _, first, groups = np.unique(content_hashes(split.images), return_index=True, return_inverse=True)
     if not 2 <= num_folds <= len(first):
         raise DataError(

@@ -47,7 +47,11 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
     What "auto" was measured to be, what both leave to the same plan, and where the data lies, are not differences.
     """
     before, after = old.flat(), new.flat()
-    ignored = {"data.dir", "training.checkpoint_seconds"}
+    ignored = {
+        "data.dir",
+        "data.root",
+        "training.checkpoint_seconds",
+    }
     if old.budget == new.budget:
         ignored |= set(new.budget.planned)
     lines = []

@@ -67,7 +67,9 @@ def fit_first(
             yield StepRecord(epoch=0, step=len(parts), num_steps=total, num_images=len(part))
         seen = np.concatenate(parts).reshape(len(views), len(dataset.train), -1)
         _keep(path, seen)
-    return fit_head(cast("Featured", model).fc, seen, dataset.train.labels.astype(np.int64))
+    weights = dataset.train.weights
+    counts = None if weights is None else weights / weights.mean()
+    return fit_head(cast("Featured", model).fc, seen, dataset.train.labels.astype(np.int64), counts)
 
 
 def _features(

@@ -32,7 +32,12 @@ class FittedHead:
     num_images: int
 
 
-def fit_head(head: nn.Linear, seen: npt.NDArray[np.float16], labels: npt.NDArray[np.int64]) -> FittedHead:
+def fit_head(
+    head: nn.Linear,
+    seen: npt.NDArray[np.float16],
+    labels: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float32] | None = None,
+) -> FittedHead:
     """Fit a last layer by logistic regression, with the L2 penalty that cross-validation prefers.
 
     Features are brought to unit variance on average, so that one range of penalties suits every network; by one factor
@@ -45,11 +50,12 @@ def fit_head(head: nn.Linear, seen: npt.NDArray[np.float16], labels: npt.NDArray
         head: from features to logits; its weights are replaced.
         seen: (views, num_images, num_features): of each image, and of its mirror image if that is a view.
         labels: (num_images,); each class at least once.
+        counts: (num_images,), how much each image counts, 1 on average; None, all the same.
     """
     from threadpoolctl import threadpool_limits  # here, since few runs need it
 
     with threadpool_limits(1):
-        penalty, weights, biases = _fitted(seen, labels, head.out_features)
+        penalty, weights, biases = _fitted(seen, labels, head.out_features, counts)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         head.bias.copy_(torch.from_numpy(biases))
@@ -60,7 +66,10 @@ def fit_head(head: nn.Linear, seen: npt.NDArray[np.float16], labels: npt.NDArray
 
 
 def _fitted(
-    seen: npt.NDArray[np.float16], labels: npt.NDArray[np.int64], num_classes: int
+    seen: npt.NDArray[np.float16],
+    labels: npt.NDArray[np.int64],
+    num_classes: int,
+    counts: npt.NDArray[np.float32] | None,
 ) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     num_views, num_images, num_features = seen.shape
     flat = seen.reshape(-1, num_features).astype(np.float32)
@@ -70,7 +79,8 @@ def _fitted(
     directions = directions[:, variances >= 1e-6 * variances[-1]][:, ::-1]
     points = np.ascontiguousarray(flat @ directions)
     penalty = _best_penalty(points[: min(num_images, _MOST_IMAGES), :_MOST_DIRECTIONS], labels[:_MOST_IMAGES])
-    solution = _regression(penalty * num_views, 1e-5).fit(points, np.tile(labels, num_views))
+    counted = None if counts is None else np.tile(counts, num_views)
+    solution = _regression(penalty * num_views, 1e-5).fit(points, np.tile(labels, num_views), counted)
     weights, biases = _for_all_classes(solution, num_classes)
     weights = (weights @ directions.T) / spread
     return penalty, weights, biases - weights @ mean

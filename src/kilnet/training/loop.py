@@ -68,6 +68,7 @@ class TrainingLoop:
         self._settings = settings
         self._schedule = schedule or Schedule(config.training.epochs)
         self._train = _on_device(dataset.train, settings)
+        self._weights = _weights(dataset.train, settings)
         self._validation = _on_device(dataset.validation, settings)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
@@ -163,7 +164,8 @@ class TrainingLoop:
         models.advance(self.model, schedule.progress)
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
         pixels = shrink(augmentation(images[indices], indices), *size)
-        loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed)
+        weights = None if self._weights is None else self._weights[indices]
+        loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed, weights)
         self._unread.append((loss, num_correct, len(indices)))
         return size == images.shape[2:]
 
@@ -285,6 +287,13 @@ def _by_first_word(tensors: dict[str, Tensor]) -> defaultdict[str, dict[str, Ten
 def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:
     images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(settings.device)
     return images, torch.from_numpy(split.labels.astype(np.int64)).to(settings.device)
+
+
+def _weights(split: Split, settings: Settings) -> Tensor | None:
+    """Return how much each image counts, 1 on average, so that the learning rate means the same."""
+    if split.weights is None:
+        return None
+    return torch.from_numpy(split.weights / split.weights.mean()).to(settings.device)
 
 
 def _batches(order: Tensor, batch_size: int) -> list[Tensor]:

@@ -32,26 +32,34 @@ class TrainStep:
         self.settings = settings
         self._config = config
 
-    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, images: Tensor, labels: Tensor, seed: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Train on a batch.
 
         Args:
             images: float32 (num_images, channels, height, width), normalised.
             labels: int64 (num_images,).
             seed: of whatever the network draws.
+            weights: float32 (num_images,), how much each image counts; 1 on average over the training images.
 
         Returns:
             The mean loss and the number of correct answers, both () on the device.
         """
         torch.manual_seed(seed)
-        return self.run(self.settings.place_images(images), labels)
+        return self.run(self.settings.place_images(images), labels, weights)
 
-    def run(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def run(self, images: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Do what `__call__` does to images that are in place, without waiting for the device and without a seed."""
         with self.settings.autocast():
             logits = self.model(images)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._config.training.label_smoothing)
+        smoothing = self._config.training.label_smoothing
+        if weights is None:
+            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        else:
+            losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+            loss = (losses * weights).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.optimizer.clip_norm:
@@ -88,8 +96,12 @@ class RecordedStep:
         self._state: list[Tensor] = []  # all that a step changes, parameters first
         self._before: list[Tensor] = []  # what it was before this step
 
-    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Train on a batch; see `TrainStep`."""
+    def __call__(
+        self, images: Tensor, labels: Tensor, seed: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Train on a batch; see `TrainStep`. With weights, steps are plain."""
+        if weights is not None:
+            return self._step(images, labels, seed, weights)
         kind = images.shape, tuple(parameter.requires_grad for parameter in self._step.model.parameters())
         self._num_seen[kind] += 1
         if not self.is_trusted or self._num_seen[kind] <= _STEPS_BEFORE_RECORDING:

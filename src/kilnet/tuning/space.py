@@ -17,7 +17,17 @@ from kilnet.recipes.reading import parse_toml, parse_value, read_toml
 
 Values = dict[str, Any]
 
-_DECIDES_IMAGES = ("source", "dir", "split_seed", "validation_fraction", "test_fraction", "on_bad_image")
+_DECIDES_IMAGES = (
+    "source",
+    "dir",
+    "root",
+    "columns",
+    "group",
+    "split_seed",
+    "validation_fraction",
+    "test_fraction",
+    "on_bad_image",
+)
 _SAME_IMAGES = "all trials must be validated on the same images; give it with `settings`"
 _REFUSED = {
     **dict.fromkeys((f"data.{key}" for key in _DECIDES_IMAGES), _SAME_IMAGES),

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def share_images(dataset: ImageDataset, folder: Path) -> None:
         split = dataset.split(name)
         write_array(_array_path(folder, name, "images"), split.images)
         write_array(_array_path(folder, name, "labels"), split.labels)
+        for what, array in (("groups", split.groups), ("weights", split.weights)):
+            if array is not None:
+                write_array(_array_path(folder, name, what), array)
     content = {"name": dataset.name, "classes": dataset.classes, "warnings": dataset.warnings}
     names = {name: dataset.split(name).names for name in _SPLITS}
     write_json(_description_path(folder), sealed(content | {"names": names}))
@@ -132,7 +136,19 @@ def _split(folder: Path, name: str, names: tuple[str, ...], num_classes: int) ->
             raise ValueError(f"{labels.dtype} {labels.shape} for {len(names)} names")
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(f"labels from {labels.min()} to {labels.max()} for {num_classes} classes")
-    return Split(images, labels, names)
+    groups = _optional(_array_path(folder, name, "groups"), np.int64, len(names))
+    weights = _optional(_array_path(folder, name, "weights"), np.float32, len(names))
+    return Split(images, labels, names, groups, weights)
+
+
+def _optional(path: Path, kind: Any, num_images: int) -> Any:
+    """Return an array that only some data sets have."""
+    with suppress(FileNotFoundError), reading(path, _ADVICE, error=StorageError):
+        array = read_array(path)
+        if array.dtype != kind or array.shape != (num_images,):
+            raise ValueError(f"{array.dtype} {array.shape} for {num_images} names")
+        return array
+    return None
 
 
 def _description_path(folder: Path) -> Path:
