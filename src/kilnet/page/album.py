@@ -64,7 +64,8 @@ class Album:
 
     Attributes:
         sheets: data URIs: "images", and the heat maps "predicted" and "truth"; empty if there are no pictures.
-        data: the classes; name, truth, prediction and confidence of each image; side and columns of the sheets.
+        data: the classes; name, truth, prediction and confidence of each image; side and columns of the sheets;
+            photographs by the number of the image, if there are any.
     """
 
     sheets: Mapping[str, str]
@@ -93,8 +94,9 @@ def select(predictions: Predictions, most: int, seed: int = 0) -> Selection:
     order = np.lexsort((np.where(truth == predicted, confidence, -confidence), predicted, truth))
     starts = np.flatnonzero(np.diff(truth[order], prepend=-1) | np.diff(predicted[order], prepend=-1))
     cells = np.split(order, starts[1:]) if num_images else []
-    share = _share([len(cell) for cell in cells], most - len(samples) - len(mistakes))
-    shown = [cell[:share] for cell in cells]
+    room = most - len(samples) - len(mistakes)
+    share = _share([len(cell) for cell in cells], room)
+    shown = [cell[:share] for cell in cells] if share else _one_each(cells, truth, predicted, room)
 
     indices = np.unique(np.concatenate([samples, mistakes, *shown])).astype(np.int64)
     return Selection(
@@ -162,6 +164,12 @@ def _sheet(images: npt.NDArray[np.uint8], columns: int) -> str:
     sheet[:num_images] = images
     sheet = sheet.reshape(rows, columns, channels, side, side).transpose(0, 3, 1, 4, 2)
     return picture_uri(sheet.reshape(rows * side, columns * side, channels))
+
+
+def _one_each(cells: list[Indices], truth: Indices, predicted: Indices, room: int) -> list[Indices]:
+    """Return the first image of so many cells as there is room for: those of the commonest mistakes first."""
+    order = sorted(cells, key=lambda cell: (truth[cell[0]] == predicted[cell[0]], -len(cell)))
+    return [cell[:1] for cell in order[: max(room, 0)]]
 
 
 def _share(sizes: list[int], most: int) -> int:

@@ -16,7 +16,7 @@ from kilnet.page.album import Album
 from kilnet.runs.wording import one_line
 
 _ASSETS = files("kilnet.page") / "assets"
-_SCRIPTS = ("tables.js", "pictures.js", "viewer.js", "confusion.js")
+_SCRIPTS = ("tables.js", "sections.js", "charts.js", "pictures.js", "viewer.js", "matrix.js", "confusion.js")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Section:
         template: a file in `templates/`, without its suffix.
         content: variables of the template, which escapes text.
         data: JSON-able values for the scripts, in `<script type="application/json" id="data-ID">`.
+        is_half: whether it needs only half of a wide screen.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Section:
     template: str
     content: Mapping[str, Any]
     data: Mapping[str, Any] = field(default_factory=dict)
+    is_half: bool = False
 
 
 def render(title: str, subtitle: str, sections: Sequence[Section], album: Album | None = None) -> str:
@@ -65,6 +67,11 @@ def percent(ratio: float | None) -> str:
     return "–" if ratio is None else f"{ratio:.1%}"
 
 
+def isolated(text: str) -> Markup:
+    """Return a name in its own direction, which cannot reorder the text around it."""
+    return Markup("<bdi>{}</bdi>").format(one_line(text))
+
+
 def _section(section: Section) -> Markup:
     template = _environment().get_template(f"{section.template}.html.j2")
     return Markup(template.render(section.content))  # noqa: S704 the template escaped it
@@ -81,8 +88,7 @@ def _environment() -> Environment:
     )
     # Compact, and without NaN, which is not JSON. `tojson` escapes <, >, &, ' and everything beyond ASCII.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    # A name in its own direction, which cannot reorder the text around it.
-    environment.filters["name"] = lambda text: Markup("<bdi>{}</bdi>").format(one_line(text))
+    environment.filters["name"] = isolated
     environment.filters["one_line"] = one_line
     environment.filters["percent"] = percent
     return environment

@@ -4,14 +4,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation, wilson_interval
 from kilnet.page.album import Selection
 from kilnet.page.document import Section, percent
+from kilnet.page.likeness import order_by_likeness
 from kilnet.page.svg import Axis, histogram, reliability_chart
+from kilnet.page.verdict import Head
 from kilnet.runs.wording import one_line
 
-MAX_GRID_CLASSES = 100
-_PAIRS = 10
+MAX_GRID_CLASSES = 40
+"""With more classes the confusion matrix is a picture in which one moves, and tables begin with the worst."""
+_PAIRS = 50
+_FEW_CLASSES = 20  # these stay in their order, with all of them in view
 
 Entry = Mapping[str, Any]
 
@@ -30,14 +36,20 @@ _RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
 
 
 def result(
-    split: str, num_correct: int, num_images: int, entries: Mapping[str, Entry], notes: Sequence[str]
+    split: str,
+    num_correct: int,
+    num_images: int,
+    entries: Mapping[str, Entry],
+    notes: Sequence[str],
+    head: Head | None = None,
 ) -> Section:
-    """Return the accuracy with its interval, then a table of all evaluations of the run.
+    """Return what the run is worth, then a table of all its evaluations.
 
     Args:
         split, num_correct, num_images: what the page shows.
         entries: all evaluations in evaluation.json.
         notes: sentences that the reader must not miss.
+        head: verdict, cards and worst mistakes; without it the accuracy stands alone.
     """
     content = {
         "split": split,
@@ -51,6 +63,7 @@ def result(
             for title, write in _RESULT_ROWS.items()
         ],
         "notes": notes,
+        "head": head,
     }
     return Section("result", "Result", "result", content)
 
@@ -70,27 +83,37 @@ def confusion(evaluation: Evaluation, selection: Selection) -> Section:
         }
         for truth, predicted, count in evaluation.most_confused(_PAIRS)
     ]
+    has_grid = num_classes <= MAX_GRID_CLASSES
     content = {
         "split": evaluation.split,
         "classes": evaluation.classes,
         "counts": counts,
-        "has_grid": num_classes <= MAX_GRID_CLASSES,
+        "has_grid": has_grid,
         "size": "few" if num_classes <= 12 else "some" if num_classes <= 30 else "many",
         "pairs": pairs,
     }
     data = {
         "classes": [one_line(name) for name in evaluation.classes],
-        "counts": counts,
+        "order": order_by_likeness(evaluation.confusion),
+        **({"counts": counts} if has_grid else {"entries": _entries(evaluation)}),
         "cells": {f"{truth}-{predicted}": places for (truth, predicted), places in selection.cells.items()},
     }
     return Section("confusion", "Confusion matrix", "confusion", content, data)
 
 
+def _entries(evaluation: Evaluation) -> list[list[int]]:
+    """Return the confusion matrix as (truth, predicted, images) where there are any."""
+    places = np.argwhere(evaluation.confusion)
+    return [[int(row), int(column), int(evaluation.confusion[row, column])] for row, column in places]
+
+
 def per_class(evaluation: Evaluation) -> Section:
-    """Return the sortable table of classes."""
+    """Return the sortable table of classes; where there are many, the worst come first."""
     classes = evaluation.per_class()
     rows = [{**row, "interval": wilson_interval(row["num_correct"], row["support"])} for row in classes]
-    content = {"split": evaluation.split, "rows": rows}
+    if is_long := len(rows) > _FEW_CLASSES:
+        rows.sort(key=lambda row: (row["recall"] is None, row["recall"], -row["support"]))
+    content = {"split": evaluation.split, "rows": rows, "is_long": is_long}
     return Section("classes", "Classes", "per_class", content)
 
 
@@ -142,7 +165,8 @@ def samples(evaluation: Evaluation, selection: Selection) -> Section:
         f"{len(selection.samples)} of {evaluation.num_images:,} {one_line(evaluation.split)} images, chosen at random. "
         "The first line is the prediction, the second its confidence. Choose an image to enlarge it."
     )
-    return Section("samples", "Sample predictions", "images", {"hint": hint, "images": selection.samples})
+    content = {"hint": hint, "images": selection.samples}
+    return Section("samples", "Sample predictions", "images", content, is_half=True)
 
 
 def mistakes(evaluation: Evaluation, selection: Selection) -> Section:
@@ -153,4 +177,4 @@ def mistakes(evaluation: Evaluation, selection: Selection) -> Section:
         "If the picture looks like the prediction, the label may be wrong."
     )
     content = {"hint": hint if num_wrong else "There are none.", "images": selection.mistakes}
-    return Section("mistakes", "Most confident mistakes", "images", content)
+    return Section("mistakes", "Most confident mistakes", "images", content, is_half=True)

@@ -1,6 +1,8 @@
 """The page of a run."""
 
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,17 @@ from kilnet.models.pretrained import origin
 from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select
 from kilnet.page.document import render
-from kilnet.runs.evaluation import read_evaluations, read_predictions
+from kilnet.page.photographs import with_photographs
+from kilnet.page.verdict import Cost, Head, cards, verdict
+from kilnet.page.without_paths import config_without_paths, environment_without_paths, without_paths
+from kilnet.runs.evaluation import read_calibration, read_evaluations, read_predictions
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 
 Entries = Mapping[str, Mapping[str, Any]]
 
+_WORST = 10  # mistakes at the top of the page
+_BATCH_SIZE, _TIMED_PASSES = 64, 2
 _CHUNK = 128  # heat maps between two updates of the progress
 _TEST_IS_FOR = "The test split is for kilnet evaluate."
 _CHOSEN_ON_IT = (
@@ -31,9 +38,14 @@ _CHOSEN_ON_IT = (
 
 
 def run_page(
-    folder: RunFolder, classifier: Classifier, dataset: ImageDataset | None, reason: str, progress: Progress
+    folder: RunFolder,
+    classifier: Classifier,
+    dataset: ImageDataset | None,
+    reason: str,
+    progress: Progress,
+    originals: Path | None = None,
 ) -> str:
-    """Return a run's page as HTML.
+    """Return a run's page as HTML; it says nothing about the folders and the user of this machine.
 
     Args:
         folder: the run.
@@ -41,20 +53,28 @@ def run_page(
         dataset: its data; None leaves the pictures out.
         reason: why there is no data.
         progress: told how many heat maps are done.
+        originals: the folder of photographs that the data was read from, if there is one.
 
     Raises:
         RunFolderError: a file of the run is missing or damaged.
     """
     config, environment, history = folder.config(), folder.environment(), folder.history()
     entries = read_evaluations(folder)
-    notes = [f"No pictures of the data: {reason}"] if dataset is None else []
+    notes = [f"No pictures of the data: {without_paths(reason)}"] if dataset is None else []
     split = "test" if "test" in entries else "validation"
-    album, parts = None, []
+    album, head, parts = None, None, []
     if split in entries:
         evaluation = Evaluation.from_dict(entries[split])
         predictions = _predictions(folder, evaluation)
         images = None if dataset is None else _images(dataset, evaluation, predictions, notes)
         selection, album = _album(classifier, evaluation, predictions, images, notes, progress)
+        if images is not None and originals is not None:
+            album = with_photographs(album, selection, originals, predictions.names)
+        calibration = read_calibration(folder)
+        worst = selection.mistakes[:_WORST]
+        head = Head(
+            verdict(evaluation, calibration), cards(evaluation, calibration, _cost(folder, classifier)), worst
+        )
         parts = [
             evaluation_sections.confusion(evaluation, selection),
             evaluation_sections.per_class(evaluation),
@@ -69,11 +89,11 @@ def run_page(
         num_images = int(environment.get("data", {}).get("num_validation", 0))
     notes = [*_notes(config, entries, split), *notes]
     sections = [
-        evaluation_sections.result(split, num_correct, num_images, entries, notes),
-        run_sections.curves(history),
+        evaluation_sections.result(split, num_correct, num_images, entries, notes, head),
+        run_sections.curves(history, config.training.label_smoothing),
         *parts,
         *run_sections.network(classifier),
-        run_sections.repeat(config, environment),
+        run_sections.repeat(config_without_paths(config), environment_without_paths(environment)),
     ]
     name = folder.path.resolve().name
     return render(name, _subtitle(config.model, environment, history), sections, album)
@@ -87,6 +107,22 @@ def _subtitle(model: ModelConfig, environment: Mapping[str, Any], history: list[
         f"{model.name}, {num_parameters:,} parameters, trained for {num_epochs} epochs on {num_train:,} images of "
         f"{data.get('name', 'unknown data')} in {len(data.get('classes', []))} classes"
         + (f"; {weights}" if (weights := origin(model)) else "")
+    )
+
+
+def _cost(folder: RunFolder, classifier: Classifier) -> Cost:
+    settings = classifier.settings
+    images = np.zeros((_BATCH_SIZE, *classifier.image_shape), np.uint8)
+    seconds = []
+    for _ in range(_TIMED_PASSES + 1):  # the first one only warms up
+        start = time.perf_counter()
+        classifier.logits(images)
+        seconds.append(time.perf_counter() - start)
+    return Cost(
+        images_per_second=_BATCH_SIZE / min(seconds[1:]),
+        computed_with=f"{settings.device}, {settings.precision}, threads: {settings.threads}",
+        num_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
+        num_bytes=folder.weights_path.stat().st_size,
     )
 
 

@@ -1,5 +1,6 @@
 """Sections about a run: its training, its settings, the first filters and the layers of its network."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,8 @@ from kilnet.inspection.features import filters
 from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.page.album import picture_uri
 from kilnet.page.document import Section
-from kilnet.page.svg import Axis, Line, line_chart
+from kilnet.page.svg import Axis, Line, fitted_axis, line_chart
+from kilnet.runs.wording import counted
 from kilnet.training.records import EpochRecord
 
 _MAX_FILTERS = 128
@@ -22,27 +24,46 @@ _COLUMNS = 8  # these fit on a phone
 _FILTER_PX, _GAP_PX = 30, 5
 
 
-def curves(history: Sequence[EpochRecord]) -> Section:
-    """Return the loss and accuracy by epoch; the weights of the last best epoch are the ones that are kept."""
+def curves(history: Sequence[EpochRecord], label_smoothing: float = 0.0) -> Section:
+    """Return the loss and accuracy by epoch; the weights of the last best epoch are the ones that are kept.
+
+    Args:
+        history: one record per epoch.
+        label_smoothing: of the training loss, which then cannot be compared with that of validation.
+    """
     kept = [record for record in history if record.is_best][-1]
+    num_epochs = history[-1].epoch
     summary = (
-        f"{history[-1].epoch} epochs. The weights of epoch {kept.epoch} are kept: validation loss "
-        f"{kept.validation_loss:.4f} nats per image, accuracy {kept.validation_accuracy:.1%}."
+        f"{counted(num_epochs, 'epoch')}. The weights of epoch {kept.epoch} are kept: "
+        f"validation loss {kept.validation_loss:.4f} nats per image, accuracy {kept.validation_accuracy:.1%}."
     )
     first = history[0].epoch if len(history) > 1 else 0
-    epochs = Axis("epoch", first, history[-1].epoch, is_whole=True)
-    highest = max(max(record.train_loss, record.validation_loss) for record in history)
-    content: dict[str, Any] = {"summary": summary, "history": [asdict(record) for record in history]}
-    for quantity, scale, axis in (
-        ("loss", 1, Axis("cross-entropy (nats per image)", 0, 1.05 * highest)),
-        ("accuracy", 100, Axis("accuracy (%)", 0, 100)),
+    epochs = Axis("epoch", first, num_epochs, is_whole=True)
+    content: dict[str, Any] = {
+        "summary": summary,
+        "history": [asdict(record) for record in history],
+        "label_smoothing": label_smoothing,
+    }
+    for quantity, scale, label, pattern in (
+        ("loss", 1, "cross-entropy (nats per image)", "{:.4f}"),
+        ("accuracy", 100, "accuracy (%)", "{:.1f}%"),
     ):
-        title = f"{quantity.capitalize()} of training and validation by epoch. {summary} The table has the numbers."
         lines = [
             Line(kind, [(row.epoch, scale * getattr(row, f"{split}_{quantity}")) for row in history])
             for kind, split in (("first", "train"), ("second", "validation"))
         ]
-        content[quantity] = line_chart(title, epochs, axis, lines, kept.epoch)
+        values = [value for line in lines for _, value in line.points if math.isfinite(value)]
+        title = f"{quantity.capitalize()} of training and validation by epoch. {summary} The table has the numbers."
+        readings = [
+            (
+                train[0],
+                f"epoch {train[0]}: training {pattern}, validation {pattern}".format(train[1], other[1]),
+            )
+            for train, other in zip(*(line.points for line in lines), strict=True)
+        ]
+        axis = fitted_axis(label, values, 0, 100 if quantity == "accuracy" else None)
+        content[quantity] = line_chart(title, epochs, axis, lines, kept.epoch, readings=readings)
+        content[f"{quantity}_axis"] = f"axis from {axis.low:.3g} to {axis.high:.3g}, fitted to the data"
     return Section("curves", "Learning curves", "curves", content)
 
 
@@ -133,7 +154,7 @@ def _filters(classifier: Classifier) -> Section:
         "height": sheet.shape[0],
         "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row",
     }
-    return Section("filters", "Filters", "picture", content)
+    return Section("filters", "Filters", "picture", content, is_half=True)
 
 
 def _layers(rows: Sequence[LayerRow]) -> Section:
@@ -141,7 +162,8 @@ def _layers(rows: Sequence[LayerRow]) -> Section:
     num_multiply_adds = sum(row.num_multiply_adds for row in rows)
     milliseconds = sum(row.milliseconds for row in rows)
     names = ("layer", "kind", "input", "output", "parameters", "multiply-adds per image", "ms for 64 images")
-    heads = [{"title": name, "kind": "number" if place >= 4 else ""} for place, name in enumerate(names)]
+    kinds = ("", "minor", "minor", "", "number", "number minor", "number")
+    heads = [{"title": name, "kind": kind} for name, kind in zip(names, kinds, strict=True)]
     content = {
         "caption": f"In total: {num_parameters:,} parameters, {num_multiply_adds:,} multiply-adds per image, "
         f"{milliseconds:.1f} ms for 64 images on the machine that wrote this page",

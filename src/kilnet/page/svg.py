@@ -1,5 +1,6 @@
 """Charts as inline SVG; the style of the page colours them, and each has a description for screen readers."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from kilnet.runs.wording import shorten
 
 # Of a chart, in its own units; a phone shows it a fifth smaller, and text stays readable.
 WIDTH, HEIGHT = 400, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 18, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 12, 44
 _TALL = 300  # height of parallel coordinates
 _BETWEEN, _SIDE, _HEAD, _FOOT = 120, 60, 34, 12  # room between their axes, and around them
 
@@ -53,6 +54,14 @@ class Axis:
         return [tick for tick in ticks(self.low, self.high, most) if not self.is_whole or tick == int(tick)]
 
 
+def fitted_axis(label: str, values: Sequence[float], lowest: float, highest: float | None = None) -> Axis:
+    """Return an axis around the values, with some room, which stays between `lowest` and `highest`."""
+    low, high = min(values, default=lowest), max(values, default=lowest + 1)
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    top = high + room if highest is None else min(high + room, highest)
+    return Axis(label, max(low - room, lowest), top)
+
+
 @dataclass(frozen=True)
 class Line:
     """A curve; `kind` is its class in the style sheet: first, second or soft."""
@@ -79,6 +88,7 @@ def line_chart(
     lines: Sequence[Line],
     mark: float | None = None,
     dots: Sequence[tuple[float, float, bool]] | None = None,
+    readings: Sequence[tuple[float, str]] = (),
 ) -> Markup:
     """Return curves on common axes.
 
@@ -88,6 +98,7 @@ def line_chart(
         lines: the curves; their legend is outside the chart.
         mark: position of a vertical line, if there is one.
         dots: single points as (x, y, stands out); by default the points of the lines, if they are few.
+        readings: positions and what the page says there, under the pointer and by keyboard.
     """
     across, up, grid = _axes(x, y)
     parts = [grid]
@@ -102,7 +113,7 @@ def line_chart(
     for px, py, stands_out in dots or ():
         kind = "spot marked" if stands_out else "spot"
         parts.append(tag("circle", class_=kind, cx=across(px), cy=up(py), r=3.5))
-    return frame(title, parts)
+    return frame(title, parts, readings=[(across(px), text) for px, text in readings])
 
 
 def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, float] | None]) -> Markup:
@@ -115,18 +126,22 @@ def reliability_chart(title: str, bins: Sequence[tuple[float, float, float, floa
     """
     x, y = Axis("confidence (%)", 0, 100), Axis("accuracy (%)", 0, 100)
     across, up, grid = _axes(x, y)
-    parts = [grid]
+    parts, readings = [grid], []
     width = 100 / len(bins)
     for number, entry in enumerate(bins):
         if entry is None:
             continue
         confidence, accuracy, low, high = (100 * value for value in entry)
         left, right = across(number * width), across((number + 1) * width)
+        said = (
+            f"confidence {confidence:.1f}%: accuracy {accuracy:.1f}%, 95% interval {low:.1f} to {high:.1f}%"
+        )
+        readings.append(((left + right) / 2, said))
         parts.append(_bar(left, right, up(accuracy), up(0)))
         parts.append(_line("whisker", across(confidence), across(confidence), up(low), up(high)))
         parts.append(tag("circle", class_="dot second", cx=across(confidence), cy=up(accuracy), r=2.5))
     parts.append(_line("mark", across(0), across(100), up(0), up(100)))
-    return frame(title, parts)
+    return frame(title, parts, readings=readings)
 
 
 def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Markup:
@@ -139,7 +154,14 @@ def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Marku
         for number, count in enumerate(counts)
         if count
     ]
-    return frame(title, [grid, *bars])
+    readings = [
+        (
+            across(x.low + (number + 0.5) * width),
+            f"{x.low + number * width:.1f} to {x.low + (number + 1) * width:.1f}: {count:,} {y_label}",
+        )
+        for number, count in enumerate(counts)
+    ]
+    return frame(title, [grid, *bars], readings=readings)
 
 
 def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
@@ -238,9 +260,38 @@ class _Setting:
         return [(self(number), f"{number:.3g}") for number in numbers]
 
 
-def frame(title: str, parts: Iterable[Markup], height: float = HEIGHT) -> Markup:
-    """Return an `svg` of the usual width around its parts; `title` describes it for screen readers."""
-    return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height:g}", class_="chart", role="img", aria_label=title)
+def interval_bar(title: str, value: float, low: float, high: float, baseline: float) -> Markup:
+    """Return a bar from 0 to 1 with an interval, the value in it, and a mark where the baseline is."""
+    across = Scale(0, 1, 4, 196)
+    parts = [
+        tag("rect", class_="track", x=4, y=8, width=192, height=8),
+        tag("rect", class_="bar", x=4, y=8, width=max(across(value) - 4, 0.5), height=8),
+        _line("whisker", across(low), across(high), 12, 12),
+        tag("circle", class_="spot marked", cx=across(value), cy=12, r=4),
+        _line("mark", across(baseline), across(baseline), 2, 22),
+    ]
+    return tag("svg", *parts, viewBox="0 0 200 24", class_="interval", role="img", aria_label=title)
+
+
+def frame(
+    title: str,
+    parts: Iterable[Markup],
+    height: float = HEIGHT,
+    readings: Sequence[tuple[float, str]] = (),
+) -> Markup:
+    """Return an `svg` of the usual width around its parts.
+
+    Args:
+        title: describes it for screen readers.
+        parts: of the drawing.
+        height: in its own units.
+        readings: horizontal places and what the page says there; such a chart can be reached by keyboard.
+    """
+    size: dict[str, Any] = {"viewBox": f"0 0 {WIDTH} {height:g}"}
+    if readings:
+        places = [(round(place, 1), text) for place, text in sorted(readings, key=lambda reading: reading[0])]
+        size |= {"data_readings": json.dumps(places, separators=(",", ":")), "tabindex": "0"}
+    return tag("svg", *parts, **size, class_="chart", role="img", aria_label=title)
 
 
 def _axes(x: Axis, y: Axis) -> tuple[Scale, Scale, Markup]:
@@ -258,8 +309,8 @@ def _axes(x: Axis, y: Axis) -> tuple[Scale, Scale, Markup]:
     ]
     parts.append(tag("text", x.label, class_="middle", x=(_LEFT + right) / 2, y=HEIGHT - 6))
     middle = (_TOP + bottom) / 2
-    turned = f"rotate(-90 12 {middle:g})"
-    parts.append(tag("text", y.label, class_="middle", x=12, y=middle, transform=turned))
+    turned = f"rotate(-90 11 {middle:g})"
+    parts.append(tag("text", y.label, class_="middle", x=11, y=middle, transform=turned))
     return across, up, Markup("").join(parts)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kilnet.data.sources import Data
+from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.errors import DataError, DownloadError
 from kilnet.metrics import Evaluation
 from kilnet.page.run_page import run_page
@@ -78,7 +78,17 @@ def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: boo
             found = run.evaluated("validation")
             run.calibrate(dataset)
             record(run, found)
-        page = run_page(run.files, run.classifier, dataset, reason, display.advance)
+        originals = _originals(run, data)
+        page = run_page(run.files, run.classifier, dataset, reason, display.advance, originals)
     with run.files.locked():
         write_text(run.files.report_path, page)
     return run.files.report_path
+
+
+def _originals(run: Run, data: Data | None) -> Path | None:
+    """Return the folder of photographs that a run's data is read from; None where it is no folder."""
+    source = run.config.data.source if data is None else data
+    if not isinstance(source, str | Path) or source_of(source) in NAMES:
+        return None
+    folder = given_path(source)
+    return folder if folder.is_dir() else None

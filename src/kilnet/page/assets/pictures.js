@@ -26,6 +26,13 @@ function drawSquare(canvas, sheet, index, smooth) {
   return context;
 }
 
+function photographOf(index) {
+  const image = element("img", "photograph", "");
+  image.src = album.photographs[index];
+  image.alt = `photograph ${album.names[index]}`;
+  return image;
+}
+
 function describe(index) {
   const [truth, predicted] = [album.truth[index], album.predicted[index]];
   return {
@@ -44,7 +51,11 @@ function thumb(index, siblings) {
   button.dataset.image = index;
   button.setAttribute("aria-label", `truth ${truth}, predicted ${predicted}, confidence ${confidence}, image ${name}`);
   button.title = name;
-  if (sheets.images) {
+  if (album.photographs?.[index]) {
+    const image = photographOf(index);
+    image.alt = ""; // the button says what it is
+    button.append(image);
+  } else if (sheets.images) {
     const canvas = element("canvas", "", "");
     canvas.width = canvas.height = album.side;
     drawSquare(canvas, sheets.images, index, false);
@@ -55,6 +66,7 @@ function thumb(index, siblings) {
   const answer = element("span", "truth", "truth ");
   guess.append(isolated(predicted));
   answer.append(isolated(truth));
+  for (const part of [guess, caption, answer]) part.setAttribute("aria-hidden", "true"); // the label says it in order
   button.append(guess, caption, answer);
   button.addEventListener("click", () => openViewer(index, siblings));
   const item = element("li", "", "");

@@ -44,6 +44,10 @@ function showImage(index) {
   write("viewer-predicted", predicted);
   write("viewer-name", name);
   document.getElementById("viewer-confidence").textContent = confidence;
+  const photograph = document.getElementById("viewer-photograph");
+  photograph.querySelector("img")?.remove();
+  photograph.hidden = !album.photographs?.[index];
+  if (!photograph.hidden) photograph.prepend(photographOf(index));
   const image = document.getElementById("viewer-image");
   image.closest(".pictures").hidden = !sheets.images;
   if (sheets.images) {
