@@ -320,6 +320,7 @@ MISTAKES = {
     "promote": (["gone", "0"], "gone: no search here"),
     "recipes": (["fats"], "did you mean fast?"),
     "report": (["gone"], "gone: no such run folder"),
+    "runs": (["gone"], "gone: no such folder"),
     "serve": (["gone"], "gone: no such run folder"),
     "settings": (["xyzzy"], "`kilnet settings` lists all"),
     "train": (["gone"], "gone: no such folder"),

@@ -44,7 +44,7 @@ def test_a_data_set_is_shown_as_on_the_command_line(monkeypatch, capsys):
         cli.main()
     printed = capsys.readouterr().out
     kilnet.show(kilnet.inspect_data("digits", progress=False))
-    assert capsys.readouterr().out == printed
+    assert capsys.readouterr().out + "next: kilnet train digits --budget 10m\n" == printed
     assert "1,797" in printed
 
 

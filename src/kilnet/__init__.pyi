@@ -13,6 +13,7 @@ from kilnet.models import FastNet as FastNet
 from kilnet.models import ResNet as ResNet
 from kilnet.recipes.built_in import Recipe as Recipe
 from kilnet.recipes.built_in import list_recipes as list_recipes
+from kilnet.runs.listing import ListedRun as ListedRun
 from kilnet.runs.run import Run as Run
 from kilnet.training.schedule import EarlyStopping as EarlyStopping
 from kilnet.verbs.compare import RunComparison as RunComparison
@@ -27,6 +28,7 @@ from kilnet.verbs.load import load as load
 from kilnet.verbs.predict import predict as predict
 from kilnet.verbs.promote import promote as promote
 from kilnet.verbs.report import report as report
+from kilnet.verbs.runs import list_runs as list_runs
 from kilnet.verbs.serve import serve as serve
 from kilnet.verbs.settings import Setting as Setting
 from kilnet.verbs.settings import list_settings as list_settings

@@ -56,7 +56,10 @@ def _root(
     pass
 
 
-_VERBS = "train evaluate tune finetune promote inspect compare report predict export serve data recipes settings doctor"
+_VERBS = (
+    "train evaluate tune finetune promote inspect compare runs report predict export serve data recipes settings "
+    "doctor"
+)
 for _verb in _VERBS.split():  # in the order of the help
     app.command(_verb, cls=_Verb)(getattr(import_module(f"kilnet.cli.{_verb}"), _verb))
 

@@ -102,7 +102,7 @@ def _explain(error: ValidationError, where: str) -> str:
         known = [*RunConfig().flat(), *groups] if "." not in key else list(RunConfig().flat())
         near = nearest(key, known)
         if near.startswith("; there are"):
-            near = "; `kilnet.list_settings()` lists all"
+            near = "; there are optimizer.lr, training.epochs and others; `kilnet.list_settings()` lists all"
         return f"{where}: unknown key {key}{near}"
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
