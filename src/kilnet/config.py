@@ -92,11 +92,21 @@ class DataConfig(_Part):
     on_bad_image: Literal["fail", "skip"] = "fail"
 
 
+TIMM = "timm:"
+"""What the names of networks of the library timm begin with."""
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a network's name stands for code outside Kilnet, "package.module:builder"."""
+    return ":" in name and not name.startswith(TIMM)
+
+
 class ModelConfig(BaseModel):
     """The network and its own options.
 
     Attributes:
-        name: "ConvNet", "ConfigNet", "ResNet", "FastNet", "EfficientNetLite", or package.module:builder of your own.
+        name: "ConvNet", "ConfigNet", "ResNet", "FastNet", "EfficientNetLite", "timm:NAME" for one of that library, or
+            package.module:builder of your own.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)

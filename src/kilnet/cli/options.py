@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from kilnet.cli import completion
+from kilnet.config import is_foreign
 
 DataArgument = Annotated[
     str,
@@ -22,7 +23,8 @@ JsonOption = Annotated[bool, Option("--json", help="Print one JSON object and no
 def reach_own_code(given: str | list[str] | None) -> Any:
     """Let the current folder be imported from, as with `python -m`, once a network outside Kilnet is named."""
     words = [f"model.name={given}"] if isinstance(given, str) else given or []
-    if any(word.lstrip().startswith("model.name") and ":" in word for word in words):
+    named = [word.partition("=")[2] for word in words if word.lstrip().startswith("model.name")]
+    if any(is_foreign(name.strip(" '\"")) for names in named for name in names.split(",")):
         sys.path.insert(0, str(Path.cwd()))
     return given
 
@@ -31,7 +33,7 @@ ModelOption = Annotated[
     str | None,
     Option(
         "--model",
-        help="ConvNet, ConfigNet, ResNet, FastNet, EfficientNetLite, or package.module:builder.",
+        help="ConvNet, ConfigNet, ResNet, FastNet, EfficientNetLite, timm:NAME, or package.module:builder.",
         callback=reach_own_code,
         autocompletion=completion.models,
     ),

@@ -14,7 +14,7 @@ from safetensors.torch import load
 from torch import nn
 
 from kilnet import models
-from kilnet.config import ModelConfig, ViewsConfig
+from kilnet.config import ModelConfig, ViewsConfig, is_foreign
 from kilnet.data.decode import to_input
 from kilnet.data.preprocess import Preprocessing
 from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
@@ -264,7 +264,7 @@ def load_classifier(
 
 def refuse_unnamed(config: ModelConfig, own_models: Set[str], where: Path) -> None:
     """Raise RunFolderError for a network that `kilnet.models` would refuse, with the file that asks for it."""
-    if ":" in config.name and config.name not in own_models:
+    if is_foreign(config.name) and config.name not in own_models:
         raise RunFolderError(
             f"{where}: its network is {config.name}, code outside Kilnet that loading would run; "
             f"if it is yours, name it: `model={config.name!r}`"

@@ -8,8 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from kilnet.config import ModelConfig
+from kilnet.config import TIMM, ModelConfig, is_foreign
 from kilnet.errors import ConfigError, ModelError, nearest
+from kilnet.models import timm_network
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.efficientnet import EfficientNetLite
 from kilnet.models.fastnet import FastNet
@@ -152,7 +153,9 @@ def as_known(name: str) -> str:
 
 
 def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
-    if ":" in name:
+    if name.startswith(TIMM):
+        return timm_network.find(name)
+    if is_foreign(name):
         if name not in own_models:
             raise ModelError(
                 f"{name} is code outside Kilnet, which a file cannot choose; if it is yours, name it: `model={name!r}`"
@@ -161,7 +164,7 @@ def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
     if (known := as_known(name)) in MODELS:
         return known, MODELS[known]
     raise ModelError(
-        f"no model {name!r}{nearest(name, list(MODELS))}; or give package.module:builder of your own"
+        f"no model {name!r}{nearest(name, list(MODELS))}; or give timm:NAME, or package.module:builder of your own"
     )
 
 

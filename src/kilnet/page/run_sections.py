@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kilnet.config import RunConfig
+from kilnet.config import RunConfig, is_foreign
 from kilnet.errors import ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.features import filters
@@ -69,7 +69,7 @@ def curves(history: Sequence[EpochRecord], label_smoothing: float = 0.0) -> Sect
 
 def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:
     """Return the complete settings, the environment, and the command that repeats the run."""
-    named = ["--model", config.model.name] if ":" in config.model.name else []
+    named = ["--model", config.model.name] if is_foreign(config.model.name) else []
     command = shlex.join(["kilnet", "train", config.data.source, "--recipe", "config.toml", *named])
     return begun_with("run", config.to_toml(), environment, command)
 

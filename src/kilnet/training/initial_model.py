@@ -85,7 +85,10 @@ def preprocessing_for(config: RunConfig, dataset: ImageDataset) -> Preprocessing
     """
     if weights := published(config.model):
         channels, *size = dataset.image_shape
-        found = Preprocessing((weights.mean,) * channels, (weights.std,) * channels, (size[0], size[1]))
+        mean, std = weights.mean, weights.std
+        if channels == 1:  # it is seen as three equal channels
+            mean, std = (sum(mean) / 3,), (sum(std) / 3,)
+        found = Preprocessing(mean, std, (size[0], size[1]))
     else:
         normalise = Preprocessing.half if config.data.normalisation == "half" else Preprocessing.fit
         found = normalise(dataset)

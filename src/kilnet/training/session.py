@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig
+from kilnet.config import RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
@@ -118,7 +118,7 @@ class TrainingSession:
 
     def _resuming_call(self) -> str:
         named = {"recipe": str(self.folder.config_path), "out": str(self.folder.path)}
-        if ":" in self.config.model.name:
+        if is_foreign(self.config.model.name):
             named["model"] = self.config.model.name
         return (
             f"kilnet.train({self.config.data.source!r}, {', '.join(f'{k}={v!r}' for k, v in named.items())})"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kilnet.config import RunConfig
+from kilnet.config import RunConfig, is_foreign
 from kilnet.hardware import Settings
 
 # Steps of one kind before one is recorded: the optimiser has its moments by then, and libraries have chosen kernels.
@@ -177,7 +177,7 @@ def is_recorded(config: RunConfig, settings: Settings) -> bool:
 
     A network of the user's own may decide in Python, at each step, what it computes: it is never recorded.
     """
-    return settings.records_steps and ":" not in config.model.name
+    return settings.records_steps and not is_foreign(config.model.name)
 
 
 class CudaRecorder:

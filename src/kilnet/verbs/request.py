@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from kilnet import models
-from kilnet.config import PlannedKey, RunConfig
+from kilnet.config import PlannedKey, RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
-from kilnet.models.pretrained import published
+from kilnet.models.pretrained import has_published_weights, published
 from kilnet.recipes.built_in import FAST, PHOTOS
 from kilnet.recipes.changes import change
 from kilnet.recipes.reading import load_config, parse_duration
@@ -47,7 +47,7 @@ def requested(
     if isinstance(name := settings.get("model.name"), str):
         settings["model.name"] = models.as_known(name)
     is_frozen = settings.get("training.frozen") == "features"
-    if recipe is None and (settings.get("model.name") == "EfficientNetLite" or is_frozen):
+    if recipe is None and (has_published_weights(str(settings.get("model.name"))) or is_frozen):
         recipe = PHOTOS
     is_free = budget is not None and recipe is None and "model.name" not in settings
     config = load_config(FAST if is_free else recipe, settings)
@@ -59,7 +59,7 @@ def requested(
 
 def _with_own_size(config: RunConfig) -> RunConfig:
     """Return the configuration with the size and the squares that pretrained weights are for, unless it has them."""
-    if ":" in config.model.name or not (weights := published(models.complete(config.model))):
+    if is_foreign(config.model.name) or not (weights := published(models.complete(config.model))):
         return config
     own = {"image_size": config.data.image_size or weights.image_size, "fit": config.data.fit or weights.fit}
     return config.model_copy(update={"data": config.data.model_copy(update=own)})
