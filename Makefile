@@ -2,7 +2,8 @@
 PYTHON ?= python3
 RUN := .venv/bin
 INSTALL = $(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST = $(RUN)/pytest --numprocesses 2 --dist loadfile
+# Files in the order of their names: those of tests/faults take longest, and come first.
+PYTEST = $(RUN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow test-all test-faults check format docs
 

@@ -30,6 +30,7 @@ def benchmark():
     return load("plain_pytorch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["plain_training", "kilnet_training", "plain_augmentation", "kilnet_augmentation"]
 )
@@ -62,6 +63,7 @@ def test_every_ranking_of_labels_has_all_images():
         assert sorted(ranking) == list(range(300))
 
 
+@pytest.mark.slow
 def test_inference_compares_the_same_answers(colour_run, tmp_path):
     pytest.importorskip("onnxscript")
     inference = load("inference")

@@ -43,7 +43,7 @@ def is_whole(figure):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("num_classes", [2, 10, 100])
+@pytest.mark.parametrize("num_classes", [2, 10, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["counts", "recall", "precision", "per_class"])
 def test_figures_are_whole_for_few_and_many_classes(tmp_path, num_classes, kind):
     evaluation = evaluate(tuple(f"a class with quite a long name, {i}" for i in range(num_classes)))

@@ -137,7 +137,16 @@ def test_results_that_cannot_be_written_are_an_error(shell, words):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")  # noqa: PTH110
-@pytest.mark.parametrize("redirections", ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirections",
+    [
+        "2>/dev/full",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in ("2>&-", "2>&1 >/dev/null | true", "<&- >&- 2>&-")
+        ),
+    ],
+)
 def test_nobody_need_hear_progress_and_errors(shell, redirections, tmp_path):
     done = shell(["recipes", "fats"], redirections)
     assert (done.returncode, done.stderr) == (2, "")

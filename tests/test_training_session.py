@@ -204,6 +204,7 @@ def test_ctrl_c_in_a_step_that_takes_long_does_not_wait_for_it(tmp_path):
     assert kept(train(tmp_path / "run").folder) == whole
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_the_command_line(tmp_path):
     command = [
         sys.executable,
@@ -233,6 +234,7 @@ def test_ctrl_c_on_the_command_line(tmp_path):
     assert (tmp_path / "run" / "state" / "state.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_session_that_was_left_goes_on_with_the_plan_and_the_time_that_it_had(tmp_path, monkeypatch):
     per_image = STEP / 25
     speed = Speed({1.0: per_image, 0.75: 0.5625 * per_image, 0.5: 0.25 * per_image}, 0.0, 160 / 4 * per_image)

@@ -290,7 +290,10 @@ def test_left_at_any_event_it_ends_as_if_it_had_not(tmp_path, no_importance, kin
         assert sorted(first.epochs + second.epochs) == sorted(set(first.epochs + second.epochs))
 
 
-@pytest.mark.parametrize("kind", list(KINDS_OF_SEARCH))
+@pytest.mark.parametrize(
+    "kind",
+    ["grid", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS_OF_SEARCH if kind != "grid")],
+)
 def test_killed_at_any_write_it_ends_as_if_it_had_not(tmp_path, no_importance, monkeypatch, kind):
     """Search and workers die together before or after a file is renamed, whichever file it is."""
     config = KINDS_OF_SEARCH[kind]
@@ -318,6 +321,7 @@ def test_killed_at_any_write_it_ends_as_if_it_had_not(tmp_path, no_importance, m
         assert not list(path.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_with_workers_that_die(tmp_path, no_importance):
     config = config_of()
     run(tmp_path / "whole", config, workers=MadeUpWorkers(troubles={"trial 2": [(0, "failed")]}))

@@ -98,6 +98,7 @@ def test_optimize_is_the_search_alone(search, monkeypatch):
     assert again == search.summary
 
 
+@pytest.mark.slow
 def test_two_workers_find_the_same(search, tmp_path):
     two = tune(tmp_path / "two", workers=2)
     assert contents(two.folder) == contents(search.folder)
@@ -108,6 +109,7 @@ def test_two_workers_find_the_same(search, tmp_path):
     assert rows[:4] == rows[4:]
 
 
+@pytest.mark.slow
 def test_left_in_the_middle_and_gone_on_with(search, tmp_path):
     """The same object, or the same call in another process: no matter."""
     options = {"workers": 1, "finalists": 1, "seeds": 1, "epochs": 2, "device": "cpu", "progress": False}
@@ -206,6 +208,7 @@ def test_optuna_gets_a_copy_only_where_it_is_asked_for(search, tmp_path):
     assert not (tmp_path / "both").exists()
 
 
+@pytest.mark.slow
 def test_images_in_memory(tmp_path):
     dataset = make_dataset()
     settings = {"data.num_train": None, "training.batch_size": 20}
@@ -236,6 +239,7 @@ def test_a_search_on_other_images_begins_in_a_folder_of_its_own(tmp_path, monkey
     assert capfd.readouterr().err.count(f"{names[0]} was begun with other images; a new search begins") == 1
 
 
+@pytest.mark.slow
 def test_sizes_of_images_and_of_the_data_are_searched_too(tmp_path):
     """Each trial has its own images; the winner's test is read once, at the winner's size."""
     space = {"data.image_size": [16, 20], "data.num_train": [100, 200]}

@@ -147,7 +147,7 @@ def test_kills_of_searches(campaign, parent, kept, tmp_path):
     folder = tmp_path / "killed"
     for number in range(campaign.size(1, 6, 40)):
         num_workers = 1 + number % 2
-        kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(5)]
+        kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(campaign.size(2, 5, 5))]
         case = f"search {number}, {num_workers} workers"
         if campaign.only not in case:
             continue
