@@ -7,13 +7,21 @@ import pytest
 from digit_runs import digits
 from kilnet.config import RunConfig
 from kilnet.errors import ConfigError
-from kilnet.verbs.request import folder_name, requested
+from kilnet.verbs.request import folder_name, open_choice, requested
 
 
 def asked(
-    data="digits", model=None, recipe=None, settings=None, epochs=None, seed=None, device=None, budget=None
+    data="digits",
+    model=None,
+    recipe=None,
+    settings=None,
+    epochs=None,
+    seed=None,
+    device=None,
+    budget=None,
+    start=None,
 ):
-    return requested(data, model, recipe, settings, epochs, seed, device, budget)
+    return requested(data, model, recipe, settings, epochs, seed, device, budget, start)
 
 
 def test_named_arguments_win_over_settings_and_these_over_the_recipe(tmp_path):
@@ -83,3 +91,39 @@ def test_a_network_with_pretrained_weights_brings_its_recipe_and_its_image_size(
     assert requested("photos", "EfficientNetLite", None, settings, None, None, None).data.image_size is None
     frozen = requested("photos", None, None, {"training.frozen": "features"}, None, None, None, "10m")
     assert (frozen.model.name, frozen.training.frozen) == ("EfficientNetLite", "features")
+
+
+def test_what_a_run_begins_with_can_be_settled_by_hand():
+    config = asked(budget="1m", start="pretrained")
+    assert (config.model.name, config.data.image_size) == ("EfficientNetLite", 224)
+    assert {"training.frozen", "training.epochs"} <= set(config.budget.planned)
+    assert asked(start="pretrained").model.name == "EfficientNetLite"
+    assert asked(budget="1m", start="scratch").model.name == "FastNet"
+    assert asked(model="EfficientNetLite", start="scratch").model.options["weights"] == "random"
+    with pytest.raises(ConfigError, match=r"start='pretrained'.*ResNet begins with random weights"):
+        asked(model="ResNet", start="pretrained")
+    with pytest.raises(ConfigError, match="scratch and pretrained"):
+        asked(start="nowhere")
+
+
+def test_there_is_a_choice_only_where_nothing_of_the_network_is_named():
+    options = {
+        "data": "digits",
+        "model": None,
+        "recipe": None,
+        "settings": None,
+        "seed": None,
+        "device": None,
+    }
+    free = open_choice(**options, budget="1m", start=None)
+    assert [config.model.options["size"] for config in free] == [0, 1, 2][: len(free)]
+    for other in (
+        {"budget": None},
+        {"start": "scratch"},
+        {"model": "ResNet"},
+        {"recipe": "fast"},
+        {"settings": {"model.widths": [8, 8]}},
+        {"settings": {"optimizer.lr": 0.1}},
+        {"data": digits()},
+    ):
+        assert open_choice(**(options | {"budget": "1m", "start": None} | other)) is None

@@ -44,6 +44,7 @@ PlannedKey = Literal[
     "augment.horizontal_flip",
     "augment.alternate_flips",
     "views.mirror",
+    "training.frozen",
 ]
 
 

@@ -25,6 +25,7 @@ from kilnet.errors import ConfigError
 from kilnet.storage import recall, remember
 
 _PROBE_SECONDS = 1.5  # for each of two comparisons
+_FAR_BEHIND = 1.5  # a step that takes so many times as long as the best is not timed again
 _PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
 _PROBE_PIXELS = _PROBE_IMAGES * 64 * 64  # in all images; of larger ones fewer fill the cores as well
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
@@ -150,9 +151,14 @@ def resolve_device(name: str) -> str:
 
 
 def choose(
-    config: HardwareConfig, model: nn.Module, name: ModelConfig, images: Tensor, num_classes: int
+    config: HardwareConfig,
+    model: nn.Module,
+    name: ModelConfig,
+    images: Tensor,
+    num_classes: int,
+    trains: bool = True,
 ) -> Settings:
-    """Decide how to train a network, by timing real steps where the configuration leaves it open.
+    """Decide how to run a network, by timing real steps where the configuration leaves it open.
 
     The choice is kept in the cache folder for this machine, network and batch shape.
 
@@ -162,6 +168,7 @@ def choose(
         name: the network's configuration, part of the key under which the choice is kept.
         images: float32 (batch_size, channels, height, width), a batch as in training.
         num_classes: number of logits.
+        trains: whether steps of training are timed, or forward passes alone, which take a quarter of the time.
 
     Raises:
         ConfigError: the device is not there.
@@ -177,13 +184,13 @@ def choose(
     if len(candidates) == 1:
         return candidates[0]
     question = [candidate.record().model_dump() for candidate in candidates]
-    subject = [name.model_dump(), list(images.shape), num_classes]
+    subject = [name.model_dump(), list(images.shape), num_classes, *([] if trains else ["forward"])]
     key = json.dumps([machine(device), torch.__version__, question, *subject])
     with suppress(TypeError):  # nothing is kept, or something else
         kept = Settings(**recall("hardware.json", key) or {})
         if replace(kept, reason=candidates[0].reason) in candidates:
             return kept
-    chosen = _measure(candidates, model, images, num_classes)
+    chosen = _measure(candidates, model, images, num_classes, trains)
     remember("hardware.json", key, vars(chosen))
     return chosen
 
@@ -194,13 +201,18 @@ def probe_size(height: int, width: int) -> int:
 
 
 def measure_speed(
-    settings: Settings, model: nn.Module, images: Tensor, num_classes: int, seconds: float
+    settings: Settings,
+    model: nn.Module,
+    images: Tensor,
+    num_classes: int,
+    seconds: float,
+    trains: bool = True,
 ) -> float:
-    """Return images per second of training steps, the mean over `seconds` after a warm-up.
+    """Return images per second of training steps, or else of forward passes, the mean over `seconds` after a warm-up.
 
     Unlike the best step, which `choose` goes by, the mean holds what other processes on the machine cost.
     """
-    timer = _steps(settings, model, images, num_classes)
+    timer = _steps(settings, model, images, num_classes, trains)
     next(timer)
     times = [next(timer)]
     while sum(times) < seconds:
@@ -228,7 +240,9 @@ def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> floa
     return 2 * side**3 / min(times[1:]) / 1e9
 
 
-def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int) -> Settings:
+def _measure(
+    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int, trains: bool
+) -> Settings:
     """Time precision and layout with all threads, then the best of them with fewer, as small networks like it."""
     candidates[0].apply()
     device, dropped = candidates[0].device, ""
@@ -240,28 +254,30 @@ def _measure(candidates: list[Settings], model: nn.Module, images: Tensor, num_c
     most = max(c.threads for c in candidates)
     if device == "cpu":  # on a GPU so few would measure how fast kernels are launched
         images = images[: probe_size(*images.shape[2:])]
-    speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes)
+    speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes, trains)
     best = max(speed, key=speed.__getitem__)
     rivals = [c for c in candidates if (c.precision, c.layout) == (best.precision, best.layout)]
     if len(rivals) > 1:
-        speed |= _speeds(rivals, model, images, num_classes)
+        speed |= _speeds(rivals, model, images, num_classes, trains)
         best = max(rivals, key=speed.__getitem__)
     others = ", ".join(f"{_name(c)} {speed[c]:,.0f}" for c in speed if c is not best)
     return replace(best, reason=f"{_name(best)}: {speed[best]:,.0f} images/s ({others}{dropped})")
 
 
 def _speeds(
-    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int
+    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int, trains: bool
 ) -> dict[Settings, float]:
     """Return images per second by candidate: the best step of several, since noise only ever adds time."""
-    timers = {c: _steps(c, model, images, num_classes) for c in candidates}
+    timers = {c: _steps(c, model, images, num_classes, trains) for c in candidates}
     seconds: dict[Settings, list[float]] = {c: [] for c in candidates}
     for timer in timers.values():
         next(timer)  # warm-up
     start = time.perf_counter()
     while len(seconds[candidates[0]]) < 2 or time.perf_counter() - start < _PROBE_SECONDS:
-        for candidate, timer in timers.items():  # in turn, so that a busy moment hits all alike
-            seconds[candidate].append(next(timer))
+        for candidate in candidates:  # in turn, so that a busy moment hits all alike
+            seconds[candidate].append(next(timers[candidate]))
+        most = _FAR_BEHIND * min(min(times) for times in seconds.values())
+        candidates = [c for c in candidates if min(seconds[c]) <= most]
     return {c: len(images) / min(times) for c, times in seconds.items()}
 
 
@@ -270,18 +286,21 @@ def _name(settings: Settings) -> str:
     return f"{settings.precision} {settings.layout}{threads if settings.device == 'cpu' else ''}"
 
 
-def _steps(settings: Settings, model: nn.Module, images: Tensor, num_classes: int) -> Iterator[float]:
-    """Yield the seconds of one forward and backward pass after another."""
-    model = settings.place(copy.deepcopy(model)).train()
+def _steps(
+    settings: Settings, model: nn.Module, images: Tensor, num_classes: int, trains: bool
+) -> Iterator[float]:
+    """Yield the seconds of one forward pass, and backward pass where it trains, after another."""
+    model = settings.place(copy.deepcopy(model)).train(trains)
     images = settings.place_images(images)
     labels = torch.arange(len(images), device=settings.device) % num_classes
     while True:
         settings.apply()
         start = time.perf_counter()
-        with settings.autocast():
+        with settings.autocast(), torch.set_grad_enabled(trains):
             loss = F.cross_entropy(model(images), labels)
-        model.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if trains:
+            model.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
         synchronise(settings.device)
         yield time.perf_counter() - start
 

@@ -26,6 +26,14 @@ def train(
     frozen: Annotated[
         bool, Option("--frozen", help="Fit the last layer of a pretrained network alone, in seconds.")
     ] = False,
+    start: Annotated[
+        str | None,
+        Option(
+            "--from",
+            metavar="scratch|pretrained",
+            help="Begin with random or pretrained weights, instead of what measures better within the budget.",
+        ),
+    ] = None,
     data_dir: options.DataDirOption = None,
     image_size: options.ImageSizeOption = None,
     on_bad_image: options.BadImageOption = None,
@@ -51,6 +59,7 @@ def train(
             out=out,
             device=device,
             frozen=frozen,
+            start=start,
             progress=not as_json,
             started=started,
         )

@@ -85,6 +85,8 @@ _EFFICIENTNET_LITE = (
     _lite(1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
     _lite(2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 )
+PUBLISHED_SIZES = tuple(range(len(_EFFICIENTNET_LITE)))
+"""Of EfficientNetLite, `model.size`."""
 
 
 class Featured(Protocol):
@@ -119,6 +121,15 @@ def published(config: ModelConfig) -> PublishedWeights | None:
         image_size=max(found.input_size[1:]),
         fit="crop",
     )
+
+
+def is_installed(weights: PackagedWeights) -> bool:
+    """Whether the package with the weights is there."""
+    try:
+        distribution(weights.package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def is_pretrained(config: ModelConfig) -> bool:

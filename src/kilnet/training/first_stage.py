@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
@@ -29,19 +28,18 @@ _BATCH_SIZE = 64
 def fit_first(
     model: nn.Module,
     dataset: ImageDataset,
-    config: RunConfig,
     preprocessing: Preprocessing,
     settings: Settings,
 ) -> Generator[StepRecord, None, FittedHead]:
-    """Fit the last layer of a network to its features of the training images, and of their mirror images.
+    """Fit the last layer of a network to its features of the training images.
 
-    Mirror images count where `augment.horizontal_flip` is above 0. Features are kept in the cache, by the network's
-    weights, the images and what they are computed with, so that another run begins at once.
+    Features are kept in the cache, by the network's weights, the images and what they are computed with, so that
+    another run begins at once. Mirror images would take as long again and bring nothing (docs/experiments.md).
 
     Args:
         model: with a method `features` and a linear layer `fc`, on the settings' device; left in evaluation mode.
         dataset: its training images.
-        config, preprocessing, settings: of the run.
+        preprocessing, settings: of the run.
 
     Yields:
         One record of epoch 0 for each batch of images.
@@ -49,31 +47,40 @@ def fit_first(
     Returns:
         How the layer does on the training images.
     """
-    views = [False, True] if config.augment.horizontal_flip else [False]
-    key = hashlib.sha256(
-        json.dumps([settings.record().model_dump(), vars(preprocessing), dataset.fingerprint, views]).encode()
-    )
-    for name, tensor in model.state_dict().items():
-        if not name.startswith("fc."):
-            key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    path = cache_folder() / "features" / f"{key.hexdigest()[:32]}.safetensors"
+    path = _path(model, dataset, preprocessing, settings)
     seen = _kept(path)
     if seen is None:
         parts = []
-        total = len(views) * -(-len(dataset.train) // _BATCH_SIZE)
+        total = -(-len(dataset.train) // _BATCH_SIZE)
         pixels = torch.from_numpy(dataset.train.images)
-        for part in _features(model, pixels, views, preprocessing, settings):
+        for part in _features(model, pixels, preprocessing, settings):
             parts.append(part)
             yield StepRecord(epoch=0, step=len(parts), num_steps=total, num_images=len(part))
-        seen = np.concatenate(parts).reshape(len(views), len(dataset.train), -1)
+        seen = np.concatenate(parts)
         _keep(path, seen)
     weights = dataset.train.weights
     counts = None if weights is None else weights / weights.mean()
     return fit_head(cast("Featured", model).fc, seen, dataset.train.labels.astype(np.int64), counts)
 
 
+def are_kept(
+    model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings
+) -> bool:
+    """Whether the features that `fit_first` would compute are in the cache."""
+    return _path(model, dataset, preprocessing, settings).is_file()
+
+
+def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings) -> Path:
+    computed_with = settings.record().model_dump()
+    key = hashlib.sha256(json.dumps([computed_with, vars(preprocessing), dataset.fingerprint]).encode())
+    for name, tensor in model.state_dict().items():
+        if not name.startswith("fc."):
+            key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return cache_folder() / "features" / f"{key.hexdigest()[:32]}.safetensors"
+
+
 def _features(
-    model: nn.Module, pixels: Tensor, views: list[bool], preprocessing: Preprocessing, settings: Settings
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
 ) -> Iterator[npt.NDArray[np.float16]]:
     """Yield features, (num_images, num_features), batch after batch.
 
@@ -81,12 +88,10 @@ def _features(
     """
     model.eval()
     network = cast("Featured", model)
-    for is_mirrored in views:
-        for batch in torch.split(pixels, _BATCH_SIZE):
-            images = preprocessing(batch.to(settings.device))
-            images = settings.place_images(images.flip(3) if is_mirrored else images)
-            with torch.inference_mode(), settings.autocast():
-                yield network.features(images).half().cpu().numpy()
+    for batch in torch.split(pixels, _BATCH_SIZE):
+        images = settings.place_images(preprocessing(batch.to(settings.device)))
+        with torch.inference_mode(), settings.autocast():
+            yield network.features(images).half().cpu().numpy()
 
 
 def _kept(path: Path) -> npt.NDArray[np.float16] | None:

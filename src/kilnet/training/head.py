@@ -48,7 +48,7 @@ def fit_head(
 
     Args:
         head: from features to logits; its weights are replaced.
-        seen: (views, num_images, num_features): of each image, and of its mirror image if that is a view.
+        seen: (num_images, num_features).
         labels: (num_images,); each class at least once.
         counts: (num_images,), how much each image counts, 1 on average; None, all the same.
     """
@@ -59,7 +59,7 @@ def fit_head(
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         head.bias.copy_(torch.from_numpy(biases))
-    losses, num_correct = _losses(seen[0].astype(np.float32) @ weights.T + biases, labels)
+    losses, num_correct = _losses(seen.astype(np.float32) @ weights.T + biases, labels)
     return FittedHead(
         penalty=penalty, loss_sum=float(losses.sum()), num_correct=num_correct, num_images=len(labels)
     )
@@ -71,16 +71,14 @@ def _fitted(
     num_classes: int,
     counts: npt.NDArray[np.float32] | None,
 ) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    num_views, num_images, num_features = seen.shape
-    flat = seen.reshape(-1, num_features).astype(np.float32)
+    flat = seen.astype(np.float32)
     mean, spread = flat.mean(0), float(np.sqrt(flat.var(0).mean())) or 1.0
     flat = (flat - mean) / spread
     variances, directions = np.linalg.eigh(flat.T @ flat)  # the largest last
     directions = directions[:, variances >= 1e-6 * variances[-1]][:, ::-1]
     points = np.ascontiguousarray(flat @ directions)
-    penalty = _best_penalty(points[: min(num_images, _MOST_IMAGES), :_MOST_DIRECTIONS], labels[:_MOST_IMAGES])
-    counted = None if counts is None else np.tile(counts, num_views)
-    solution = _regression(penalty * num_views, 1e-5).fit(points, np.tile(labels, num_views), counted)
+    penalty = _best_penalty(points[:_MOST_IMAGES, :_MOST_DIRECTIONS], labels[:_MOST_IMAGES])
+    solution = _regression(penalty, 1e-5).fit(points, labels, counts)
     weights, biases = _for_all_classes(solution, num_classes)
     weights = (weights @ directions.T) / spread
     return penalty, weights, biases - weights @ mean

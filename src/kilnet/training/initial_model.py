@@ -98,10 +98,14 @@ def preprocessing_for(config: RunConfig, dataset: ImageDataset) -> Preprocessing
 def choose_settings(
     config: RunConfig, model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing
 ) -> Settings:
-    """Decide what to compute with; see `hardware.choose`."""
+    """Decide what to compute with; see `hardware.choose`.
+
+    With pretrained weights forward passes decide: training may never begin, and on large images it is slow to time.
+    """
     batch_size = config.training.batch_size_for(len(dataset.train))
     images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
-    return hardware.choose(config.hardware, model, config.model, images, len(dataset.classes))
+    trains = not begins_pretrained(config)
+    return hardware.choose(config.hardware, model, config.model, images, len(dataset.classes), trains)
 
 
 def _load_parent(model: nn.Module, config: RunConfig, dataset: ImageDataset, own_models: Set[str]) -> None:

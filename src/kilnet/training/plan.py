@@ -16,8 +16,10 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError, ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.models.pretrained import load_pretrained
 from kilnet.recipes.changes import change
 from kilnet.recipes.reading import written_duration
+from kilnet.training import first_stage
 from kilnet.training.initial_model import begins_pretrained, choose_settings
 from kilnet.training.optim import make_optimizer
 from kilnet.training.resolution import shrink, size_at
@@ -134,8 +136,7 @@ def make_plan(
         ConfigError: the time is not enough for one pass; it says how much would be.
     """
     budget = config.budget.seconds or 0.0
-    if image_shape[0] == 1:
-        config = _decided(config, _WITHOUT_FLIPS)
+    config = without_flips_of_grey(config, image_shape[0])
     options = [_decided(config, {"model.widths": list(widths)}) for widths in _WIDTHS]
     if "model.widths" not in config.budget.planned:
         options = [config]
@@ -169,6 +170,11 @@ def make_plan(
             f"try `budget='{written_duration(_generous(one_pass + around))}'`"
         )
     return chosen, plan
+
+
+def without_flips_of_grey(config: RunConfig, channels: int) -> RunConfig:
+    """Return the configuration without mirror images, if the images are grey and it leaves that to a plan."""
+    return _decided(config, _WITHOUT_FLIPS) if channels == 1 else config
 
 
 def _decided(config: RunConfig, values: dict[str, Any]) -> RunConfig:
@@ -224,7 +230,11 @@ def measure_network(
     num_train, num_seen = len(dataset.train), len(dataset.validation)
     if config.training.frozen == "nothing":
         num_seen += min(config.training.batch_norm_images, num_train)
-    num_first = (1 + bool(config.augment.horizontal_flip)) * num_train + num_seen if is_pretrained else 0
+    num_first = 0
+    if is_pretrained:
+        load_pretrained(network, config.model)
+        is_known = first_stage.are_kept(network, dataset, preprocessing, settings)
+        num_first = (0 if is_known else num_train) + num_seen
     return Speed(
         image_seconds=image_seconds,
         optimizer_seconds=_optimizer_seconds(config, model, settings),

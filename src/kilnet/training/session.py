@@ -81,10 +81,11 @@ class TrainingSession:
             raise RunFolderError(
                 f"{self.folder.config_path}: missing; choose another `out`, or put it there again"
             )
-        is_planned = config.budget.seconds and config.training.frozen != "features"
         if is_begun:
             config = self._as_begun(config)
-            self.plan = self._kept_plan() if is_planned else None
+        is_planned = config.budget.seconds and config.training.frozen != "features"
+        if is_begun and is_planned:
+            self.plan = self._kept_plan()
         elif is_planned:
             config, self.plan, settings = plan_run(
                 config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
@@ -157,9 +158,7 @@ class TrainingSession:
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
         config = self.config
         if not self.loop.history and begins_pretrained(config):
-            fitted = yield from fit_first(
-                self.loop.model, self._dataset, config, self._preprocessing, self.settings
-            )
+            fitted = yield from fit_first(self.loop.model, self._dataset, self._preprocessing, self.settings)
             yield self.loop.start(fitted)
         yield from self.loop
 

@@ -10,7 +10,15 @@ from kilnet.config import PlannedKey, RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
-from kilnet.models.pretrained import has_published_weights, published
+from kilnet.models.pretrained import (
+    PUBLISHED_SIZES,
+    RANDOM,
+    PackagedWeights,
+    has_published_weights,
+    is_installed,
+    is_pretrained,
+    published,
+)
 from kilnet.recipes.built_in import FAST, PHOTOS
 from kilnet.recipes.changes import change
 from kilnet.recipes.reading import load_config, parse_duration
@@ -26,15 +34,22 @@ def requested(
     seed: int | None,
     device: str | None,
     budget: str | None = None,
+    start: str | None = None,
 ) -> RunConfig:
     """Return the configuration that a verb was asked for: defaults < recipe < settings < named arguments.
 
     Without a recipe, a network that begins with pretrained weights has that for photographs. With a budget, the fast
     recipe is used where neither recipe nor network is named.
 
+    Args:
+        start: "scratch" for random weights, "pretrained" for a network that has others; None, what the network's
+            settings say.
+
     Raises:
-        ConfigError: as in `load_config`.
+        ConfigError: as in `load_config`, or the network has no pretrained weights.
     """
+    if start not in (None, *STARTS):
+        raise ConfigError(f"`start={start!r}`: there are {' and '.join(STARTS)}")
     named = {
         "data.source": source_of(data) if isinstance(data, str | Path) else type(data).__name__,
         "model.name": model,
@@ -50,11 +65,58 @@ def requested(
     if recipe is None and (has_published_weights(str(settings.get("model.name"))) or is_frozen):
         recipe = PHOTOS
     is_free = budget is not None and recipe is None and "model.name" not in settings
+    planned = _FREE if is_free else ()
+    if start == "pretrained" and (is_free or (recipe is None and "model.name" not in settings)):
+        settings["model.name"], recipe, is_free, planned = "EfficientNetLite", PHOTOS, False, _FREE_PRETRAINED
+    if start == "scratch" and settings.get("model.name") == "EfficientNetLite":
+        settings.setdefault("model.weights", RANDOM)
     config = load_config(FAST if is_free else recipe, settings)
     if budget is not None:
-        config = with_budget(config, budget, settings, _FREE if is_free else ())
+        config = with_budget(config, budget, settings, planned)
+    _refuse_other_start(config, start)
     config = _with_own_size(config)
     return config.model_copy(update={"data": located(config.data)})
+
+
+def _refuse_other_start(config: RunConfig, start: str | None) -> None:
+    is_begun = not is_foreign(config.model.name) and is_pretrained(models.complete(config.model))
+    if start is not None and is_begun != (start == "pretrained"):
+        raise ConfigError(
+            f"`start={start!r}`: {config.model.name} begins with {'pretrained' if is_begun else 'random'} weights "
+            "as it is set; leave one of them out"
+        )
+
+
+def open_choice(
+    data: Data,
+    model: str | None,
+    recipe: str | Path | None,
+    settings: Mapping[str, Any] | None,
+    seed: int | None,
+    device: str | None,
+    budget: str | None,
+    start: str | None,
+) -> list[RunConfig] | None:
+    """Return the candidates with pretrained weights that a budget may choose from, the smallest network first.
+
+    Only those whose weights are installed. None where there is no choice: without a budget, or where a network, a
+    recipe or a setting of one of them is named, or where the images are in memory and have their size.
+    """
+    keys = (settings or {}).keys()
+    is_set = any(key.startswith(("model.", "optimizer.")) or key == "training.frozen" for key in keys)
+    named = model or recipe or start
+    if budget is None or named or is_set or not isinstance(data, str | Path) or "data.image_size" in keys:
+        return None
+    found = []
+    for size in PUBLISHED_SIZES:
+        own = {**(settings or {}), "model.name": "EfficientNetLite", "model.size": size}
+        config = requested(data, None, None, own, None, seed, device)
+        config = with_budget(config, budget, settings or {}, _FREE_PRETRAINED)
+        config = config.model_copy(update={"model": models.complete(config.model)})
+        weights = published(config.model)
+        if isinstance(weights, PackagedWeights) and is_installed(weights):
+            found.append(config)
+    return found
 
 
 def _with_own_size(config: RunConfig) -> RunConfig:
@@ -65,11 +127,15 @@ def _with_own_size(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"data": config.data.model_copy(update=own)})
 
 
-def folder_name(dataset: ImageDataset, config: RunConfig) -> str:
-    """Return the default name of a run or a search, in characters that every file system takes."""
-    return re.sub(r"[^\w.-]+", "-", f"{dataset.name}-{config.model.name}").strip("-.")
+def folder_name(dataset: ImageDataset | str, config: RunConfig) -> str:
+    """Return the default name of a run or a search of a data set or its name, for every file system."""
+    name = dataset if isinstance(dataset, str) else dataset.name
+    return re.sub(r"[^\w.-]+", "-", f"{name}-{config.model.name}").strip("-.")
 
 
+STARTS = ("scratch", "pretrained")
+# What is chosen of a network with pretrained weights.
+_FREE_PRETRAINED: tuple[PlannedKey, ...] = ("training.frozen", "augment.horizontal_flip", "views.mirror")
 # What is chosen for the images and the time where the user has named neither recipe nor network.
 _FREE: tuple[PlannedKey, ...] = (
     "model.widths",

