@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.mapped_images import concatenated, gathered
 from kilnet.errors import DataError
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -82,7 +83,7 @@ class Split:
     def take(self, indices: npt.NDArray[np.int64]) -> "Split":
         """Return the images at `indices`, in that order."""
         return Split(
-            images=self.images[indices],
+            images=gathered(self.images, indices),
             labels=self.labels[indices],
             names=tuple(self.names[i] for i in indices),
             groups=None if self.groups is None else self.groups[indices],
@@ -93,7 +94,7 @@ class Split:
 def joined(splits: Sequence[Split]) -> Split:
     """Return the images of several splits, one after another."""
     return Split(
-        np.concatenate([split.images for split in splits]),
+        concatenated([split.images for split in splits]),
         np.concatenate([split.labels for split in splits]),
         tuple(name for split in splits for name in split.names),
         _all_or_none([split.groups for split in splits]),

@@ -19,8 +19,9 @@ from kilnet.data.archive import Member
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
+from kilnet.data.mapped_images import empty_images, gathered, most_in_memory
 from kilnet.data.squares import default_side, to_square
-from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
+from kilnet.data.tensor_files import mapped_tensor, read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
 from kilnet.storage import (
     Part,
@@ -100,7 +101,7 @@ def _decode_all(
         if image_size is None:
             longer = np.fromiter(pool.map(lambda path: _longer_side(folder, path), paths), np.int64)
             image_size = default_side(longer[longer > 0])
-        images = np.empty((len(paths), 3, image_size, image_size), np.uint8)
+        images = empty_images((len(paths), 3, image_size, image_size))
         sizes = np.zeros((len(paths), 2), np.int64)
         hashes = np.zeros(len(paths), np.uint64)
         problems, warnings, usable = [], [], []
@@ -133,7 +134,7 @@ def _decode_all(
             raise
     indices = np.array(usable, np.int64)
     if len(usable) < len(paths):
-        images, sizes, hashes = images[indices], sizes[indices], hashes[indices]
+        images, sizes, hashes = gathered(images, indices), sizes[indices], hashes[indices]
     return Pictures(
         images=images,
         sizes=sizes,
@@ -187,7 +188,11 @@ def _load(cached: Path, paths: Sequence[str], fingerprint: str) -> Pictures | No
             return None
         notes = unsealed_tensors(np.memmap(cached, np.uint8, "r").data)  # it may be large
         with safe_open(cached, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in _ARRAYS}
+            shape = file.get_slice("images").get_shape()
+            in_memory = [name for name in _ARRAYS if name != "images" or np.prod(shape) <= most_in_memory()]
+            tensors = {name: file.get_tensor(name) for name in in_memory}
+        if "images" not in tensors:
+            tensors["images"] = mapped_tensor(cached, "images")
         return Pictures(
             **tensors,
             paths=tuple(paths[i] for i in tensors["indices"]),

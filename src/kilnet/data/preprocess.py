@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kilnet.config import Fit
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.mapped_images import images_in_a_block
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ class Preprocessing:
         # Exact sums over a histogram: no rounding, no float copy of the data set.
         values = np.arange(256) / 255
         mean, std = [], []
+        block = images_in_a_block(images)  # counting takes eight bytes for each value
         for channel in range(images.shape[1]):
-            counts = np.bincount(images[:, channel].reshape(-1), minlength=256)
+            counts = np.zeros(256, np.int64)
+            for start in range(0, len(images), block):
+                counts += np.bincount(images[start : start + block, channel].reshape(-1), minlength=256)
             average = float(counts @ values / counts.sum())
             spread = float(np.sqrt(counts @ (values - average) ** 2 / counts.sum()))
             mean.append(average)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kilnet.storage import CHECKSUM, MAX_JSON_BYTES, Part, checksum, open_file, verify
 
 _BLANK = "0" * 8
@@ -60,6 +63,14 @@ def read_head(path: Path) -> bytes:
     with open_file(path) as file:
         start = file.read(8)
         return start + file.read(min(int.from_bytes(start, "little"), MAX_JSON_BYTES))
+
+
+def mapped_tensor(path: Path, name: str) -> npt.NDArray[np.uint8]:
+    """Return a tensor of bytes in a safetensors file, mapped; what is written into it does not reach the file."""
+    head = read_head(path)
+    entry = json.loads(head[8:])[name]
+    start = len(head) + entry["data_offsets"][0]
+    return np.memmap(path, np.uint8, "c", start, tuple(entry["shape"]))
 
 
 def _head_size(content: Part) -> int:
