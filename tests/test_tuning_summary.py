@@ -78,6 +78,24 @@ def test_importance_names_the_key_that_matters(tmp_path, monkeypatch):
     assert sum(importance.values()) == pytest.approx(1)
 
 
+def test_the_range_of_an_importance_is_known_from_ten_trials(tmp_path, monkeypatch):
+    """Accuracy follows from d1 alone; nine trials know nothing of how sure that is."""
+    monkeypatch.setattr(made_up_workers, "luck", lambda options, *rest: dict(options)["d1"])
+    steps = {"low": 0.1, "high": 0.7, "step": 0.1}
+    space = {"model.d1": steps, "model.c1": [4, 8]}
+    run(tmp_path / "many", config_of(space, halving=False, num_seeds=0, epochs=1))
+    many = summarise(tmp_path / "many")
+    assert len(many.trials) == 14
+    low, high = many.importance_range["model.d1"]
+    assert 0.7 < low <= high <= 1
+    assert many.importance_range["model.c1"][1] < 0.3
+    assert {number: len(history) for number, history in many.histories.items()} == dict.fromkeys(range(14), 1)
+    run(tmp_path / "few", config_of(halving=False, num_seeds=0, epochs=1))
+    few = summarise(tmp_path / "few")
+    assert len(few.trials) == 9
+    assert few.importance_range == {}
+
+
 def test_importance_of_trials_that_are_all_alike_is_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(made_up_workers, "luck", lambda *things: 0.5)
     run(tmp_path, config_of(halving=False, num_seeds=0))

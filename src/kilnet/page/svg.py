@@ -164,24 +164,37 @@ def histogram(title: str, x: Axis, y_label: str, counts: Sequence[int]) -> Marku
     return frame(title, [grid, *bars], readings=readings)
 
 
-def bars(title: str, label: str, values: Sequence[tuple[str, float]]) -> Markup:
+def bars(
+    title: str,
+    label: str,
+    values: Sequence[tuple[str, float]],
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Markup:
     """Return horizontal bars with their names and numbers, in the given order.
 
     Args:
         title: for screen readers.
         label: what the numbers mean, with their unit.
         values: names and numbers, which are at least 0.
+        ranges: by name, within which the number may lie.
     """
     row, top = 30, 8
     bottom = top + row * len(values)
-    across = Scale(0, max([value for _, value in values] + [1e-9]), 150, WIDTH - 50)
+    ranges = ranges or {}
+    highest = max([value for _, value in values] + [high for _, high in ranges.values()] + [1e-9])
+    across = Scale(0, highest, 150, WIDTH - 50)
     parts = []
     for number, (name, value) in enumerate(values):
         y = top + row * number
         width = across(value) - across(0)
-        parts.append(tag("text", shorten(name, 20), class_="end", x=142, y=y + 19))
+        parts.append(tag("text", shorten(name, 18), class_="end", x=144, y=y + 19))
         parts.append(tag("rect", class_="bar", x=across(0), y=y + 5, width=max(width, 0.5), height=row - 10))
-        parts.append(tag("text", f"{value:.1f}", x=across(value) + 5, y=y + 19))
+        end = across(value)
+        if name in ranges:
+            low, high = ranges[name]
+            parts.append(_line("whisker", across(low), across(high), y + row / 2, y + row / 2))
+            end = max(end, across(high))
+        parts.append(tag("text", f"{value:.1f}", x=end + 5, y=y + 19))
     parts.append(tag("text", label, class_="middle", x=WIDTH / 2, y=bottom + 20))
     return frame(title, parts, bottom + 30)
 
@@ -219,7 +232,14 @@ def parallel_coordinates(
         for y, text in axis.marks if axis is not None else ():
             parts.append(tag("text", text, class_="halo", x=x + 5, y=y + 4))
     size: dict[str, Any] = {"viewBox": f"0 0 {width} {_TALL}", "width": width, "height": _TALL}
-    return tag("svg", *parts, **size, class_="chart wide", role="img", aria_label=title)
+    return tag(
+        "svg",
+        *parts,
+        **size,
+        class_="chart wide many" if len(names) > 5 else "chart wide",
+        role="img",
+        aria_label=title,
+    )
 
 
 class _Setting:

@@ -11,7 +11,9 @@ from optuna.trial import create_trial
 
 from kilnet.errors import RunFolderError
 from kilnet.metrics import wilson_interval
+from kilnet.seeding import generator
 from kilnet.storage import write_csv, write_json
+from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.finalists import Correct, Final, choose_finalists, compare_finalists
 from kilnet.tuning.halving import rungs, standings
@@ -20,6 +22,11 @@ from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Values
 from kilnet.tuning.strategy import create_study
 from kilnet.tuning.trial import Trial
+
+MIN_TRIALS = 10
+"""With fewer, no range of an importance means anything."""
+_RESAMPLES = 10
+_MOST_RESAMPLED = 60  # trials; the time of a forest grows with their number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,20 +91,50 @@ class Summary:
         Leyton-Brown, 2014, "An Efficient Approach for Assessing Hyperparameter Importance"). All are compared after
         the first rung, which each has reached. Keys with conditions are left out.
         """
+        compared = self._compared()
+        return self._importance_of(compared) if len(compared) >= 4 else {}
+
+    @cached_property
+    def importance_range(self) -> dict[str, tuple[float, float]]:
+        """The lowest and highest importance of each key, over trials drawn again and again with replacement.
+
+        What ranges widely is not known. Empty for fewer than ten trials: nothing is known there.
+        """
+        compared = self._compared()
+        if len(compared) < MIN_TRIALS:
+            return {}
+        draws = generator(self.config.run.seed, "importance").integers(
+            0, len(compared), (_RESAMPLES, min(len(compared), _MOST_RESAMPLED))
+        )
+        found = [self._importance_of([compared[index] for index in draw], num_trees=16) for draw in draws]
+        found = [importance for importance in found if importance]
+        keys = found[0] if found else {}
+        return {key: (min(of[key] for of in found), max(of[key] for of in found)) for key in keys}
+
+    @cached_property
+    def histories(self) -> dict[int, tuple[EpochRecord, ...]]:
+        """The epochs of each trial, by its number."""
+        return {trial.number: trial.history for trial in self._trials}
+
+    def _compared(self) -> list[tuple[Values, float]]:
+        """Return values and accuracy of the trials after the first rung, which each of these has reached."""
         first = rungs(self.config.run.training.epochs, self.config.halving)[0]
+        found = [(trial, trial.best(first)) for trial in self._trials if trial.reached(first)]
+        return [(trial.values, best.validation_accuracy) for trial, best in found if best is not None]
+
+    def _importance_of(
+        self, compared: Sequence[tuple[Values, float]], num_trees: int = 64
+    ) -> dict[str, float]:
         space = self.config.parsed_space()
         study = create_study()
-        for trial in self._trials:
-            best = trial.best(first)
-            if best is not None and trial.reached(first):
-                there = space.distributions(trial.values)
-                study.add_trial(
-                    create_trial(params=trial.values, distributions=there, value=best.validation_accuracy)
-                )
-        if len(study.trials) < 4 or len({trial.value for trial in study.trials}) < 2:
+        for values, accuracy in compared:
+            there = space.distributions(values)
+            study.add_trial(create_trial(params=values, distributions=there, value=accuracy))
+        if len({accuracy for _, accuracy in compared}) < 2:
             return {}
         keys = [d.key for d in space.dimensions if not d.when]
-        return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=keys))
+        evaluator = FanovaImportanceEvaluator(n_trees=num_trees, seed=0)
+        return dict(get_param_importances(study, evaluator=evaluator, params=keys))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON-able values."""

@@ -28,3 +28,17 @@ for (const id of navigation.keys()) {
   const section = document.getElementById(id);
   if (section) watcher.observe(section);
 }
+
+// What scrolls sideways can be reached by keyboard.
+const scrolled = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollWidth <= target.clientWidth) {
+      target.removeAttribute("tabindex");
+      continue;
+    }
+    target.tabIndex = 0;
+    target.setAttribute("role", "region");
+    target.setAttribute("aria-label", target.querySelector("caption")?.textContent ?? "chart");
+  }
+});
+for (const element of document.querySelectorAll(".scroll")) scrolled.observe(element);
