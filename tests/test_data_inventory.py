@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_folder_with_everything_wrong(tmp_path):
     assert inventory.duplicates_across_classes == (("cat/1.png", "dog/cat.png"),)
     assert inventory.duplicates_across_splits == ()
     assert inventory.warnings == ("dog/x.gif: first of several pictures",)
-    assert any(note.startswith("class dog has ") for note in inventory.notes)
+    assert any("fewer than 50 training images: dog (" in note for note in inventory.notes)
     times = inventory.num_images["train"]["cat"] / inventory.num_images["train"]["dog"]
     assert any(note.startswith(f"unbalanced: class cat has {times:.1f} times") for note in inventory.notes)
     assert json.loads(json.dumps(asdict(inventory)))["unusable"][0]["path"] == "cat/words.jpg"
@@ -136,3 +137,19 @@ def test_trashnet_is_known_to_the_last_file(trashnet_folder):
         ("glass/glass389.jpg", "plastic/plastic332.jpg"),
     )
     assert inventory.duplicates_within_class == ()
+
+
+def test_small_classes_are_one_note_with_the_smallest_first(tmp_path):
+    for number in range(7):
+        (tmp_path / f"class{number}").mkdir()
+        for picture in range(12 - number):
+            pixels = np.full((9, 9, 3), 20 * number + picture, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"class{number}" / f"{picture}.png")
+    (note,) = (note for note in inspect_data(DataConfig(source=str(tmp_path))).notes if "fewer" in note)
+    told = re.fullmatch(
+        r"7 classes have fewer than 50 training images: (.*) and 2 more; their accuracy will be uncertain",
+        note,
+    )
+    counts = [int(count) for count in re.findall(r"class\d \((\d+)\)", told[1])]
+    assert len(counts) == 5
+    assert counts == sorted(counts)

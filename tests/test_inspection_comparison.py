@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from kilnet.errors import InputError
-from kilnet.inspection.comparison import PairedOutcome, disagreements, paired_outcome
+from kilnet.inspection.comparison import PairedOutcome, disagreements, holm, paired_outcome
 from made_up_evaluations import evaluated, six_images
 
 
@@ -85,3 +85,17 @@ def test_where_both_networks_get_everything_or_nothing_right_the_interval_has_a_
         low, high = PairedOutcome(*counts).interval
         assert -1 <= low < high <= 1
         assert difference in (low, high)
+
+
+def test_p_values_are_corrected_for_their_number():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    random = np.random.default_rng(0)
+    for size in (1, 2, 9):
+        p_values = random.random(size) / 5
+        ordered = sorted(p_values)
+        by_definition = [
+            max(min(1.0, (size - rank) * value) for rank, value in enumerate(ordered) if value <= p)
+            for p in p_values
+        ]
+        assert holm(p_values.tolist()) == pytest.approx(by_definition)
+    assert holm([]) == ()

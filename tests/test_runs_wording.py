@@ -16,6 +16,7 @@ from kilnet.runs.wording import (
     printable,
     shorten,
     speaks_ascii,
+    told_together,
 )
 
 
@@ -118,3 +119,21 @@ def test_text_in_ascii_keeps_its_length():
     text = "71.9–72.8 × … ━─ ▁▂▃▄▅▆▇█ 猫"
     assert in_ascii(text) == "71.9-72.8 x ~ =- .,:;=+*# ?"
     assert len(in_ascii(text)) == len(text)
+
+
+def test_lines_of_one_kind_become_one():
+    lines = [
+        "a.png: cut off",
+        "folder: strange",
+        "b.png: cut off",
+        "alone",
+        "c.png: cut off",
+        "d.png: cut off",
+    ]
+    assert told_together(lines) == [
+        "4 times: cut off (a.png, b.png, c.png and 1 more)",
+        "folder: strange",
+        "alone",
+    ]
+    assert told_together(["a: x", "b: x", "y: z: x"]) == ["a: x", "b: x", "y: z: x"]
+    assert told_together([]) == []

@@ -17,7 +17,9 @@ from kilnet.runs.listing import ListedRun as ListedRun
 from kilnet.runs.run import Run as Run
 from kilnet.training.schedule import EarlyStopping as EarlyStopping
 from kilnet.verbs.compare import RunComparison as RunComparison
+from kilnet.verbs.compare import RunRanking as RunRanking
 from kilnet.verbs.compare import compare as compare
+from kilnet.verbs.compare import compare_all as compare_all
 from kilnet.verbs.data import inspect_data as inspect_data
 from kilnet.verbs.evaluate import evaluate as evaluate
 from kilnet.verbs.export import export as export

@@ -22,6 +22,7 @@ FEW_IMAGES = 50
 """Fewer training images of a class are called few: a judgement, not a theorem."""
 UNBALANCED = 3.0
 """A class with this many times the training images of another is noted; a judgement too."""
+_MAX_NAMES = 5  # of classes in one note
 
 
 Groups = tuple[tuple[str, ...], ...]
@@ -191,11 +192,15 @@ def _find_duplicates(
 
 def _notes(num_images: dict[str, dict[str, int]]) -> tuple[str, ...]:
     train = num_images["train"]
-    notes = [
-        f"class {name} has {count} training images, fewer than {FEW_IMAGES}; its accuracy will be uncertain"
-        for name, count in train.items()
-        if count < FEW_IMAGES
-    ]
+    notes = []
+    few = sorted((name for name, count in train.items() if count < FEW_IMAGES), key=train.__getitem__)
+    if few:
+        told = ", ".join(f"{name} ({train[name]})" for name in few[:_MAX_NAMES])
+        more = f" and {len(few) - _MAX_NAMES:,} more" if len(few) > _MAX_NAMES else ""
+        classes, their = ("1 class has", "its") if len(few) == 1 else (f"{len(few):,} classes have", "their")
+        notes.append(
+            f"{classes} fewer than {FEW_IMAGES} training images: {told}{more}; {their} accuracy will be uncertain"
+        )
     largest, smallest = max(train, key=train.__getitem__), min(train, key=train.__getitem__)
     if train[smallest] and train[largest] / train[smallest] >= UNBALANCED:
         share = train[largest] / sum(train.values())

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +96,21 @@ class Disagreement:
     truth: str
     first: str
     second: str
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values corrected for their number, in the same order.
+
+    Among all pairs whose corrected value is below 5% there is a wrong one in at most 5% of cases, however the tests
+    depend on each other.
+
+    Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+    """
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return tuple(corrected)
 
 
 def paired_outcome(first: EvaluatedSplit, second: EvaluatedSplit) -> PairedOutcome:

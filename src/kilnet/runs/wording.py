@@ -18,6 +18,7 @@ MAX_CHARACTERS = 5000
 """Of a line that is printed: the longest path of Linux, 4,096 bytes, and words around it."""
 # Embedding, override and isolate marks would reorder the text around the name, not only the name.
 _REORDERING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_MANY = 3  # lines of one kind that are told as one
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 
 
@@ -66,6 +67,24 @@ def listed(names: Iterable[str], max_names: int = 3) -> str:
     names = [one_line(name) for name in names]
     num_more = len(names) - max_names
     return ", ".join(names[:max_names]) + (f" and {num_more:,} more" if num_more > 0 else "")
+
+
+def told_together(lines: Iterable[str]) -> list[str]:
+    """Return lines `name: what is wrong` with those of one kind in one line, where there are three or more.
+
+    `37 times: not readable (a.png, b.png, c.png and 34 more)` stands where the first of them stood.
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        name, colon, what = line.partition(": ")
+        kinds.setdefault(what if colon else line, []).append(name)
+    told = []
+    for what, names in kinds.items():
+        if len(names) >= _MANY:
+            told.append(f"{len(names):,} times: {what} ({listed(names)})")
+        else:
+            told += [what if name == what else f"{name}: {what}" for name in names]
+    return told
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.recipes.reading import written_duration
-from kilnet.runs.wording import IN_DETAIL, WORDS
+from kilnet.runs.wording import IN_DETAIL, WORDS, told_together
 from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.status_line import StatusLine
 from kilnet.terminal.training_table import Pace, TrainingTable
@@ -63,7 +63,7 @@ class ProgressDisplay:
 
     def warn(self, warnings: Iterable[str]) -> None:
         """Print what the user should know of a data set: a foreign checksum, files that were skipped."""
-        for warning in warnings:
+        for warning in told_together(warnings):
             self.say(f"warning: {warning}")
 
     def advance(self, what: str, done: int, total: int) -> None:

@@ -1,15 +1,18 @@
-"""Two runs beside each other."""
+"""Two runs beside each other, or any number."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from kilnet.data.dataset import one_split
 from kilnet.data.sources import Data
-from kilnet.errors import DataError
-from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, paired_outcome
+from kilnet.errors import DataError, InputError
+from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, holm, paired_outcome
 from kilnet.metrics import Evaluation
 from kilnet.recipes.changes import differences
+from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.run import Run, opened
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated
@@ -59,6 +62,57 @@ class RunComparison:
         }
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunRanking:
+    """How any number of runs of the same data compare, the most accurate first.
+
+    Attributes:
+        names: their folders.
+        split: on which images.
+        settings: that differ: the dotted key, and its value in each run, None where a run has no such setting.
+        evaluations: of each.
+        pairs: what was tested: the places of two runs in `names`, from 0, and on which images they were right.
+        p_values: of the pairs, corrected for their number by Holm's method.
+    """
+
+    names: tuple[str, ...]
+    split: str
+    settings: dict[str, tuple[Any, ...]]
+    evaluations: tuple[Evaluation, ...]
+    pairs: tuple[tuple[int, int, PairedOutcome], ...]
+    p_values: tuple[float, ...]
+
+    def against_best(self) -> list[tuple[PairedOutcome, float]]:
+        """Return for each run but the first how it compares with the first, and the corrected p-value."""
+        tested = zip(self.pairs, self.p_values, strict=True)
+        return [(outcome, p_value) for (one, _, outcome), p_value in tested if one == 0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "runs": list(self.names),
+            "split": self.split,
+            "settings": {key: list(values) for key, values in self.settings.items()},
+            "num_images": self.evaluations[0].num_images,
+            "accuracies": [found.accuracy for found in self.evaluations],
+            "accuracy_intervals": [list(found.accuracy_interval) for found in self.evaluations],
+            "macro_recalls": [found.macro_recall for found in self.evaluations],
+            "pairs": [
+                {
+                    "first": self.names[one],
+                    "second": self.names[other],
+                    **asdict(outcome),
+                    "difference": outcome.difference,
+                    "interval": list(outcome.interval),
+                    "p_value": outcome.p_value,
+                    "p_value_holm": p_value,
+                    "is_clear": p_value < 0.05,
+                }
+                for (one, other, outcome), p_value in zip(self.pairs, self.p_values, strict=True)
+            ],
+        }
+
+
 def compare(
     first: Run | str | Path,
     second: Run | str | Path,
@@ -88,16 +142,7 @@ def compare(
     split = one_split(split)
     runs = (opened(first, model), opened(second, model))
     changed = tuple(differences(runs[0].config, runs[1].config))
-    with ProgressDisplay(enabled=progress) as display:
-        dataset = runs[0].own_data(data, data_dir, display.advance)
-        display.warn(dataset.warnings)
-        if not runs[1].was_trained_on(dataset):
-            raise DataError(
-                f"{runs[0].folder} and {runs[1].folder} were not trained and validated on the same images, so they "
-                "cannot be compared image by image; evaluate each, or train one of them on the other's data"
-            )
-        runs[1].own_data(dataset)
-        found = [evaluated(run, split) for run in runs]
+    found = _evaluated(runs, split, data, data_dir, progress)
     return RunComparison(
         names=(str(runs[0].folder), str(runs[1].folder)),
         split=split,
@@ -106,3 +151,65 @@ def compare(
         outcome=paired_outcome(*found),
         disagreements=disagreements(*found),
     )
+
+
+def compare_all(
+    runs: Sequence[Run | str | Path],
+    split: str = "validation",
+    *,
+    data: Data | None = None,
+    data_dir: str | None = None,
+    model: str | None = None,
+    progress: bool = True,
+) -> RunRanking:
+    """Rank any number of runs by accuracy, with a paired test of every two, corrected for the number of tests.
+
+    Args:
+        runs: two or more: what `train` returned, or their folders.
+        split, data, data_dir, model, progress: as for `compare`.
+
+    Raises:
+        InputError: there are fewer than two, or one is there twice.
+        DataError: the runs were not trained on the same data.
+        KilnetError: see `kilnet.errors`.
+    """
+    split = one_split(split)
+    opened_runs = [opened(run, model) for run in runs]
+    if len(opened_runs) < 2:
+        raise InputError("a comparison needs two runs or more")
+    if len({run.folder.resolve() for run in opened_runs}) < len(opened_runs):
+        raise InputError("a run is there twice; name each once")
+    found = _evaluated(opened_runs, split, data, data_dir, progress)
+    order = sorted(range(len(found)), key=lambda index: -found[index].evaluation.num_correct)
+    configs = [opened_runs[index].config for index in order]
+    changed = {line.partition(": ")[0] for config in configs[1:] for line in differences(configs[0], config)}
+    flat = [config.flat() for config in configs]
+    outcomes = [
+        (one, other, paired_outcome(found[order[one]], found[order[other]]))
+        for one, other in combinations(range(len(order)), 2)
+    ]
+    return RunRanking(
+        names=tuple(str(opened_runs[index].folder) for index in order),
+        split=split,
+        settings={key: tuple(settings.get(key) for settings in flat) for key in sorted(changed)},
+        evaluations=tuple(found[index].evaluation for index in order),
+        pairs=tuple(outcomes),
+        p_values=holm([outcome.p_value for _, _, outcome in outcomes]),
+    )
+
+
+def _evaluated(
+    runs: Sequence[Run], split: str, data: Data | None, data_dir: str | None, progress: bool
+) -> list[EvaluatedSplit]:
+    """Evaluate runs on the same images; refuse those that were trained on others."""
+    with ProgressDisplay(enabled=progress) as display:
+        dataset = runs[0].own_data(data, data_dir, display.advance)
+        display.warn(dataset.warnings)
+        for other in runs[1:]:
+            if not other.was_trained_on(dataset):
+                raise DataError(
+                    f"{runs[0].folder} and {other.folder} were not trained and validated on the same images, so they "
+                    "cannot be compared image by image; evaluate each, or train one of them on the other's data"
+                )
+            other.own_data(dataset)
+        return [evaluated(run, split) for run in runs]

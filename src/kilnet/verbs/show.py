@@ -9,21 +9,23 @@ from kilnet.terminal.comparison_tables import comparison_tables
 from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.inspection_tables import inspection_tables
 from kilnet.terminal.inventory_tables import inventory_tables
+from kilnet.terminal.ranking_table import ranking_tables
 from kilnet.terminal.search_tables import search_tables
 from kilnet.terminal.tables import evaluation_tables
 from kilnet.tuning.summary import Summary
-from kilnet.verbs.compare import RunComparison
+from kilnet.verbs.compare import RunComparison, RunRanking
 from kilnet.verbs.inspect import Inspection
 from kilnet.verbs.tune import Search
 
-Result = Evaluation | Inspection | Inventory | RunComparison | Search | Summary
+Result = Evaluation | Inspection | Inventory | RunComparison | RunRanking | Search | Summary
 
 
 def show(result: Result) -> None:
     """Print a result as tables, as the command line does; in a notebook they appear below the cell.
 
     Args:
-        result: what was returned by `evaluate`, `inspect`, `inspect_data`, `compare`, `tune` or `HyperSearch.optimize`.
+        result: what was returned by `evaluate`, `inspect`, `inspect_data`, `compare`, `compare_all`, `tune` or
+            `HyperSearch.optimize`.
 
     Raises:
         InputError: it is none of these.
@@ -47,6 +49,9 @@ def _tables(found: Result) -> RenderableType:
                 found.outcome,
                 found.disagreements,
             )
+        case RunRanking():
+            ranked = (found.names, found.split, found.settings, found.evaluations)
+            return ranking_tables(*ranked, found.against_best(), len(found.pairs))
         case Summary():
             return search_tables(found)
         case Search():
