@@ -123,7 +123,7 @@ def test_a_group_on_both_sides_of_a_given_split_is_a_warning(tmp_path):
         make_folder(tmp_path / split, num=8)
     dataset = load(tmp_path, group=r"(?P<group>/\d)")
     assert (
-        [warning.split(" belong")[0] for warning in dataset.warnings]
+        [warning.split(" are equal")[0] for warning in dataset.warnings]
         == [
             "the given split leaks: 14 of 16 test images",  # validation was split off train without parting a group
             "the given split leaks: 2 of 16 test images",

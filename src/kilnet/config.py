@@ -64,6 +64,9 @@ class DataConfig(_Part):
         group: what pictures have in common that must not stand in two splits: a column of the table, a pattern on
             their paths with a group of that name, such as "(?P<group>patient\\d+)", or "exif": one camera within a
             minute.
+        near_duplicates: whether pictures that show nearly the same stay "together" in one split, or may come "apart".
+            Equal ones always stay together; where there are groups, they say what does.
+        channels: "fitted" gives pictures one channel where all are grey; "grey" or "colour" gives all one or three.
         dir: folder with a copy of CIFAR-10; the variable KILNET_DATA names one too. Unset, it is fetched.
         image_size: side of the square images in pixels; unset, it is fitted to the pictures.
         fit: how a picture becomes a square: "pad" fits the longer side and leaves black beside the shorter, "crop" fits
@@ -83,6 +86,8 @@ class DataConfig(_Part):
     root: PathText | None = None
     columns: str | None = None
     group: str | None = None
+    near_duplicates: Literal["together", "apart"] = "together"
+    channels: Literal["fitted", "grey", "colour"] = "fitted"
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     fit: Fit | None = None
     normalisation: Literal["fitted", "half"] = "fitted"

@@ -20,9 +20,10 @@ from kilnet.data.class_folders import (
     turned_round,
 )
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progress, Split, silent
+from kilnet.data.file_names import pairs_note
 from kilnet.data.pictures import Pictures, read_pictures
 from kilnet.data.splits import complete, shuffled
-from kilnet.data.together import group_warnings, kept_together
+from kilnet.data.together import group_warnings, kept_together, near_notice
 from kilnet.errors import DataError
 
 MAX_WARNINGS = 5
@@ -67,8 +68,11 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
             usable image.
     """
     warnings = _warnings(folder, contents, config)
-    groups = kept_together(contents.pictures, contents.group_names)
+    groups = kept_together(contents.pictures, contents.group_names, config.near_duplicates)
     given = {name: _split(contents, name, groups) for name in SPLIT_NAMES}
+    is_near = groups is not None and contents.group_names is None
+    if groups is not None and is_near:
+        warnings.append(f"{folder}: {near_notice(groups)}")
     for label, name in enumerate(contents.classes):
         if not np.any(given["train"].labels == label):
             raise DataError(f"{folder}: class {name} has no usable image to train on; add some or remove it")
@@ -81,10 +85,14 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
         raise DataError(f"{folder}: all weights are 0; give some images a weight above 0")
     validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
     warnings += missing_images(contents)
+    if pairs := pairs_note(contents.pictures.paths):
+        warnings.append(f"{folder}: {pairs}")
     in_random_order = shuffled(given["train"], config.split_seed)
     try:
         splits = complete(in_random_order, validation, test, contents.classes, config)
     except DataError as error:
+        if is_near:  # rather than refuse pictures that can be split
+            return assemble(folder, contents, config.model_copy(update={"near_duplicates": "apart"}))
         raise DataError(f"{folder}: {error}") from None
     warnings += group_warnings(
         contents.classes, dict(zip(SPLIT_NAMES, splits, strict=True)), contents.split_folders

@@ -1,6 +1,6 @@
 """What a data set holds, and what is wrong with it, for `kilnet data`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,13 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.class_folders import Problem
-from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, silent
-from kilnet.data.folder import assemble, missing_images, name_of
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, Split, silent
+from kilnet.data.file_names import pairs_note, series_note
+from kilnet.data.folder import FolderContents, assemble, missing_images, name_of
+from kilnet.data.groups import joined_groups
 from kilnet.data.labelled_files import find_source, read_labelled
+from kilnet.data.leaks import Leak, find_leaks
+from kilnet.data.near_duplicates import near_duplicates
 from kilnet.data.sources import NAMES, load_dataset
 from kilnet.data.splits import content_hashes
 from kilnet.data.together import group_warnings
@@ -50,6 +54,9 @@ class Inventory:
         duplicates_within_class: names of equal pictures in one class, one tuple per picture.
         duplicates_across_classes: names of equal pictures in several classes: one label must be wrong.
         duplicates_across_splits: names of equal pictures in several splits: the test knows them from training.
+        near_duplicates_across_classes: names of pictures that show nearly the same, two at a time, in two classes.
+        near_duplicates_across_splits: the same, in two of the splits that are given.
+        leaks: how far the splits leak from train.
         warnings: from loading.
         notes: what to look at before training, one line each.
 
@@ -66,6 +73,9 @@ class Inventory:
     duplicates_within_class: Groups
     duplicates_across_classes: Groups
     duplicates_across_splits: Groups
+    near_duplicates_across_classes: Groups = ()
+    near_duplicates_across_splits: Groups = ()
+    leaks: tuple[Leak, ...] = ()
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -115,7 +125,9 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
         name: _per_class(contents.classes, contents.labels[contents.splits == name]) for name in SPLIT_NAMES
     }
     notes: tuple[str, ...] = ()
-    leaks: tuple[str, ...] = ()
+    leaks: tuple[Leak, ...] = ()
+    told: tuple[str, ...] = ()
+    near = near_duplicates(pictures.thumbnails)
     try:
         dataset = assemble(folder, contents, config.model_copy(update={"on_bad_image": "skip"}))
     except DataError as error:
@@ -123,7 +135,8 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     else:
         num_images = _per_split(dataset)
         parts = {name: dataset.split(name) for name in SPLIT_NAMES}
-        leaks = group_warnings(dataset.classes, parts, contents.split_folders)
+        told = group_warnings(dataset.classes, parts)
+        leaks = _leaks(contents, parts, near)
     within_class, across_classes, across_splits = _find_duplicates(
         pictures.paths, pictures.hashes, contents.labels, contents.splits
     )
@@ -131,16 +144,46 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
         name=name_of(folder),
         classes=contents.classes,
         num_images=num_images,
-        image_shape=(3, *pictures.images.shape[2:]),
+        image_shape=(pictures.images.shape[1], *pictures.images.shape[2:]),
         original_sizes=Sizes(_spread(pictures.sizes[:, 0]), _spread(pictures.sizes[:, 1])),
         unusable=contents.problems,
         stray=contents.stray,
         duplicates_within_class=within_class,
         duplicates_across_classes=across_classes,
         duplicates_across_splits=across_splits,
-        warnings=(*contents.notices, *missing_images(contents), *leaks, *pictures.warnings),
-        notes=(*notes, *_notes(num_images)),
+        near_duplicates_across_classes=_near(contents, near, contents.labels),
+        near_duplicates_across_splits=_near(contents, near, contents.splits),
+        leaks=leaks,
+        warnings=(*contents.notices, *missing_images(contents), *told, *pictures.warnings),
+        notes=(*notes, *(leak.told for leak in leaks), *_of_names(contents, near), *_notes(num_images)),
     )
+
+
+def _near(contents: FolderContents, pairs: npt.NDArray[np.int64], kinds: npt.NDArray[np.generic]) -> Groups:
+    """Return the names of pairs that are not of one kind, and not equal."""
+    paths, hashes = contents.pictures.paths, contents.pictures.hashes
+    one, other = pairs.T
+    apart = pairs[(kinds[one] != kinds[other]) & (hashes[one] != hashes[other])]
+    return tuple(sorted((paths[i], paths[j]) for i, j in apart.tolist()))
+
+
+def _leaks(
+    contents: FolderContents, parts: Mapping[str, Split], pairs: npt.NDArray[np.int64]
+) -> tuple[Leak, ...]:
+    pictures = contents.pictures
+    keys = [pictures.hashes.tolist(), *([contents.group_names] if contents.group_names else [])]
+    groups = joined_groups(len(pictures.paths), keys, pairs)
+    place = {path: index for index, path in enumerate(pictures.paths)}
+    splits = {name: [place[path] for path in part.names] for name, part in parts.items()}
+    return find_leaks(pictures.thumbnails, contents.labels, groups, splits)
+
+
+def _of_names(contents: FolderContents, pairs: npt.NDArray[np.int64]) -> list[str]:
+    paths = contents.pictures.paths
+    notes = [pairs_note(paths), series_note(paths) if contents.group_names is None else None]
+    if num := len(np.unique(pairs)):
+        notes.append(f"{num:,} pictures show nearly the same as another one; such pictures stay in one split")
+    return [note for note in notes if note]
 
 
 def _per_split(dataset: ImageDataset) -> dict[str, dict[str, int]]:

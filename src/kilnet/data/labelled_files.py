@@ -13,6 +13,7 @@ from kilnet.data.archive import Member, is_archive, is_table_name, opened
 from kilnet.data.class_folders import Problem, list_folder
 from kilnet.data.dataset import ImageDataset, Progress, silent
 from kilnet.data.folder import FolderContents, assemble, read_folder
+from kilnet.data.grey import in_channels
 from kilnet.data.groups import EXIF, is_pattern, names_by_exif, names_by_pattern
 from kilnet.data.label_table import LabelTable, Row, has_columns, parse_columns, read_label_table
 from kilnet.data.pictures import read_pictures
@@ -44,7 +45,7 @@ def read_labelled(
     """
     if source.is_dir():
         _refuse_columns(source, config)
-        return _with_groups(read_folder(source, config, progress, known), source, config)
+        return _finished(read_folder(source, config, progress, known), source, config)
     if is_table_name(source.name):
         with reading(source, "give a table of labels", "cannot be read", DataError):
             content = read_bytes(source, MAX_TABLE_BYTES)
@@ -67,7 +68,7 @@ def read_labelled(
                     )
                 return _read_table(source, content, root_in, config, progress, known, table.name)
         _refuse_columns(source, config)
-        return _with_groups(read_folder(top, config, progress, known), top, config)
+        return _finished(read_folder(top, config, progress, known), top, config)
 
 
 def find_source(source: str, names: Sequence[str]) -> Path:
@@ -94,7 +95,7 @@ def _refuse_columns(source: Path, config: DataConfig) -> None:
     for key, value in (("columns", config.columns), ("root", config.root)):
         if value is not None:
             raise DataError(f"{source}: `data.{key}={value!r}` is for a table of labels, and this is none")
-    if config.group is not None and _is_column(config.group):
+    if config.group is not None and is_column(config.group):
         raise DataError(
             f"{source}: `data.group={config.group!r}`: no table has such a column here; write a pattern on the paths, "
             "such as '(?P<group>patient\\d+)'"
@@ -112,7 +113,7 @@ def _read_table(
 ) -> FolderContents:
     where = str(source) if name is None else f"{source}/{name}"
     columns = parse_columns(config.columns)
-    if config.group is not None and _is_column(config.group):
+    if config.group is not None and is_column(config.group):
         columns["group"] = config.group
     table = read_label_table(where, content, columns, lambda path: _below(root, path))
     rows = {row.path: row for row in table.rows}
@@ -135,12 +136,16 @@ def _read_table(
         weights=np.array([row.weight for row in kept], np.float32) if "weight" in table.columns else None,
         unit="row",
     )
-    return _with_groups(contents, root, config)
+    return _finished(contents, root, config)
 
 
-def _with_groups(contents: FolderContents, folder: Path | Member, config: DataConfig) -> FolderContents:
-    """Return what was found, with the groups that `data.group` finds in paths or EXIF."""
-    if config.group is None or _is_column(config.group):
+def _finished(contents: FolderContents, folder: Path | Member, config: DataConfig) -> FolderContents:
+    """Return what was found in the channels that are asked for, with the groups that are in paths or EXIF."""
+    pictures = contents.pictures
+    contents = replace(
+        contents, pictures=replace(pictures, images=in_channels(pictures.images, config.channels))
+    )
+    if config.group is None or is_column(config.group):
         return contents
     paths = contents.pictures.paths
     is_exif = config.group == EXIF
@@ -148,7 +153,8 @@ def _with_groups(contents: FolderContents, folder: Path | Member, config: DataCo
     return replace(contents, group_names=names)
 
 
-def _is_column(group: str) -> bool:
+def is_column(group: str) -> bool:
+    """Whether `data.group` names a column of a table."""
     return group != EXIF and not is_pattern(group)
 
 

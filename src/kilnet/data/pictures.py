@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from PIL import __version__ as pillow_version
 from safetensors import safe_open
 
@@ -20,6 +21,7 @@ from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
 from kilnet.data.mapped_images import empty_images, gathered, most_in_memory
+from kilnet.data.near_duplicates import SIDE
 from kilnet.data.squares import default_side, to_square
 from kilnet.data.tensor_files import mapped_tensor, read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
@@ -40,6 +42,7 @@ class Pictures:
         images: uint8 (num_images, 3, side, side).
         sizes: int64 (num_images, 2): width and height in pixels of the file, upright.
         hashes: uint64 (num_images,): of the pixels at full size; equal for equal pictures.
+        thumbnails: uint8 (num_images, SIDE, SIDE, 3), to find near-duplicates by; see `near_duplicates`.
         indices: int64 (num_images,): which of the files each image is.
         paths: of the images, relative to the folder.
         problems: the other files.
@@ -49,6 +52,7 @@ class Pictures:
     images: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint64]
+    thumbnails: npt.NDArray[np.uint8]
     indices: npt.NDArray[np.int64]
     paths: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -104,6 +108,7 @@ def _decode_all(
         images = empty_images((len(paths), 3, image_size, image_size))
         sizes = np.zeros((len(paths), 2), np.int64)
         hashes = np.zeros(len(paths), np.uint64)
+        thumbnails = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
         problems, warnings, usable = [], [], []
         stopped = threading.Event()
 
@@ -114,6 +119,8 @@ def _decode_all(
             if stopped.is_set():
                 return ()
             sizes[index] = pixels.shape[1::-1]
+            small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
+            thumbnails[index] = np.asarray(small)
             digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
             digest.update(np.ascontiguousarray(pixels).data)
             hashes[index] = int.from_bytes(digest.digest())
@@ -134,11 +141,13 @@ def _decode_all(
             raise
     indices = np.array(usable, np.int64)
     if len(usable) < len(paths):
-        images, sizes, hashes = gathered(images, indices), sizes[indices], hashes[indices]
+        images, sizes = gathered(images, indices), sizes[indices]
+        hashes, thumbnails = hashes[indices], thumbnails[indices]
     return Pictures(
         images=images,
         sizes=sizes,
         hashes=hashes,
+        thumbnails=thumbnails,
         indices=indices,
         paths=tuple(paths[i] for i in usable),
         problems=tuple(problems),
@@ -206,5 +215,6 @@ _ARRAYS = {
     "images": "U8",
     "sizes": "I64",
     "hashes": "U64",
+    "thumbnails": "U8",
     "indices": "I64",
 }  # with safetensors' names of their types

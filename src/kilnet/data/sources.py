@@ -13,7 +13,7 @@ from kilnet.data.archive import is_archive
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.folder import as_they_are
-from kilnet.data.labelled_files import find_source, load_folder, read_labelled
+from kilnet.data.labelled_files import find_source, is_column, load_folder, read_labelled
 from kilnet.data.splits import complete
 from kilnet.data.squares import resized
 from kilnet.errors import DataError
@@ -60,6 +60,7 @@ def to_evaluate(
             raise
     if isinstance(data, str | Path):
         source = find_source(config.source, NAMES)
+        config = config.model_copy(update={"group": None})  # nothing is split
         return as_they_are(source, read_labelled(source, config, progress, known), config)
     return adopt_as_they_are(data, config)
 
@@ -72,6 +73,17 @@ def located(config: DataConfig) -> DataConfig:
     if config.root is not None and not is_archive(source):
         places["root"] = str(given_path(config.root).resolve())
     return config.model_copy(update=places)
+
+
+def elsewhere(config: DataConfig, data: str | Path) -> DataConfig:
+    """Return how other data is read, or data that has moved: as `config` says, without what the data cannot have."""
+    source = source_of(data)
+    changes: dict[str, str | None] = {"source": source, "root": None}
+    if source in NAMES or given_path(source).is_dir():
+        changes["columns"] = None
+        if config.group is not None and is_column(config.group):
+            changes["group"] = None
+    return config.model_copy(update=changes)
 
 
 def source_of(data: str | Path) -> str:

@@ -99,6 +99,7 @@ def model_card(
         _interface(classifier),
         "## How good it is",
         _scores(evaluations),
+        *(f"Beware: {_text(warning)}." for warning in data.get("warnings", []) if "split leaks" in warning),
         "## How sure it is",
         "Its probabilities are not calibrated."
         if classifier.calibration is None

@@ -50,6 +50,8 @@ def differences(old: RunConfig, new: RunConfig) -> list[str]:
     ignored = {
         "data.dir",
         "data.root",
+        "data.near_duplicates",
+        "data.channels",
         "training.checkpoint_seconds",
     }
     if old.budget == new.budget:

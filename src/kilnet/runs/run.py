@@ -10,7 +10,7 @@ from typing import Any
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
-from kilnet.data.sources import NAMES, Data, in_memory, located, source_of, to_evaluate
+from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_evaluate
 from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
@@ -151,7 +151,7 @@ class Run:
         if data is None:
             refuse_moved(self)
         if isinstance(data, str | Path):
-            config = config.model_copy(update={"source": source_of(data)})
+            config = elsewhere(config, data)
         dataset = in_memory(config.source if data is None else data, config, progress)
         if not self.was_trained_on(dataset):
             raise DataError(
@@ -171,9 +171,10 @@ class Run:
         """
         config = self.data_config(data_dir)
         if isinstance(data, str | Path):
-            config = located(config.model_copy(update={"source": source_of(data)}))
-        side = self.classifier.preprocessing.image_size[0]
-        config = config.model_copy(update={"image_size": side, "num_train": None})
+            config = located(elsewhere(config, data))
+        num_channels, side, _ = self.classifier.image_shape
+        fixed = {"image_size": side, "channels": "grey" if num_channels == 1 else "colour"}
+        config = config.model_copy(update={**fixed, "num_train": None})
         dataset = to_evaluate(data, config, self.classifier.classes, progress)
         if isinstance(dataset, ImageDataset):
             own = replace(dataset, train=first_images(dataset.train, self.config.data.num_train))

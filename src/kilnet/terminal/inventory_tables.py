@@ -27,6 +27,13 @@ DUPLICATES = {
 """The kinds of duplicates in the order of `kilnet.data.inventory.duplicates`, and what to do about them."""
 
 
+NEAR_DUPLICATES = {
+    "in two classes": "If they show the same, at most one of the labels is right.",
+    "in two splits": "Accuracy on them flatters; the note says how much.",
+}
+"""The kinds of pairs that show nearly the same, and what to do about them."""
+
+
 def inventory_tables(inventory: Inventory) -> Group:
     """Return a summary, the number of images per class and split, then each problem with advice."""
     parts: list[RenderableType] = [_summary(inventory), _counts(inventory)]
@@ -36,6 +43,9 @@ def inventory_tables(inventory: Inventory) -> Group:
     kinds = (within, across, inventory.duplicates_across_splits)
     for groups, (where, advice) in zip(kinds, DUPLICATES.items(), strict=True):
         parts += _list("picture", [_equal(group) for group in groups], advice, where)
+    near = (inventory.near_duplicates_across_classes, inventory.near_duplicates_across_splits)
+    for pairs, (where, advice) in zip(near, NEAR_DUPLICATES.items(), strict=True):
+        parts += _list("pair of near-duplicates", [" ~ ".join(pair) for pair in pairs], advice, where)
     if len(parts) == 2:
         parts.append(Text("no unusable files, no stray files, no duplicates"))
     parts += _list("warning", told_together(inventory.warnings))

@@ -298,7 +298,9 @@ def read_config(tree: Mapping[str, Any]) -> RunConfig:
     ):
         if not isinstance(tree.get(part), dict) or last not in tree[part]:
             raise ValueError(f"{part}.{last} is missing")
-    return RunConfig.model_validate(tree)
+    # Earlier versions split pictures that show nearly the same, and gave grey ones three channels.
+    data = {"near_duplicates": "apart", "channels": "colour", **tree["data"]}
+    return RunConfig.model_validate({**tree, "data": data})
 
 
 def environment_of(dataset: ImageDataset, packages: Sequence[str], machine: str) -> dict[str, Any]:

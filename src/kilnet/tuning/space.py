@@ -23,6 +23,8 @@ _DECIDES_IMAGES = (
     "root",
     "columns",
     "group",
+    "near_duplicates",
+    "channels",
     "split_seed",
     "validation_fraction",
     "test_fraction",

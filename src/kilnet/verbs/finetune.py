@@ -7,7 +7,7 @@ from typing import Any
 
 from kilnet import models
 from kilnet.config import OptimizerConfig
-from kilnet.data.sources import Data, located, source_of
+from kilnet.data.sources import Data, elsewhere, located
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
 from kilnet.recipes.changes import change
@@ -89,9 +89,13 @@ def finetune(
         "parent": str(parent.folder.resolve()),
         "seed": parent.config.seed + 1,  # the parent's order and augmentation again would be learned by heart
         "hardware.threads": 0,  # a trial had to share the machine
-        **({"data.source": source_of(data)} if isinstance(data, str | Path) else {}),
     }
-    config = change(parent.config, {**changes, **settings}, "the settings")
+    kept = parent.config
+    if isinstance(data, str | Path):
+        channels = "grey" if parent.classifier.image_shape[0] == 1 else "colour"
+        moved = elsewhere(kept.data, data).model_copy(update={"channels": channels})
+        kept = kept.model_copy(update={"data": moved})
+    config = change(kept, {**changes, **settings}, "the settings")
     if budget is not None:
         # Its network knows the images at their full size; smaller ones would take it back.
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
