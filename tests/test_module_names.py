@@ -10,7 +10,6 @@ PACKAGE = TESTS.parent / "src" / "kilnet"
 # Modules without such a file, and why.
 WITHOUT = {
     "cli_options": "declares options; test_cli_verbs.py gives them",
-    "cli_output": "prints; test_cli_verbs.py reads it",
     "training_records": "two records without behaviour",
 }
 FORMATS = ("bmp", "gif", "parts", "rgb", "webp")

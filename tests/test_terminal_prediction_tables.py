@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.inference.classifier import Prediction
+from kilnet.storage import write_rows
 from kilnet.terminal import prediction_tables as tables
 
 CLASSES = ("dog, small", "cat", '"frog"')
@@ -26,7 +27,7 @@ PREDICTIONS = [prediction(), prediction("deep/b, c.png", unsure=True, probabilit
 @pytest.mark.parametrize("mark_unsure", [False, True])
 def test_csv_and_json_say_the_same(top, mark_unsure):
     file = io.StringIO(newline="")
-    tables.write_csv(file, PREDICTIONS, top, mark_unsure)
+    write_rows(file, tables.csv_rows(PREDICTIONS, top, mark_unsure))
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert file.getvalue().count("\r\n") == 3
     for row, found in zip(rows, PREDICTIONS, strict=True):
@@ -49,7 +50,7 @@ def test_rows_are_written_as_soon_as_they_are_known():
             assert file.getvalue().count("\n") == number
             yield found
 
-    tables.write_csv(file, slowly(), 1, False)
+    write_rows(file, tables.csv_rows(slowly(), 1, False))
     assert file.getvalue().count("\n") == 3
 
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -66,6 +66,14 @@ def results_written() -> Iterator[None]:
             sys.stderr.flush()
         except OSError:
             _discard(sys.stderr)
+
+
+def print_rows(rows: Iterable[Iterable[Any]]) -> None:
+    """Print a table as CSV, each row as soon as it is there; a terminal is shown cells that it cannot obey."""
+    from kilnet.storage import write_rows
+
+    shown = printable if sys.stdout.isatty() else str
+    write_rows(sys.stdout, ((shown(cell) if isinstance(cell, str) else cell for cell in row) for row in rows))
 
 
 def say(line: str, error: bool = False) -> None:

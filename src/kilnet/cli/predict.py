@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kilnet.cli.options import JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, print_rich, say, say_next
+from kilnet.cli.output import print_json, print_rich, print_rows, say, say_next
 from kilnet.runs.wording import counted
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def predict(
         say(rows.summary(found, unsure))
         say_next("kilnet", "serve", run, *(["--model", model] if model else []))
     elif output is Format.CSV:
-        rows.write_csv(sys.stdout, usable(), min(top, len(classifier.classes)), unsure)
+        print_rows(rows.csv_rows(usable(), min(top, len(classifier.classes)), unsure))
     else:
         for prediction in usable():
             print_json(rows.as_dict(prediction, top, unsure))

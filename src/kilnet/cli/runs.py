@@ -1,6 +1,5 @@
 """kilnet runs."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ from typer import Argument, Option
 
 from kilnet.cli import completion
 from kilnet.cli.options import JsonOption
-from kilnet.cli.output import print_json, print_rich, say, say_next
+from kilnet.cli.output import print_json, print_rich, print_rows, say, say_next
 
 if TYPE_CHECKING:
     from kilnet.runs.listing import ListedRun
@@ -70,12 +69,9 @@ def runs(
 
 
 def _print_csv(found: "tuple[ListedRun, ...]") -> None:
-    from kilnet.storage import write_rows
-
     rows = [run.to_dict() for run in found]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    write_rows(sys.stdout, [columns])
-    write_rows(sys.stdout, ([row.get(column, "") for column in columns] for row in rows))
+    print_rows([columns, *([row.get(column, "") for column in columns] for row in rows)])
 
 
 def _say_what_follows(found: "tuple[ListedRun, ...]") -> None:

@@ -1,12 +1,11 @@
 """Predictions as a table, as CSV or as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from kilnet.inference.classifier import Prediction
 from kilnet.runs.wording import counted, one_line, percent
-from kilnet.storage import write_rows
 from kilnet.terminal.fitted_table import Column, FittedTable
 
 UNSURE = "unsure"
@@ -44,11 +43,12 @@ def summary(predictions: Sequence[Prediction], mark_unsure: bool) -> str:
     return f"{text}; {num_unsure:,} unsure" if mark_unsure else text
 
 
-def write_csv(file: TextIO, predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> None:
-    """Write a header and one row per picture (RFC 4180), each as soon as it is known."""
+def csv_rows(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Iterator[list[str]]:
+    """Yield a header and one row per picture, each as soon as it is known."""
     ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
-    write_rows(file, [["file", *ranks, *([UNSURE] if mark_unsure else [])]])
-    write_rows(file, (_row(prediction, top, mark_unsure) for prediction in predictions))
+    yield ["file", *ranks, *([UNSURE] if mark_unsure else [])]
+    for prediction in predictions:
+        yield _row(prediction, top, mark_unsure)
 
 
 def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, Any]:
