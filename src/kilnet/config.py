@@ -37,6 +37,7 @@ def _written(path: str) -> str:
 
 Fit = Literal["pad", "crop", "stretch"]
 PathText = Annotated[str, AfterValidator(_path_of)]
+Select = Literal["loss", "accuracy", "macro-recall"]
 PlannedKey = Literal[
     "training.epochs",
     "training.low_resolution",
@@ -214,10 +215,16 @@ class TrainingConfig(_Part):
             these. With few images, batches become smaller than `batch_size`, and muon's `linear_factor` and
             `bias_factor` are lowered in proportion. 0 leaves batches as they are.
         label_smoothing: part of each label that is shared out among all classes.
-        patience: stop after this many epochs without a better validation loss; unset, never. A budget leaves out
+        balance: what is done for rare classes: "none"; "weights", where images of rare classes count more in the loss;
+            "sampling", where an epoch has as many images of each class; or "logits", where the loss adds the logarithms
+            of the classes' shares to the logits, so that the network answers as if all classes were equally common.
+        select: what chooses the epoch whose weights are kept, and what patience watches, on validation: "loss",
+            "accuracy" or "macro-recall", the mean of the classes' recalls. A search chooses its trials by macro recall
+            if it says so, else by accuracy.
+        patience: stop after this many epochs without a better validation; unset, never. A budget leaves out
             some validations; then it counts the others.
-        min_delta: how much lower a validation loss must be to count as better.
-        keep: which weights to keep: "best", those with the lowest validation loss, or "last". Last suits a rate that
+        min_delta: by how much what `select` names must be better to count.
+        keep: which weights to keep: "best", those with the best validation, or "last". Last suits a rate that
             falls to zero and few validation images, whose noise would choose an earlier epoch.
         initial_weights: "random", or "parent": the weights kept by the run that `parent` names. A network with an
             option `weights` begins with what that names; its last layer is fitted to these images first.
@@ -237,6 +244,8 @@ class TrainingConfig(_Part):
     batch_size: Annotated[int, Field(ge=2)] = 128
     min_steps: Annotated[int, Field(ge=0)] = 0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    balance: Literal["none", "weights", "sampling", "logits"] = "none"
+    select: Select = "loss"
     patience: Count | None = None
     min_delta: NonNegative = 0.0
     keep: Literal["best", "last"] = "best"

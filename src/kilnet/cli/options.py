@@ -61,6 +61,14 @@ EpochsOption = Annotated[int | None, Option("--epochs", help="How often to go th
 BudgetOption = Annotated[
     str | None, Option("--budget", metavar="TIME", help="How long the command may take: 90s, 10m, 1h30m.")
 ]
+OptimiseOption = Annotated[
+    str | None,
+    Option(
+        "--optimise",
+        metavar="WHAT",
+        help="accuracy, or macro-recall: rare classes count as much as common ones.",
+    ),
+]
 SeedOption = Annotated[int | None, Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[str | None, Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 VerboseOption = Annotated[

@@ -38,6 +38,15 @@ def predict(
     unsure: Annotated[
         bool, typer.Option("--unsure", help="Mark the pictures that a person should look at.")
     ] = False,
+    class_shares: Annotated[
+        str | None,
+        typer.Option(
+            "--class-shares",
+            metavar="SHARES",
+            help="How common each class is where the pictures come from: cat=0.2,dog=0.8, or equal; default: as in "
+            "training.",
+        ),
+    ] = None,
     output: Annotated[
         Format, typer.Option("--format", metavar="FORMAT", help="table, csv, or jsonl: one object per line.")
     ] = Format.TABLE,
@@ -46,11 +55,13 @@ def predict(
 ) -> None:
     """Classify pictures; files that cannot be used are listed on standard error, and the exit code is 1."""
     from kilnet.data.class_folders import Problem
+    from kilnet.inference.class_shares import parse_shares
     from kilnet.terminal import prediction_tables as rows
     from kilnet.verbs.load import load
     from kilnet.verbs.predict import predict
 
-    classifier = load(run, model=model)
+    shares = None if class_shares is None else parse_shares(class_shares)
+    classifier = load(run, class_shares=shares, model=model)
     if classifier.calibration is None:
         advice = f"`kilnet evaluate {shlex.quote(str(run))} --split val` does it"
         say(f"warning: {run}: not calibrated, confidences are raw; {advice}", error=True)

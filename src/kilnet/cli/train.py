@@ -23,6 +23,7 @@ def train(
     seed: options.SeedOption = None,
     out: Annotated[Path | None, Option("--out", help="Run folder; default: a free name in runs/.")] = None,
     device: options.DeviceOption = None,
+    optimise: options.OptimiseOption = None,
     frozen: Annotated[
         bool, Option("--frozen", help="Fit the last layer of a pretrained network alone, in seconds.")
     ] = False,
@@ -60,6 +61,7 @@ def train(
             device=device,
             frozen=frozen,
             start=start,
+            optimise=optimise,
             progress=not as_json,
             started=started,
         )
@@ -71,6 +73,7 @@ def print_run(run: "Run", as_json: bool) -> None:
     from kilnet.metrics import wilson_interval
 
     low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
+    macro_recall = run.best.validation_macro_recall
     if as_json:
         print_json(
             {
@@ -80,12 +83,14 @@ def print_run(run: "Run", as_json: bool) -> None:
                 "validation_loss": run.best.validation_loss,
                 "validation_accuracy": run.best.validation_accuracy,
                 "validation_accuracy_interval": [low, high],
+                **({} if macro_recall is None else {"validation_macro_recall": macro_recall}),
             }
         )
         return
     say(
         f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({100 * low:.1f}–{100 * high:.1f})"
+        + ("" if macro_recall is None else f", macro recall {macro_recall:.2%}")
     )
     say_next("kilnet", "evaluate", run.folder, *own_model_words(run))
 

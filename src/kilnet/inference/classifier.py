@@ -89,6 +89,8 @@ class Classifier:
         settings: device, precision, layout and threads.
         views: what it looks at where it is unsure.
         calibration: temperature and threshold, fitted on validation; None where there is none.
+        shift: float64 (num_classes,), added to the logits once they are divided by the temperature, where classes are
+            not as common as in training; see `kilnet.inference.class_shares`.
     """
 
     model: nn.Module
@@ -98,6 +100,7 @@ class Classifier:
     settings: Settings
     views: ViewsConfig = field(default_factory=ViewsConfig)
     calibration: Calibration | None = None
+    shift: npt.NDArray[np.float64] | None = None
 
     def __call__(self, pictures: Any) -> Any:
         """Classify a picture, or a list of them.
@@ -180,7 +183,11 @@ class Classifier:
         ]
 
     def _probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        return softmax(self.logits(images), 1.0 if self.calibration is None else self.calibration.temperature)
+        temperature = 1.0 if self.calibration is None else self.calibration.temperature
+        logits = self.logits(images)
+        return (
+            softmax(logits, temperature) if self.shift is None else softmax(logits / temperature + self.shift)
+        )
 
 
 def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -> None:

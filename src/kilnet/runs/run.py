@@ -7,6 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
@@ -14,6 +17,7 @@ from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_e
 from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
+from kilnet.imbalance import log_shares
 from kilnet.inference.calibration import Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
 from kilnet.runs.evaluation import (
@@ -126,6 +130,23 @@ class Run:
         """
         settings = self.classifier.settings.with_all_threads()
         return replace(self.classifier, settings=settings, calibration=read_calibration(self.files))
+
+    @property
+    def learned_shares(self) -> npt.NDArray[np.float64]:
+        """Logarithms of the shares of the classes that the network answers by, (num_classes,).
+
+        Raises:
+            RunFolderError: the run does not tell.
+        """
+        num_classes = len(self.classifier.classes)
+        if self.config.training.balance != "none":
+            return log_shares(np.ones(num_classes, np.int64))
+        found = self.environment.get("data", {}).get("num_train_per_class", [])
+        if len(found) != num_classes:
+            raise RunFolderError(
+                f"{self.files.environment_path}: does not say how many training images each class has; train again"
+            )
+        return log_shares(np.array(found))
 
     def data_config(self, data_dir: str | None = None) -> DataConfig:
         """Return how its data is loaded, from another copy of CIFAR-10 if `data_dir` says where that lies."""

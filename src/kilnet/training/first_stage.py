@@ -16,6 +16,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.hardware import Settings
+from kilnet.imbalance import log_shares
 from kilnet.inference.classifier import read_tensors, write_tensors
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder
@@ -60,7 +61,10 @@ def fit_first(
         _keep(path, seen)
     weights = dataset.train.weights
     counts = None if weights is None else weights / weights.mean()
-    return fit_head(cast("Featured", model).fc, seen, dataset.train.labels.astype(np.int64), counts)
+    labels, shift = dataset.train.labels.astype(np.int64), None
+    if config.training.balance != "none":
+        shift = log_shares(np.bincount(labels, minlength=len(dataset.classes)))
+    return fit_head(cast("Featured", model).fc, seen, labels, counts, shift)
 
 
 def are_kept(

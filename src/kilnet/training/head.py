@@ -37,6 +37,7 @@ def fit_head(
     seen: npt.NDArray[np.float16],
     labels: npt.NDArray[np.int64],
     counts: npt.NDArray[np.float32] | None = None,
+    shift: npt.NDArray[np.float64] | None = None,
 ) -> FittedHead:
     """Fit a last layer by logistic regression, with the L2 penalty that cross-validation prefers.
 
@@ -51,11 +52,15 @@ def fit_head(
         seen: (num_images, num_features).
         labels: (num_images,); each class at least once.
         counts: (num_images,), how much each image counts, 1 on average; None, all the same.
+        shift: (num_classes,), taken from the biases once they are fitted: the logarithms of the classes' shares let the
+            layer answer as if all classes were equally common (Menon et al. 2021, section 4.1).
     """
     from threadpoolctl import threadpool_limits  # here, since few runs need it
 
     with threadpool_limits(1):
         penalty, weights, biases = _fitted(seen, labels, head.out_features, counts)
+    if shift is not None:
+        biases = (biases - shift).astype(np.float32)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights))
         head.bias.copy_(torch.from_numpy(biases))

@@ -2,8 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.seeding import derive, generator
+from kilnet.training.balance import balanced_order
 from kilnet.training.head import FittedHead
 from kilnet.training.optim import WeightAverage, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import EpochRecord, StepRecord
@@ -74,7 +76,10 @@ class TrainingLoop:
         part_of_batch = self._batch_size / config.training.batch_size
         rates_on = settings.device if is_recorded(config, settings) else None
         self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch, rates_on)
-        self._step = make_step(self.model, self._optimizer, config, settings, self.notes)
+        num_classes = len(dataset.classes)
+        num_images = np.bincount(dataset.train.labels, minlength=num_classes)
+        self._step = make_step(self.model, self._optimizer, config, settings, self.notes, num_images)
+        self._num_classes = num_classes
         self._average: WeightAverage | None = None
         if config.training.averaging_epochs:
             steps_per_epoch = len(dataset.train) / self._batch_size
@@ -132,8 +137,7 @@ class TrainingLoop:
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
         labels = self._train[1]
-        order = torch.from_numpy(generator(seed, "shuffle", epoch).permutation(len(labels)))
-        batches = _batches(order.to(labels.device), self._batch_size)
+        batches = _batches(self._order(epoch).to(labels.device), self._batch_size)
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
         if self._config.training.frozen == "statistics":
@@ -142,7 +146,8 @@ class TrainingLoop:
             if schedule.is_at_end:
                 return
             schedule.begin_step(len(batches))
-            is_full_size = self._train_batch(batches[step], augmentation, derive(seed, "step", epoch, step))
+            change = partial(augmentation, indices=self._draws(batches, step))
+            is_full_size = self._train_batch(batches[step], change, derive(seed, "step", epoch, step))
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
             if len(self._unread) >= _STEPS_BETWEEN_READS:
@@ -156,14 +161,29 @@ class TrainingLoop:
                 seconds_left=schedule.seconds_left,
             )
 
-    def _train_batch(self, indices: Tensor, augmentation: Augmentation, seed: int) -> bool:
+    def _order(self, epoch: int) -> Tensor:
+        """Return the images of an epoch, int64 (num_images,), in the order in which they are trained on."""
+        stream = generator(self._config.seed, "shuffle", epoch)
+        labels = self._train[1]
+        if self._config.training.balance == "sampling":
+            return torch.from_numpy(balanced_order(labels.cpu().numpy(), stream))
+        return torch.from_numpy(stream.permutation(len(labels)))
+
+    def _draws(self, batches: list[Tensor], step: int) -> Tensor:
+        """Return which random changes the images of a batch get: an image that comes twice is not twice the same."""
+        if self._config.training.balance != "sampling":
+            return batches[step]
+        first = sum(map(len, batches[:step]))
+        return torch.arange(first, first + len(batches[step]), device=batches[step].device)
+
+    def _train_batch(self, indices: Tensor, change: Callable[[Tensor], Tensor], seed: int) -> bool:
         """Take a step; return whether the images had their full size."""
         images, labels = self._train
         schedule = self._schedule
         set_lr(self._optimizer, self._lr(schedule.fractional_epoch))
         models.advance(self.model, schedule.progress)
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
-        pixels = shrink(augmentation(images[indices], indices), *size)
+        pixels = shrink(change(images[indices]), *size)
         weights = None if self._weights is None else self._weights[indices]
         loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed, weights)
         self._unread.append((loss, num_correct, len(indices)))
@@ -172,7 +192,8 @@ class TrainingLoop:
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
         images, labels = self._validation
         logits = forward.logits(self.validated_model, images, self._preprocessing, self._settings)
-        num_correct = int((logits.argmax(1) == labels).sum())
+        right = logits.argmax(1) == labels
+        num_correct = int(right.sum())
         # In double precision, so that the sum does not depend on how it is split.
         loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
         if not math.isfinite(loss):
@@ -187,8 +208,16 @@ class TrainingLoop:
             validation_accuracy=num_correct / len(labels),
             num_validation_correct=num_correct,
             num_validation=len(labels),
-            is_best=self._stopping.step(loss) or self._config.training.keep == "last",
+            is_best=self._config.training.keep == "last",
         )
+        if self._config.training.select == "macro-recall":
+            found = (
+                torch.bincount(chosen, minlength=self._num_classes) for chosen in (labels[right], labels)
+            )
+            recalls = torch.div(*(counts.double().cpu() for counts in found)).nan_to_num()
+            record = replace(record, validation_macro_recall=float(recalls.mean()))
+        if self._stopping.step(record.watched(self._config.training.select)):
+            record = replace(record, is_best=True)
         self.history.append(record)
         return record
 
@@ -247,7 +276,7 @@ class TrainingLoop:
             **self._sums,
             "best_loss": self._stopping.best_loss,
             "num_bad": self._stopping.num_bad,
-            "history": [asdict(record) for record in self.history],
+            "history": [record.to_dict() for record in self.history],
         }
 
     def load_state(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """What training reports: one record per step and one per epoch."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kilnet.config import Select
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class EpochRecord:
         num_validation: the images that were validated; 0 where a run folder no longer tells.
         is_best: whether the weights of this epoch are kept in place of those before: the best so far, or the latest if
             the configuration keeps the last.
+        validation_macro_recall: the mean of the classes' recalls, 0 to 1; None unless it is what epochs are chosen by.
     """
 
     epoch: int
@@ -51,3 +55,14 @@ class EpochRecord:
     num_validation_correct: int
     num_validation: int
     is_best: bool
+    validation_macro_recall: float | None = None
+
+    def watched(self, select: Select) -> float:
+        """Return what should fall, as `training.select` says: the validation loss, or what is missing to 100%."""
+        if select == "loss":
+            return self.validation_loss
+        return 1 - (self.validation_accuracy if select == "accuracy" else self.validation_macro_recall or 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-able values; macro recall only where it was computed."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
@@ -38,7 +39,12 @@ from kilnet.storage import (
 from kilnet.training.records import EpochRecord
 
 # With their types; how many images were validated is in environment.json.
-_HISTORY_COLUMNS = {field.name: field.type for field in fields(EpochRecord) if field.name != "num_validation"}
+_MACRO_RECALL = "validation_macro_recall"  # a column only where epochs are chosen by it
+_HISTORY_COLUMNS = {
+    field.name: field.type
+    for field in fields(EpochRecord)
+    if field.name not in ("num_validation", _MACRO_RECALL)
+}
 _HISTORY: TypeAdapter[list[EpochRecord]] = TypeAdapter(list[EpochRecord])
 STATE_ADVICE = "delete it to begin again"
 
@@ -51,6 +57,7 @@ class _Data(BaseModel):
     image_shape: list[int] = []
     num_train: int = 0
     num_validation: int = 0
+    num_train_per_class: list[int] = []
     fingerprint: str | None = None
     warnings: list[Text] = []
 
@@ -257,13 +264,15 @@ class RunFolder:
     def delete_state(self) -> None:
         """Delete what the run resumes from; its epochs are kept with a checksum."""
         if history := self.history():
-            write_json(self.kept_history_path, sealed({"history": [asdict(record) for record in history]}))
+            write_json(self.kept_history_path, sealed({"history": [record.to_dict() for record in history]}))
         remove(self.state_path)
 
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write history.csv; floats in full, so that reading gives the same numbers."""
-        rows = ([getattr(record, name) for name in _HISTORY_COLUMNS] for record in history)
-        write_csv(self.history_path, _HISTORY_COLUMNS, rows, "\n")
+        has_macro_recall = any(record.validation_macro_recall is not None for record in history)
+        columns = [*_HISTORY_COLUMNS, *([_MACRO_RECALL] if has_macro_recall else [])]
+        rows = ([getattr(record, name) for name in columns] for record in history)
+        write_csv(self.history_path, columns, rows, "\n")
 
     def timings(self) -> list[dict[str, float]]:
         """Read seconds and images per second of each epoch; empty where the file is missing or damaged."""
@@ -317,6 +326,7 @@ def environment_of(dataset: ImageDataset, packages: Sequence[str], machine: str)
             "image_shape": dataset.image_shape,
             "num_train": len(dataset.train),
             "num_validation": len(dataset.validation),
+            "num_train_per_class": np.bincount(dataset.train.labels, minlength=len(dataset.classes)).tolist(),
             "fingerprint": dataset.fingerprint,
             "warnings": dataset.warnings,
         },
@@ -348,6 +358,8 @@ _TIMING_COLUMNS = ("epoch", "seconds", "images_per_second")
 def _record(row: dict[str, str], num_validation: int) -> EpochRecord:
     readers: dict[Any, Callable[[str], Any]] = {int: int, float: float, bool: _truth}
     values = {name: readers[kind](row[name]) for name, kind in _HISTORY_COLUMNS.items()}
+    if row.get(_MACRO_RECALL):
+        values[_MACRO_RECALL] = float(row[_MACRO_RECALL])
     return EpochRecord(num_validation=num_validation, **values)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kilnet.config import RunConfig, is_foreign
 from kilnet.hardware import Settings
+from kilnet.imbalance import Counts
+from kilnet.training.balance import TrainingLoss
 
 # Steps of one kind before one is recorded: the optimiser has its moments by then, and libraries have chosen kernels.
 _STEPS_BEFORE_RECORDING = 3
@@ -22,15 +23,26 @@ Record = Callable[[Play], Play]
 
 
 class TrainStep:
-    """Forward pass, backward pass and optimiser, for a network on the settings' device."""
+    """Forward pass, backward pass and optimiser, for a network on the settings' device.
+
+    Args:
+        model, optimizer, config, settings: of the run.
+        num_images: int64 (num_classes,), training images of each class, for `training.balance`.
+    """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, config: RunConfig, settings: Settings
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        config: RunConfig,
+        settings: Settings,
+        num_images: Counts | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.settings = settings
         self._config = config
+        self._loss = TrainingLoss(config.training, num_images, settings.device)
 
     def __call__(
         self, images: Tensor, labels: Tensor, seed: int, weights: Tensor | None = None
@@ -54,12 +66,7 @@ class TrainStep:
         with self.settings.autocast():
             logits = self.model(images)
         logits = logits.float()
-        smoothing = self._config.training.label_smoothing
-        if weights is None:
-            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        else:
-            losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
-            loss = (losses * weights).mean()
+        loss = self._loss(logits, labels, weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.optimizer.clip_norm:
@@ -166,9 +173,10 @@ def make_step(
     config: RunConfig,
     settings: Settings,
     notes: list[str],
+    num_images: Counts | None = None,
 ) -> TrainStep | RecordedStep:
     """Return a step, recorded if `is_recorded`; the optimiser's learning rates are then tensors."""
-    step = TrainStep(model, optimizer, config, settings)
+    step = TrainStep(model, optimizer, config, settings, num_images)
     return RecordedStep(step, CudaRecorder(settings.device), notes) if is_recorded(config, settings) else step
 
 

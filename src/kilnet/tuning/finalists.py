@@ -11,7 +11,7 @@ from scipy import stats
 from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.tuning.trial import Trial
 
-Correct = npt.NDArray[np.bool_]
+Correct = npt.NDArray[np.bool_ | np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Final:
 
     Attributes:
         number: of the trial.
-        accuracy: validation accuracy over seeds and images.
+        accuracy: validation accuracy over seeds and images; macro recall where trials are chosen by that.
         behind: how much less accurate than the winner, paired; None for the winner.
     """
 
@@ -63,8 +63,8 @@ def compare_finalists(correct: Mapping[int, Mapping[int, Correct]]) -> list[Fina
     """Rank the finalists by mean accuracy and compare each with the winner.
 
     Args:
-        correct: by trial number and seed, which validation images are classified correctly: bool (num_images,). Only
-            seeds that all have are used; finalists without any are left out.
+        correct: by trial number and seed, which validation images are classified correctly: bool (num_images,), or
+            float64 with weights whose mean is 1. Only seeds that all have are used; finalists without any are left out.
     """
     correct = {number: by_seed for number, by_seed in correct.items() if by_seed}
     if not correct:
@@ -75,14 +75,18 @@ def compare_finalists(correct: Mapping[int, Mapping[int, Correct]]) -> list[Fina
         return compare_finalists({most: correct[most]})
     tables = {number: np.stack([by_seed[seed] for seed in seeds]) for number, by_seed in correct.items()}
     ranked = sorted(tables, key=lambda number: (-tables[number].mean(), number))
-    best = tables[ranked[0]].astype(np.int8)
+    best = tables[ranked[0]].astype(np.float64)
     return [
-        Final(number, estimate(tables[number]), estimate(best - tables[number]) if index else None)
+        Final(
+            number=number,
+            accuracy=estimate(tables[number], lowest=0.0),
+            behind=estimate(best - tables[number], lowest=-1.0) if index else None,
+        )
         for index, number in enumerate(ranked)
     ]
 
 
-def estimate(table: npt.NDArray[np.generic]) -> Estimate:
+def estimate(table: npt.NDArray[np.generic], lowest: float | None = None) -> Estimate:
     """Estimate what the mean would be with other seeds and other images.
 
     Both are samples, crossed with each other: the network of every seed classifies every image. So the variance of the
@@ -95,11 +99,13 @@ def estimate(table: npt.NDArray[np.generic]) -> Estimate:
     Args:
         table: bool (num_seeds, num_images), whether each image was classified correctly; or, for a comparison paired
             by seed and image, the difference of two such tables.
+        lowest: the least possible mean; by default that of a table of bool, 0, or of a difference, -1.
 
     Raises:
         ValueError: there is nothing in the table.
     """
-    lowest = 0.0 if table.dtype == np.bool_ else -1.0
+    if lowest is None:
+        lowest = 0.0 if table.dtype == np.bool_ else -1.0
     table = table.astype(np.float64)
     if table.ndim != 2 or table.size == 0:
         raise ValueError(f"no table of seeds and images: {table.shape}")

@@ -182,6 +182,7 @@ class SearchFolder:
             num_epochs=training.epochs,
             patience=training.patience,
             min_delta=training.min_delta,
+            select=training.select,
         )
 
     def history(self, folder: Path) -> tuple[EpochRecord, ...]:
@@ -201,8 +202,10 @@ class SearchFolder:
         make_folder(folder, parents=True)
         write_json(_attempts_path(folder), sealed(vars(attempts)))
 
-    def correct(self, folder: Path) -> npt.NDArray[np.bool_] | None:
+    def correct(self, folder: Path) -> npt.NDArray[np.bool_ | np.float64] | None:
         """Return which validation images a finalist classifies correctly, bool (num_images,); None before its end.
+
+        Where trials are chosen by macro recall, float64: what each image that is right adds to it, times their number.
 
         Raises:
             RunFolderError: the file is damaged.
@@ -211,9 +214,9 @@ class SearchFolder:
         with suppress(FileNotFoundError), reading(path, "delete it: the same search makes it again"):
             found = read_array(path)
             num_images = self.environment().get("data", {}).get("num_validation", found.size)
-            if found.dtype != np.bool_ or found.shape != (num_images,):
+            if found.dtype not in (np.bool_, np.float64) or found.shape != (num_images,):
                 raise ValueError(f"{found.dtype} {found.shape} instead of bool ({num_images},)")
-            return found.astype(np.bool_, copy=False)
+            return found
         return None
 
 

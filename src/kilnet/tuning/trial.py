@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from kilnet.config import Select
 from kilnet.training.records import EpochRecord
 from kilnet.training.schedule import EarlyStopping
 from kilnet.tuning.space import Values
@@ -21,6 +22,7 @@ class Trial:
         num_epochs: to train at most.
         patience: epochs without a lower validation loss after which it ends; None for never.
         min_delta: how much lower counts.
+        select: what an epoch is chosen by; see `training.select`.
     """
 
     number: int
@@ -31,6 +33,7 @@ class Trial:
     num_epochs: int
     patience: int | None
     min_delta: float
+    select: Select = "loss"
 
     @property
     def num_epochs_done(self) -> int:
@@ -42,7 +45,7 @@ class Trial:
         """Whether there is nothing left to train: all epochs are done, or patience has run out."""
         stopping = EarlyStopping(self.patience, self.min_delta)
         for record in self.history:
-            stopping.step(record.validation_loss)
+            stopping.step(record.watched(self.select))
         return self.num_epochs_done >= self.num_epochs or stopping.should_stop
 
     def status(self, stopped: Collection[int]) -> str:
@@ -67,9 +70,11 @@ class Trial:
     def rank(self, epoch: int | None = None) -> tuple[float, float, int]:
         """Return what trials are sorted by, best first.
 
-        Validation accuracy of the weights kept within `epoch` epochs, then their loss, then the order of proposal.
+        Validation accuracy of the weights kept within `epoch` epochs, or macro recall where epochs are chosen by that,
+        then their loss, then the order of proposal.
         """
         best = self.best(epoch)
         if best is None:
             return (1.0, 0.0, self.number)
-        return (-best.validation_accuracy, best.validation_loss, self.number)
+        good = best.validation_macro_recall if self.select == "macro-recall" else best.validation_accuracy
+        return (-(good or 0.0), best.validation_loss, self.number)

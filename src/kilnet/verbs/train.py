@@ -19,11 +19,19 @@ from kilnet.runs.run import Run, trained
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
+from kilnet.training.balance import advice
 from kilnet.training.choice import choose, is_photographs
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
+from kilnet.verbs.aim import with_aim
 from kilnet.verbs.request import folder_name, open_choice, requested
+
+_BETTER = {
+    "loss": "a lower validation loss",
+    "accuracy": "a higher validation accuracy",
+    "macro-recall": "a higher macro recall on validation",
+}
 
 
 def train(
@@ -39,6 +47,7 @@ def train(
     device: str | None = None,
     frozen: bool = False,
     start: str | None = None,
+    optimise: str | None = None,
     progress: bool = True,
     started: float | None = None,
 ) -> Run:
@@ -58,6 +67,8 @@ def train(
         frozen: whether to fit the last layer of a pretrained network alone, in seconds; without model and recipe, of
             the recipe `photos`.
         start: "scratch" or "pretrained": which weights to begin with, where that is not to be measured.
+        optimise: "accuracy", or "macro-recall", which counts rare classes as much as common ones: sets what suits it,
+            see `training.balance` and `training.select`.
         out: run folder; by default a free name in `runs/`, or the run of this configuration in it.
         progress: whether to show progress on standard error.
         started: since when the budget counts, as `time.monotonic()` tells it; by default since this call.
@@ -66,10 +77,11 @@ def train(
         KilnetError: see `kilnet.errors`; nothing is left half-written.
     """
     started = monotonic() if started is None else started
+    settings = with_aim(settings, optimise)
     if frozen:
-        settings = {**(settings or {}), "training.frozen": "features"}
+        settings = {**settings, "training.frozen": "features"}
     config = requested(data, model, recipe, settings, epochs, seed, device, budget, start)
-    own = models.own_models(model, (settings or {}).get("model.name"))
+    own = models.own_models(model, settings.get("model.name"))
     folder = given_path(out) if out is not None else None
     candidates = open_choice(data, model, recipe, settings, seed, device, budget, start)
     if candidates is not None:
@@ -149,7 +161,7 @@ def train_as(
         )
         if session.loop.stopped_early:
             epochs = counted(config.training.patience or 0, "epoch")
-            display.say(f"stopped early: {epochs} without a lower validation loss")
+            display.say(f"stopped early: {epochs} without {_BETTER[config.training.select]}")
         run = trained(session)
         make_folder(run.files.plots_path)
         curves = figures.learning_curves([asdict(record) for record in run.history])
@@ -168,6 +180,8 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         f"{counted(len(dataset.classes), 'class')}, {width}x{height} {'grey' if channels == 1 else 'colour'}"
     )
     display.warn(dataset.warnings)
+    if line := advice(dataset, config.training):
+        display.warn([line])
     if not session.folder.exists and _parent_had_others(config, dataset):
         now = "images to validate and to test may be among those"
         display.warn([f"these are not the images that {config.parent} was trained on; {now}"])

@@ -15,6 +15,7 @@ from kilnet.runs.run import Run
 from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
+from kilnet.training.balance import advice
 from kilnet.tuning.backends.jobs import WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import Notice, SearchLoop
@@ -24,6 +25,7 @@ from kilnet.tuning.space import models_in, read_space
 from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs import finetune as finetuning
+from kilnet.verbs.aim import with_aim
 from kilnet.verbs.evaluate import evaluate
 from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import folder_name, requested
@@ -39,6 +41,7 @@ class SearchOptions(TypedDict, total=False):
         finalists: how many of the best are trained again; 3 by default.
         seeds: with how many seeds each; 3 by default, 0 takes the best trial as it is.
         workers: processes that train at the same time; by default as measured.
+        optimise: as for `train`; with "macro-recall" trials are compared by it.
         model, recipe, settings, epochs, seed, device: what all trials have in common, as for `train`.
         out: search folder; by default a free name in `searches/`, or the search of this configuration there.
         storage: URL of an Optuna storage that gets a copy of the trials.
@@ -54,6 +57,7 @@ class SearchOptions(TypedDict, total=False):
     finalists: int
     seeds: int
     workers: int | None
+    optimise: str | None
     model: str | None
     recipe: str | Path | None
     settings: Mapping[str, Any] | None
@@ -97,6 +101,7 @@ class HyperSearch:
         **options: Unpack[SearchOptions],
     ) -> None:
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
+        options["settings"] = with_aim(options.get("settings"), options.get("optimise"))
         base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
         self._named, self._progress = isinstance(data, str | Path), options.get("progress", True)
         workers, storage = options.get("workers"), options.get("storage")
@@ -115,6 +120,8 @@ class HyperSearch:
         with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
             display.warn(self.dataset.warnings)
+            if line := advice(self.dataset, base.training):
+                display.warn([line])
             check(asked, self.dataset.image_shape, len(self.dataset.classes), self.own_models)
             name = folder_name(self.dataset, base)
             place = options.get("out") or _free_folder(name, asked, self.dataset.fingerprint, display)

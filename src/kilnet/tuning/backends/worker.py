@@ -97,7 +97,11 @@ def _train(job: TrainingJob, channel: _Channel) -> None:
         run = Run(job.folder)
         run.own_models = job.own_models
         evaluated = evaluate_classifier(run.classifier, dataset, "validation")
-        write_array(correct_path(job.folder), evaluated.logits.argmax(1) == evaluated.images.labels)
+        right = evaluated.logits.argmax(1) == evaluated.images.labels
+        if job.config.training.select == "macro-recall":
+            support = evaluated.evaluation.support
+            right = right * (len(right) / (len(support) * support[evaluated.images.labels]))
+        write_array(correct_path(job.folder), right)
 
 
 def _images_per_second(job: SpeedJob) -> float:
