@@ -14,7 +14,7 @@ from sklearn.metrics import (
 )
 
 from kilnet.errors import DivergedError, InputError
-from kilnet.metrics import Evaluation, prediction_rows, wilson_interval
+from kilnet.metrics import Evaluation, wilson_interval
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -214,17 +214,6 @@ def test_what_is_no_evaluation_is_refused(scored, broken):
         Evaluation.from_dict(content)
 
 
-def test_prediction_rows_follow_the_images(scored):
-    evaluation, logits, labels = scored
-    rows = list(prediction_rows(CLASSES, [f"{i}.png" for i in range(997)], logits, labels))
-    assert [row.name for row in rows[:2]] == ["0.png", "1.png"]
-    assert [row.truth for row in rows] == [CLASSES[i] for i in labels]
-    assert [row.predicted for row in rows] == [CLASSES[i] for i in logits.argmax(axis=1)]
-    assert math.fsum(row.loss for row in rows) == pytest.approx(evaluation.loss_sum)
-    probabilities = np.exp(log_softmax(logits.astype(np.float64), axis=1)).max(axis=1)
-    np.testing.assert_allclose([row.confidence for row in rows], probabilities, rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("logits", "labels"),
     [
@@ -246,3 +235,19 @@ def test_a_diverged_network_is_not_scored(value):
     logits[2, 1] = value
     with pytest.raises(DivergedError, match="1 of 5 images"):
         Evaluation.from_logits("validation", ("a", "b"), logits, np.zeros(5, np.int64))
+
+
+def test_a_temperature_changes_confidences_and_neither_loss_nor_predictions(scored):
+    raw, logits, labels = scored
+    cold = Evaluation.from_logits("test", CLASSES, logits, labels, temperature=0.5)
+    np.testing.assert_array_equal(cold.confusion, raw.confusion)
+    assert cold.loss_sum == raw.loss_sum
+    assert cold.uncalibrated_error == raw.calibration_error
+    assert (
+        cold.calibration_error
+        == Evaluation.from_logits("test", CLASSES, 2 * logits, labels).calibration_error
+    )
+    again = Evaluation.from_dict(json.loads(json.dumps(cold.to_dict())))
+    assert (again.temperature, again.uncalibrated_error) == (0.5, raw.calibration_error)
+    old = {k: v for k, v in raw.to_dict().items() if k not in ("temperature", "uncalibrated_error")}
+    assert Evaluation.from_dict(old).uncalibrated_error is None

@@ -50,7 +50,7 @@ def test_files_hold_the_evaluation_whatever_the_classes_are_called(tmp_path):
     assert rows[-1][3] == ""
 
     head, *rows = read_csv(folder / "predictions.csv")
-    assert head == ["name", "truth", "predicted", "confidence", "loss"]
+    assert head == ["name", "truth", "predicted", "confidence", "loss", "uncalibrated_confidence"]
     assert [row[0] for row in rows] == names
     assert sum(row[1] == row[2] for row in rows) == evaluation.num_correct
     assert math.fsum(float(row[4]) for row in rows) == pytest.approx(evaluation.loss_sum)

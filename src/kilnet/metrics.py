@@ -1,11 +1,11 @@
 """How good a classifier is: counts first, every ratio from the counts."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,8 @@ class Evaluation:
         bin_num_images: int64 (15,), images by confidence; bin b holds (b/15, (b+1)/15].
         bin_num_correct: int64 (15,), those of them that are right.
         bin_confidence_sum: float64 (15,), sum of their confidences.
+        temperature: by which logits were divided for these confidences, not for the loss; see `kilnet.inference`.
+        uncalibrated_error: the calibration error of the confidences at temperature 1; None if that is all there is.
     """
 
     split: str
@@ -70,10 +72,17 @@ class Evaluation:
     bin_num_images: Counts
     bin_num_correct: Counts
     bin_confidence_sum: Ratios
+    temperature: float = 1.0
+    uncalibrated_error: float | None = None
 
     @classmethod
     def from_logits(
-        cls, split: str, classes: Sequence[str], logits: npt.NDArray[np.floating[Any]], labels: Counts
+        cls,
+        split: str,
+        classes: Sequence[str],
+        logits: npt.NDArray[np.floating[Any]],
+        labels: Counts,
+        temperature: float = 1.0,
     ) -> "Evaluation":
         """Count what the largest logit gets right; of equal logits the first wins.
 
@@ -82,12 +91,23 @@ class Evaluation:
             classes: class names.
             logits: floating point (num_images, num_classes).
             labels: int64 (num_images,), indices into `classes`.
+            temperature: logits are divided by it before they become confidences.
 
         Raises:
             InputError: shapes, labels and classes do not match.
             DivergedError: a logit is NaN or infinite.
         """
-        predicted, confidence, losses = _score(split, len(classes), logits, labels)
+        if temperature != 1:
+            raw = cls.from_logits(split, classes, logits, labels)
+            after = cls.from_logits(split, classes, logits.astype(np.float64) / temperature, labels)
+            return replace(
+                after,
+                confusion=raw.confusion,
+                loss_sum=raw.loss_sum,
+                temperature=temperature,
+                uncalibrated_error=raw.calibration_error,
+            )
+        predicted, confidence, losses = scored(split, len(classes), logits, labels)
         confusion = np.zeros((len(classes), len(classes)), np.int64)
         np.add.at(confusion, (labels, predicted), 1)
         # Bins are open on the left, as in Guo et al. 2017, so that confidence 1 falls into the last one.
@@ -270,6 +290,8 @@ class Evaluation:
             "never_predicted": list(self.never_predicted),
             "without_images": list(self.without_images),
             "calibration_error": _number(self.calibration_error),
+            "uncalibrated_error": self.uncalibrated_error,
+            "temperature": self.temperature,
             "per_class": self.per_class(),
             "confusion": self.confusion.tolist(),
             "calibration_bins": {
@@ -296,6 +318,8 @@ class Evaluation:
                 bin_num_images=np.array(bins["num_images"], np.int64),
                 bin_num_correct=np.array(bins["num_correct"], np.int64),
                 bin_confidence_sum=np.array(bins["confidence_sum"], np.float64),
+                temperature=float(content.get("temperature", 1.0)),
+                uncalibrated_error=content.get("uncalibrated_error"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"not an evaluation: {type(error).__name__}: {error}; evaluate again") from None
@@ -328,36 +352,15 @@ def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> 
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-class PredictionRow(NamedTuple):
-    """One image: its name, true and predicted class, the prediction's probability, and the loss in nats."""
-
-    name: str
-    truth: str
-    predicted: str
-    confidence: float
-    loss: float
-
-
-def prediction_rows(
-    classes: Sequence[str], names: Sequence[str], logits: npt.NDArray[np.floating[Any]], labels: Counts
-) -> Iterator[PredictionRow]:
-    """Return one row per image, in the order of `names`; the arguments are those of `Evaluation.from_logits`.
-
-    Raises:
-        InputError: shapes, labels, names and classes do not match.
-        DivergedError: a logit is NaN or infinite.
-    """
-    if len(names) != len(labels):
-        raise InputError(f"{len(names)} names and {len(labels)} labels do not match")
-    predicted, confidence, losses = _score("predictions", len(classes), logits, labels)
-    truths, guesses = ([classes[label] for label in column] for column in (labels, predicted))
-    return map(PredictionRow, names, truths, guesses, confidence.tolist(), losses.tolist())
-
-
-def _score(
+def scored(
     what: str, num_classes: int, logits: npt.NDArray[np.floating[Any]], labels: Counts
 ) -> tuple[Counts, Ratios, Ratios]:
-    """Return the predicted class, its probability and the cross-entropy in nats of every image."""
+    """Return the predicted class, its probability and the cross-entropy in nats of every image.
+
+    Args:
+        what: the images are, for messages.
+        num_classes, logits, labels: as of `Evaluation.from_logits`, which also says what is raised.
+    """
     if logits.shape != (len(labels), num_classes) or labels.ndim != 1:
         raise InputError(
             f"{what}: logits {logits.shape} do not fit {num_classes} classes and labels {labels.shape}"

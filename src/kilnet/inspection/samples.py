@@ -11,7 +11,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.decode import to_input
 from kilnet.errors import DataError, InputError, nearest
 from kilnet.inference.classifier import Classifier
-from kilnet.metrics import PredictionRow, prediction_rows
+from kilnet.inference.prediction_rows import PredictionRow, prediction_rows
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.seeding import generator
 from kilnet.storage import given_path
@@ -140,7 +140,9 @@ def find_picture(
 def rows_of(evaluated: EvaluatedSplit) -> list[PredictionRow]:
     """Return the row of each image's prediction, in the order of the split."""
     images = evaluated.images
-    return list(prediction_rows(evaluated.evaluation.classes, images.names, evaluated.logits, images.labels))
+    evaluation = evaluated.evaluation
+    seen = images.names, evaluated.logits, images.labels
+    return list(prediction_rows(evaluation.classes, *seen, evaluation.temperature))
 
 
 def _most_confident(
@@ -155,5 +157,5 @@ def _samples(evaluated: EvaluatedSplit, places: Sequence[int]) -> tuple[Sample, 
     rows, images = rows_of(evaluated), evaluated.images.images
     return tuple(
         Sample(image=images[i], name=name, truth=truth, predicted=predicted, confidence=confidence)
-        for i, (name, truth, predicted, confidence, _) in ((i, rows[i]) for i in places)
+        for i, (name, truth, predicted, confidence, *_) in ((i, rows[i]) for i in places)
     )

@@ -31,6 +31,7 @@ _RESULT_ROWS: dict[str, Callable[[Entry], str]] = {
     "macro precision": lambda entry: percent(entry["macro_precision"]),
     "macro F1": lambda entry: percent(entry["macro_f1"]),
     "calibration error": lambda entry: percent(entry["calibration_error"]),
+    "before calibration": lambda entry: percent(entry.get("uncalibrated_error")),
     "times evaluated": lambda entry: f"{entry.get('num_reads', 1):,}",
 }
 
@@ -137,7 +138,17 @@ def calibration(evaluation: Evaluation) -> Section:
     summary = (
         f"The mean confidence is {mean_confidence:.1%}, the accuracy {evaluation.accuracy:.1%}. The expected "
         f"calibration error, the mean gap between the two over {NUM_CALIBRATION_BINS} steps of confidence, is "
-        f"{evaluation.calibration_error:.1%}."
+        f"{evaluation.calibration_error:.1%}"
+        + (
+            "."
+            if evaluation.uncalibrated_error is None
+            else f", and {evaluation.uncalibrated_error:.1%} before "
+        )
+        + (
+            ""
+            if evaluation.uncalibrated_error is None
+            else f"calibration (temperature {evaluation.temperature:.3f})."
+        )
     )
     bars = [
         (entry["confidence"], entry["accuracy"], *entry["interval"]) if entry["num_images"] else None

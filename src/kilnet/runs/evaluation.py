@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, TypeAdapter
 
 from kilnet.data.dataset import ImageDataset, LabelledImages, Split
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.inference.calibration import TARGET_ACCURACY, Calibration
 from kilnet.inference.classifier import Classifier, match_classes
-from kilnet.metrics import Evaluation, PredictionRow, prediction_rows
+from kilnet.inference.prediction_rows import PredictionRow, prediction_rows
+from kilnet.metrics import Evaluation
 from kilnet.storage import (
     MAX_TABLE_BYTES,
     Text,
@@ -56,6 +57,8 @@ class _Entry(BaseModel):
     loss_sum: float
     calibration_bins: _Bins
     num_reads: NonNegativeInt
+    temperature: PositiveFloat = 1.0
+    uncalibrated_error: float | None = None
     predictions_checksum: str | None = None
     data: Text | None = None
 
@@ -83,7 +86,7 @@ def evaluate_classifier(
     """Evaluate a network on one split of a data set, every image once.
 
     Args:
-        classifier: the network.
+        classifier: the network; where it is calibrated, so are the confidences, but not the logits.
         dataset: with the same class names, or some of them, in any order.
         split: "train", "validation", "test", or "all" for the three together.
 
@@ -97,7 +100,8 @@ def evaluate_classifier(
     indices = match_classes(classifier, dataset.classes)
     images = replace(images, labels=indices[images.labels])
     logits = classifier.logits(images.images)
-    evaluation = Evaluation.from_logits(split, classifier.classes, logits, images.labels)
+    temperature = 1.0 if classifier.calibration is None else classifier.calibration.temperature
+    evaluation = Evaluation.from_logits(split, classifier.classes, logits, images.labels, temperature)
     return EvaluatedSplit(evaluation, images, logits)
 
 
@@ -135,7 +139,8 @@ def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
         StorageError: a file cannot be written.
     """
     evaluation, split = found.evaluation, found.evaluation.split
-    predictions = prediction_rows(evaluation.classes, found.images.names, found.logits, found.images.labels)
+    seen = found.images.names, found.logits, found.images.labels
+    predictions = prediction_rows(evaluation.classes, *seen, evaluation.temperature)
     path = files.evaluation_table(split, "confusion")
     make_folder(path.parent)
     counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)
@@ -204,6 +209,8 @@ def read_predictions(files: RunFolder, split: str) -> list[PredictionRow]:
                     predicted=from_cell(row["predicted"]),
                     confidence=float(row["confidence"]),
                     loss=float(row["loss"]),
+                    # Earlier versions wrote this one alone.
+                    uncalibrated_confidence=float(row.get("uncalibrated_confidence", row["confidence"])),
                 )
                 for row in parse_csv(content.decode())
             ]

@@ -222,10 +222,11 @@ class Run:
         Writes nothing: who reads the test split records that.
         """
         self.classifier.settings.with_all_threads().apply()
+        classifier = replace(self.classifier, calibration=read_calibration(self.files))
         if dataset is not None and dataset is not self._dataset:
-            return evaluate_classifier(self.classifier, dataset, split)
+            return evaluate_classifier(classifier, dataset, split)
         if split not in self._evaluated:
-            self._evaluated[split] = evaluate_classifier(self.classifier, self.own_data(), split)
+            self._evaluated[split] = evaluate_classifier(classifier, self.own_data(), split)
         return self._evaluated[split]
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
@@ -248,6 +249,7 @@ class Run:
         fitted = fit_calibration(logits, dataset, self._weights_digest)
         with self.files.locked():
             write_calibration(self.files, fitted)
+        self._evaluated.clear()  # which have other confidences
         return fitted
 
     def _keep(self, dataset: ImageDataset) -> None:

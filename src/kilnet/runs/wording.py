@@ -8,7 +8,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kilnet.config import ViewsConfig
     from kilnet.metrics import Evaluation
+    from kilnet.training.records import EpochRecord
 
 WORDS: ContextVar[Callable[[str], str]] = ContextVar("WORDS", default=str)
 """How progress is told: the command line puts its options for the library's arguments, as it does in errors."""
@@ -140,6 +142,32 @@ def macro_recall_with_interval(evaluation: "Evaluation") -> str:
 
     low, high = evaluation.macro_recall_interval
     return f"{percent(evaluation.macro_recall)} ({100 * low:.1f}–{100 * high:.1f}, {CONFIDENCE_LEVEL:.0%} bootstrap)"
+
+
+def calibration_error(evaluation: "Evaluation") -> str:
+    """Return, for example, `1.2%; 20.3% before calibration`."""
+    before = evaluation.uncalibrated_error
+    return percent(evaluation.calibration_error) + (
+        "" if before is None else f"; {percent(before)} before calibration"
+    )
+
+
+def why_it_differs(best: "EpochRecord", evaluation: "Evaluation", views: "ViewsConfig") -> str | None:
+    """Return why a run's validation accuracy is not what training noted, in one line; None where it is the same.
+
+    Args:
+        best: the record of the epoch whose weights are kept.
+        evaluation: of the validation images.
+        views: which the network averages when it is used.
+    """
+    if best.num_validation_correct == evaluation.num_correct:
+        return None
+    noted = f"training noted {percent(best.validation_accuracy)} on these images"
+    if views.mirror or views.shift_px:
+        return (
+            f"{noted}: it looks at each once; evaluation also at further views (views.mirror, views.shift_px)"
+        )
+    return f"{noted}: it may compute in another precision; evaluation computes in fp32"
 
 
 def hidden_by_accuracy(evaluation: "Evaluation") -> list[str]:

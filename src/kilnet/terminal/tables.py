@@ -12,6 +12,7 @@ from rich.text import Text
 from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation
 from kilnet.runs.wording import (
     accuracy_with_interval,
+    calibration_error,
     counted,
     hidden_by_accuracy,
     macro_recall_with_interval,
@@ -46,7 +47,7 @@ def summary_table(evaluation: Evaluation) -> Table:
         **({"but": "; ".join(hidden)} if (hidden := hidden_by_accuracy(evaluation)) else {}),
         "loss": "–" if math.isnan(evaluation.loss) else f"{evaluation.loss:.4f} nats per image",
         "macro average": f"precision {percent(evaluation.macro_precision)}, F1 {percent(evaluation.macro_f1)}",
-        "calibration error": f"{percent(evaluation.calibration_error)} ({NUM_CALIBRATION_BINS} bins)",
+        "calibration error": calibration_error(evaluation) + f" ({NUM_CALIBRATION_BINS} bins)",
     }
     return facts_table(rows)
 

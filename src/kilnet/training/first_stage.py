@@ -31,6 +31,8 @@ def fit_first(
     dataset: ImageDataset,
     preprocessing: Preprocessing,
     settings: Settings,
+    *,
+    is_balanced: bool = False,
 ) -> Generator[StepRecord, None, FittedHead]:
     """Fit the last layer of a network to its features of the training images.
 
@@ -41,6 +43,7 @@ def fit_first(
         model: with a method `features` and a linear layer `fc`, on the settings' device; left in evaluation mode.
         dataset: its training images.
         preprocessing, settings: of the run.
+        is_balanced: whether the layer answers as if all classes were equally common.
 
     Yields:
         One record of epoch 0 for each batch of images.
@@ -62,7 +65,7 @@ def fit_first(
     weights = dataset.train.weights
     counts = None if weights is None else weights / weights.mean()
     labels, shift = dataset.train.labels.astype(np.int64), None
-    if config.training.balance != "none":
+    if is_balanced:
         shift = log_shares(np.bincount(labels, minlength=len(dataset.classes)))
     return fit_head(cast("Featured", model).fc, seen, labels, counts, shift)
 

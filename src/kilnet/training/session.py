@@ -158,7 +158,13 @@ class TrainingSession:
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
         config = self.config
         if not self.loop.history and begins_pretrained(config):
-            fitted = yield from fit_first(self.loop.model, self._dataset, self._preprocessing, self.settings)
+            fitted = yield from fit_first(
+                self.loop.model,
+                self._dataset,
+                self._preprocessing,
+                self.settings,
+                is_balanced=config.training.balance != "none",
+            )
             yield self.loop.start(fitted)
         yield from self.loop
 

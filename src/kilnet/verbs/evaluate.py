@@ -8,6 +8,7 @@ from kilnet.figures import charts as figures
 from kilnet.metrics import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, as_other_data, write_evaluation
 from kilnet.runs.run import Run
+from kilnet.runs.wording import why_it_differs
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.winner import opened_or_winner
@@ -49,11 +50,16 @@ def evaluate(
         is_own = run.was_trained_on(dataset)
         split = split_name(split or ("test" if is_own else "all"))
         display.warn(dataset.warnings)
-        found = run.evaluated(split, dataset)
         if is_own and isinstance(dataset, ImageDataset):
             run.calibrate(dataset)
+            found = run.evaluated(split, dataset)
             record(run, found)
+            if split == "validation" and (
+                line := why_it_differs(run.best, found.evaluation, run.config.views)
+            ):
+                display.say(line)
             return found.evaluation
+        found = run.evaluated(split, dataset)
         found = record(run, found, dataset.name, _folder_of(data))
         if (name := f"{dataset.name} {split}") != found.evaluation.split:
             display.say(f"{found.evaluation.split}: {name} has been evaluated in another folder, and is kept")
