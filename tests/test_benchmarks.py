@@ -196,3 +196,25 @@ def test_the_plain_loop_on_photographs_sees_parts_of_them_and_counts_right_answe
     answer.forward = lambda images: torch.eye(2)[1].expand(len(images), 2)
     split = Split(np.zeros((5, 3, 4, 4), np.uint8), np.array([1, 1, 1, 0, 0]), tuple("abcde"))
     assert photographs.accuracy(answer, split) == 0.6
+
+
+def test_a_long_tail_falls_by_equal_factors_to_the_rarest():
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 5000))
+    kept = load("long_tail").long_tailed(labels, most=5000, imbalance=100)
+    # The counts of CIFAR-10-LT as others have published them.
+    published = [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+    assert np.bincount(labels[kept]).tolist() == published
+    assert kept.tolist() == sorted(set(kept.tolist()))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_long_tail_runs_with_each_balance_and_writes_its_figures(tmp_path, cifar10_folder):
+    lines = []
+    settings = ["model.name=ConfigNet", "model.c1=2", "model.c2=2", "model.l1=4", "hardware.threads=1"]
+    words = ["--most", "40", "--imbalance", "8", "--seeds", "1", "--epochs", "1", "--recipe", "tutorial-base"]
+    words += [f"--set={setting}" for setting in (*settings, "hardware.precision=fp32")]
+    words += ["--data-dir", str(cifar10_folder), "--out", str(tmp_path)]
+    load("long_tail").main([*words, "--balance", "logits", "--balance", "sampling"], lines.append)
+    assert len(lines) == 5
+    _, *rows = (tmp_path / "long-tail.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["logits", "sampling"]
