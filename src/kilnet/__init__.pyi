@@ -13,6 +13,7 @@ from kilnet.models import FastNet as FastNet
 from kilnet.models import ResNet as ResNet
 from kilnet.recipes.built_in import Recipe as Recipe
 from kilnet.recipes.built_in import list_recipes as list_recipes
+from kilnet.runs.cross_validation import CrossValidated as CrossValidated
 from kilnet.runs.listing import ListedRun as ListedRun
 from kilnet.runs.run import Run as Run
 from kilnet.training.schedule import EarlyStopping as EarlyStopping
@@ -20,6 +21,7 @@ from kilnet.verbs.compare import RunComparison as RunComparison
 from kilnet.verbs.compare import RunRanking as RunRanking
 from kilnet.verbs.compare import compare as compare
 from kilnet.verbs.compare import compare_all as compare_all
+from kilnet.verbs.cross_validate import cross_validate as cross_validate
 from kilnet.verbs.data import inspect_data as inspect_data
 from kilnet.verbs.evaluate import evaluate as evaluate
 from kilnet.verbs.export import export as export

@@ -10,6 +10,7 @@ from kilnet.cli import options
 from kilnet.cli.output import print_json, say, say_next, told_in_detail
 
 if TYPE_CHECKING:
+    from kilnet.runs.cross_validation import CrossValidated
     from kilnet.runs.run import Run
 
 
@@ -41,12 +42,17 @@ def train(
     root: options.RootOption = None,
     columns: options.ColumnsOption = None,
     group: options.GroupOption = None,
+    folds: Annotated[
+        int | None,
+        Option("--folds", help="Also train once for each of so many parts of the images, without that part."),
+    ] = None,
     verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Train a network, or resume a run that was interrupted."""
     started = monotonic()
     import kilnet
+    from kilnet.verbs.cross_validate import validated
 
     with told_in_detail(verbose):
         run = kilnet.train(
@@ -65,11 +71,12 @@ def train(
             progress=not as_json,
             started=started,
         )
-    print_run(run, as_json)
+        found = None if folds is None else validated(run, folds, progress=not as_json)
+    print_run(run, as_json, found)
 
 
-def print_run(run: "Run", as_json: bool) -> None:
-    """Print how a training ended."""
+def print_run(run: "Run", as_json: bool, folds: "CrossValidated | None" = None) -> None:
+    """Print how a training ended, and what its folds say, if there are some."""
     from kilnet.metrics import wilson_interval
 
     low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
@@ -84,9 +91,12 @@ def print_run(run: "Run", as_json: bool) -> None:
                 "validation_accuracy": run.best.validation_accuracy,
                 "validation_accuracy_interval": [low, high],
                 **({} if macro_recall is None else {"validation_macro_recall": macro_recall}),
+                **({"cross_validation": folds.to_dict()} if folds else {}),
             }
         )
         return
+    for line in folds.lines() if folds else ():
+        say(line)
     say(
         f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({100 * low:.1f}–{100 * high:.1f})"

@@ -1,7 +1,8 @@
 """The page of a run."""
 
+import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kilnet.page.document import render
 from kilnet.page.photographs import with_photographs
 from kilnet.page.verdict import Cost, Head, cards, verdict
 from kilnet.page.without_paths import config_without_paths, environment_without_paths, without_paths
+from kilnet.runs.cross_validation import FEW_IMAGES, read_summaries
 from kilnet.runs.evaluation import read_calibration, read_evaluations, read_predictions
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
@@ -87,7 +89,7 @@ def run_page(
         best = [record for record in history if record.is_best][-1]
         num_correct = best.num_validation_correct
         num_images = int(environment.get("data", {}).get("num_validation", 0))
-    notes = [*_notes(config, entries, split), *notes]
+    notes = [*_notes(config, entries, split), *_of_the_data(folder, config, environment), *notes]
     sections = [
         evaluation_sections.result(split, num_correct, num_images, entries, notes, head),
         run_sections.curves(history, config.training.label_smoothing),
@@ -136,6 +138,35 @@ def _notes(config: RunConfig, entries: Entries, split: str) -> list[str]:
             "accuracy is too high."
         ]
     return []
+
+
+def _of_the_data(folder: RunFolder, config: RunConfig, environment: Mapping[str, Any]) -> list[str]:
+    """Say it where the split leaks, and where there are so few images that folds would give a better number."""
+    data = environment.get("data", {})
+    notes = [
+        f"Beware: {without_paths(warning)}."
+        for warning in data.get("warnings", [])
+        if "split leaks" in warning
+    ]
+    num_images = data.get("num_train", 0) + data.get("num_validation", 0)
+    if num_images < FEW_IMAGES:
+        found = read_summaries(folder)
+        notes += [
+            f"{summary['num_folds']} folds, each image predicted by a network that has not seen it: accuracy "
+            f"{summary['accuracy']:.1%} ({_percent(summary['accuracy_interval'])} from fold to fold)."
+            for summary in found
+        ]
+        if not found:
+            source = shlex.quote(Path(config.data.source).name)
+            notes.append(
+                f"With {num_images:,} images, folds give a better number than one split: "
+                f"kilnet train {source} --recipe config.toml --folds 5"
+            )
+    return notes
+
+
+def _percent(interval: Sequence[float]) -> str:
+    return "–".join(f"{100 * bound:.1f}" for bound in interval)
 
 
 def _predictions(folder: RunFolder, evaluation: Evaluation) -> Predictions:

@@ -36,6 +36,9 @@ class CrossValidation:
     image. The epoch whose weights are kept is chosen on the data set's own validation split, so that the images that
     are predicted have no part in it. Killed at any moment, the same call resumes.
 
+    Attributes:
+        fold_of: int64 (num_images,), the fold of each training image, from 0.
+
     Args:
         dataset: its train and validation splits are used.
         config: how to train.
@@ -56,16 +59,30 @@ class CrossValidation:
         own_models: Set[str] = frozenset(),
     ) -> None:
         self._dataset, self._config, self._own_models = dataset.sealed(), config, own_models
-        fold_of = folds(dataset.train, num_folds, config.data.split_seed)
-        self._parts = [(files.fold(k + 1, num_folds), np.flatnonzero(fold_of == k)) for k in range(num_folds)]
+        self.fold_of = folds(dataset.train, num_folds, config.data.split_seed)
+        self._parts = [
+            (files.fold(k + 1, num_folds), np.flatnonzero(self.fold_of == k)) for k in range(num_folds)
+        ]
 
     def __iter__(self) -> Iterator[Fold]:
-        train = self._dataset.train
         for number, (files, held_out) in enumerate(self._parts, 1):
-            rest = np.setdiff1d(np.arange(len(train)), held_out)
-            dataset = replace(self._dataset, train=train.take(rest))
-            session = TrainingSession(dataset, self._config, files.path, own_models=self._own_models)
+            config = self.config_of(files)
+            session = TrainingSession(self.without(number), config, files.path, own_models=self._own_models)
             yield Fold(number, held_out, session)
+
+    def without(self, number: int) -> ImageDataset:
+        """Return the data set without the training images of a fold, numbered from 1."""
+        return replace(
+            self._dataset, train=self._dataset.train.take(np.flatnonzero(self.fold_of != number - 1))
+        )
+
+    def config_of(self, files: RunFolder, num_threads: int | None = None) -> RunConfig:
+        """Return how a fold is trained; one that was begun keeps its number of threads, whoever resumes it."""
+        threads = 0 if files.exists else num_threads
+        if threads is None:
+            return self._config
+        hardware = self._config.hardware.model_copy(update={"threads": threads})
+        return self._config.model_copy(update={"hardware": hardware})
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return float32 (num_images, num_classes), each training image predicted by the network that has not seen it.

@@ -102,7 +102,8 @@ class RunFolder:
     evaluation-SPLIT/ confusion.csv, per_class.csv, predictions.csv
     plots/            pictures, each with its numbers beside it
     report.html       all of it on one page
-    folds/            trainings without a part of the images, each in a folder of its own
+    folds/            trainings without a part of the images, each in a folder of its own; predictions-of-K.csv and
+                      summary-of-K.json are of all K of them
     exports/          files for other runtimes
     """
 
@@ -137,6 +138,11 @@ class RunFolder:
     def fold(self, number: int, num_folds: int) -> "RunFolder":
         """Return the run that was trained without one part of the images, numbered from 1."""
         return RunFolder(inside(self.path, f"folds/{number}-of-{num_folds}"))
+
+    def folds_file(self, num_folds: int, name: str) -> Path:
+        """Return where something about all of so many folds lies: predictions.csv, summary.json, a folder of images."""
+        stem, dot, ending = name.partition(".")
+        return inside(self.path, f"folds/{stem}-of-{num_folds}{dot}{ending}")
 
     def export_path(self, export_format: str, name: str) -> Path:
         """Return where an exported file lies unless the user says otherwise."""

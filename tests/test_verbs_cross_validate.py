@@ -1,0 +1,148 @@
+"""Folds of a run: each image predicted by a network that has not seen it, by several processes, after any kill."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+import kilnet
+from digit_runs import SMALL
+from kilnet.data.splits import folds
+from kilnet.errors import InputError
+from picture_folders import save_picture
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+DIGITS = {**SMALL, "data.num_train": 200}
+
+
+def rows(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory, no_figures):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    return kilnet.cross_validate(
+        "digits", folds=3, workers=1, epochs=2, settings=DIGITS, out=out, progress=False
+    )
+
+
+def test_every_training_image_is_predicted_by_a_network_that_has_not_seen_it(validated):
+    run = kilnet.Run(validated.run)
+    train = run.own_data().train
+    table = rows(validated.predictions)
+    fold_of = folds(train, 3, run.config.data.split_seed)
+    for number in (1, 2, 3):
+        files = run.files.fold(number, 3)
+        assert files.environment()["data"]["num_train"] == int((fold_of != number - 1).sum())
+        held = np.flatnonzero(fold_of == number - 1)
+        answers = kilnet.load(files.path).predict(train.images[held])
+        assert [table[index]["predicted"] for index in held] == answers
+    assert sum(validated.num_correct) == sum(row["truth"] == row["predicted"] for row in table)
+
+
+def test_the_same_call_trains_nothing_again(validated):
+    weights = [validated.run / "folds" / f"{number}-of-3" / "weights.safetensors" for number in (1, 2, 3)]
+    before = [path.stat().st_mtime_ns for path in weights]
+    again = kilnet.cross_validate(
+        "digits", folds=3, epochs=2, settings=DIGITS, out=validated.run, progress=False
+    )
+    assert [path.stat().st_mtime_ns for path in weights] == before
+    assert again.to_dict() == validated.to_dict()
+
+
+def test_the_label_check_uses_the_same_networks(validated):
+    weights = validated.run / "folds" / "1-of-3" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    found = kilnet.inspect(validated.run, num_folds=3, progress=False)
+    assert weights.stat().st_mtime_ns == before
+    assert found.num_labels_checked >= 200
+
+
+def test_groups_are_respected(tmp_path):
+    for patient in range(12):
+        for number in range(4):
+            save_picture(
+                tmp_path / "photos" / ("ill" if patient % 2 else "well") / f"p{patient}_{number}.png", 16, 16
+            )
+    settings = {**SMALL, "data.group": r"(?P<group>p\d+)_"}
+    found = kilnet.cross_validate(
+        tmp_path / "photos",
+        folds=3,
+        workers=1,
+        epochs=1,
+        settings=settings,
+        out=tmp_path / "run",
+        progress=False,
+    )
+    fold_of_patient = {}
+    for row in rows(found.predictions):
+        patient = row["name"].split("/")[1].split("_")[0]
+        assert fold_of_patient.setdefault(patient, row["fold"]) == row["fold"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("folds", 1), ("workers", 0)])
+def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, name, value):
+    with pytest.raises(InputError, match=f"`{name}={value}`"):
+        kilnet.cross_validate("digits", out=tmp_path / "run", progress=False, **{name: value})
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_line_adds_them_to_its_answer(command, validated):
+    words = [f"--set={key}={value}" for key, value in DIGITS.items()]
+    code, out, _ = command(
+        "train", "digits", "--epochs", 2, "--folds", 3, *words, "--out", validated.run, "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["cross_validation"]["pooled_accuracy"] == validated.evaluation.accuracy
+    code, out, _ = command("train", "digits", "--epochs", 2, "--folds", 3, *words, "--out", validated.run)
+    assert "3 folds: accuracy" in out
+
+
+def num_epochs(out):
+    """Return how many epochs a run and its folds have behind them."""
+    counts = 0
+    for path in out.rglob("history.csv"):
+        with suppress(FileNotFoundError):
+            counts += len(path.read_text("utf-8").splitlines()) - 1
+    return counts
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_folds_that_are_killed_20_times_end_as_those_that_nobody_killed(tmp_path):
+    """Two processes train them; all is killed at some moment after the first epoch of each start."""
+    program = (
+        "import json, kilnet, sys; kilnet.cross_validate('digits', folds=5, workers=2, epochs=20, progress=False, "
+        "settings=json.loads(sys.argv[2]), out=sys.argv[1])"
+    )
+    settings = {**SMALL, "training.checkpoint_seconds": 0.05}
+    del settings["hardware.threads"]
+
+    def start(out):
+        words = [sys.executable, "-c", program, str(out), json.dumps(settings)]
+        return subprocess.Popen(words, start_new_session=True)
+
+    assert start(tmp_path / "whole").wait() == 0
+    random = np.random.default_rng(0)
+    out = shutil.copytree(tmp_path / "whole", tmp_path / "killed", ignore=shutil.ignore_patterns("folds"))
+    for kill in range(20):
+        process, before = start(out), num_epochs(out)
+        while process.poll() is None and num_epochs(out) == before:
+            time.sleep(0.01)
+        time.sleep(float(random.uniform(0, 0.3)))
+        assert process.poll() is None, f"over after {kill} kills"
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert start(out).wait() == 0
+    name = "folds/predictions-of-5.csv"
+    assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
