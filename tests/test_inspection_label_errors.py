@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kilnet.errors import InputError
-from kilnet.inspection.label_errors import label_errors, suspected_labels
+from kilnet.inspection.label_errors import label_errors, ranked_labels, suspected_labels
 from kilnet.metrics import softmax
 from made_up_evaluations import CLASSES, evaluated
 
@@ -31,6 +31,38 @@ def test_planted_label_errors_are_counted_and_rank_first(noise, temperature):
         for low, high in ((0.2, 0.5), (0.5, 0.8)):  # a suspicion is a probability, if what it supposes holds
             those = (found.suspicion > low) & (found.suspicion < high)
             assert wrong[those].mean() == pytest.approx(found.suspicion[those].mean(), abs=0.12)
+
+
+def test_an_aim_chooses_the_cut():
+    probabilities, labels, wrong = noisy(8000, 0.15)
+    found = label_errors(probabilities, labels)
+    np.testing.assert_array_equal(found.cut(), found.suspects)
+    for precision in (0.6, 0.8, 0.95):
+        chosen = found.cut(precision=precision)
+        assert wrong[chosen].mean() == pytest.approx(precision, abs=0.05)
+    for recall in (0.3, 0.6, 0.9):
+        chosen = found.cut(recall=recall)
+        assert wrong[chosen].sum() / wrong.sum() == pytest.approx(recall, abs=0.05)
+    assert len(found.cut(recall=1)) == 8000
+    for aims, message in (
+        ({"precision": 0.5, "recall": 0.5}, "`precision` and `recall` both choose the cut"),
+        ({"precision": 0}, "`precision=0`: must be above 0"),
+        ({"recall": 1.1}, "`recall=1.1`: must be above 0 and at most 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            found.cut(**aims)
+
+
+def test_the_whole_ranking_begins_with_the_suspects():
+    labels = np.arange(300) % 3
+    logits = 8.0 * (np.arange(3) == labels[:, None]) + np.random.default_rng(0).normal(size=(300, 3))
+    labels[5] = 0
+    split = evaluated(labels, logits)
+    ranked = ranked_labels("validation", split.images, CLASSES, softmax(split.logits))
+    assert ranked[0].name == "5.png"
+    assert len({one.name for one in ranked}) == 300
+    suspicions = [one.suspicion for one in ranked]
+    assert suspicions == sorted(suspicions, reverse=True)
 
 
 def test_a_perfect_network_suspects_what_contradicts_it():

@@ -48,6 +48,16 @@ def inspect(
             "--folds", metavar="K", help="Check the training labels too: K more trainings; resumes."
         ),
     ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option("--precision", help="Suspect as many labels as leave this part expected to be wrong."),
+    ] = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall", help="Suspect enough labels to hold this part of the wrong ones, as expected."
+        ),
+    ] = None,
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
@@ -67,6 +77,8 @@ def inspect(
         seed=seed,
         split=split,
         num_folds=num_folds,
+        precision=precision,
+        recall=recall,
         data=data,
         data_dir=data_dir,
         model=model,

@@ -88,6 +88,11 @@ class InspectionFiles:
         lines = ([getattr(found, column) for column in columns] for found in suspects)
         self._write(name, columns, lines, figures.suspected_labels(suspects[:count], title))
 
+    def label_ranking(self, name: str, ranked: Sequence[SuspectedLabel]) -> None:
+        """Write NAME.csv with one line per label, all of them, the most suspicious first."""
+        columns = [column for column in SuspectedLabel.__dataclass_fields__ if column != "image"]
+        self._write(name, columns, ([getattr(found, column) for column in columns] for found in ranked))
+
     def duplicates(self, kinds: Mapping[str, Sequence[Sequence[str]]]) -> None:
         """Write duplicates.csv with one line per picture; equal pictures share a number."""
         groups = [(kind, group) for kind, found in kinds.items() for group in found]

@@ -39,6 +39,29 @@ class LabelErrors:
         """int64 (num_suspects,), the images with a suspicion above 0.5, the most suspicious first."""
         return self.ranking[: int((self.suspicion > 0.5).sum())]
 
+    def cut(self, precision: float | None = None, recall: float | None = None) -> Labels:
+        """Return the most suspicious images, int64 (num_suspects,), the most suspicious first; by default `suspects`.
+
+        Args:
+            precision: the most images of which at least this part is expected to have a wrong label.
+            recall: the fewest images that are expected to hold at least this part of the wrong labels.
+
+        Raises:
+            InputError: an aim is not above 0 and at most 1, or there are two.
+        """
+        if precision is not None and recall is not None:
+            raise InputError("`precision` and `recall` both choose the cut; give one of them")
+        for name, value in (("precision", precision), ("recall", recall)):
+            if value is not None and not 0 < value <= 1:
+                raise InputError(f"`{name}={value}`: must be above 0 and at most 1")
+        expected = np.cumsum(self.suspicion[self.ranking])
+        if precision is not None:
+            enough = np.flatnonzero(expected >= precision * np.arange(1, len(expected) + 1))
+            return self.ranking[: int(enough[-1]) + 1 if len(enough) else 0]
+        if recall is not None:
+            return self.ranking[: int(np.argmax(expected >= recall * expected[-1])) + 1]
+        return self.suspects
+
     @property
     def num_wrong(self) -> float:
         """Estimated number of wrong labels; often more than the suspects, as many wrong labels do not stand out."""
@@ -68,7 +91,13 @@ class SuspectedLabel:
 
 
 def suspected_labels(
-    split: str, images: Split, classes: Sequence[str], probabilities: Probabilities
+    split: str,
+    images: Split,
+    classes: Sequence[str],
+    probabilities: Probabilities,
+    *,
+    precision: float | None = None,
+    recall: float | None = None,
 ) -> tuple[SuspectedLabel, ...]:
     """Return the images of a split whose labels are suspected, the worst first.
 
@@ -77,8 +106,28 @@ def suspected_labels(
         images: the split; labels are indices into `classes`.
         classes: class names.
         probabilities: as for `label_errors`, which also says what is raised.
+        precision, recall: what chooses how many, see `LabelErrors.cut`.
     """
     found = label_errors(probabilities, images.labels)
+    return _listed(split, images, classes, probabilities, found, found.cut(precision, recall))
+
+
+def ranked_labels(
+    split: str, images: Split, classes: Sequence[str], probabilities: Probabilities
+) -> tuple[SuspectedLabel, ...]:
+    """Return all images of a split as `suspected_labels` does, the most suspicious label first."""
+    found = label_errors(probabilities, images.labels)
+    return _listed(split, images, classes, probabilities, found, found.ranking)
+
+
+def _listed(
+    split: str,
+    images: Split,
+    classes: Sequence[str],
+    probabilities: Probabilities,
+    found: LabelErrors,
+    chosen: Labels,
+) -> tuple[SuspectedLabel, ...]:
     return tuple(
         SuspectedLabel(
             image=images.images[i],
@@ -89,7 +138,7 @@ def suspected_labels(
             suspicion=float(found.suspicion[i]),
             confidence=float(probabilities[i, found.suggested[i]]),
         )
-        for i in found.suspects
+        for i in chosen
     )
 
 

@@ -17,7 +17,7 @@ from kilnet.figures.inspection_files import InspectionFiles
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import Explanation, explain
 from kilnet.inspection.features import feature_maps, filters
-from kilnet.inspection.label_errors import SuspectedLabel, suspected_labels
+from kilnet.inspection.label_errors import SuspectedLabel, ranked_labels, suspected_labels
 from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.inspection.passes import convolution, convolutions
 from kilnet.inspection.samples import (
@@ -99,6 +99,8 @@ def inspect(
     seed: int = 0,
     split: str = "validation",
     num_folds: int | None = None,
+    precision: float | None = None,
+    recall: float | None = None,
     data: Data | None = None,
     data_dir: str | None = None,
     model: str | None = None,
@@ -121,6 +123,8 @@ def inspect(
         split: "validation", "train" or "test"; reading the test split is recorded as `evaluate` does.
         num_folds: check the labels of the training images too, by training so many networks more, each without a part
             of them; they are kept in `folds/` and resume there when interrupted.
+        precision: suspect as many labels as leave at least this part of them expected to be wrong.
+        recall: suspect as few labels as are expected to hold at least this part of the wrong ones.
         data: the run's data, if it cannot be loaded by its name.
         data_dir: where a copy of CIFAR-10 lies, if not where it lay in training.
         model: see `load`.
@@ -148,7 +152,10 @@ def inspect(
         maps = feature_maps(classifier, picture) if grids else ()
         explained = explanations(classifier, picture, None, truth)
         checked = _checked(run, found, num_folds, display)
-    suspects = {name: suspected_labels(name, *rest) for name, rest in checked.items()}
+    suspects = {
+        name: suspected_labels(name, *rest, precision=precision, recall=recall)
+        for name, rest in checked.items()
+    }
     searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
     equal = dict(zip(DUPLICATES, duplicates(dataset, searched), strict=True))
     layers = layer_table(classifier)
@@ -169,6 +176,7 @@ def inspect(
         files.confused(f"confused-{split}", f"Most confused, {split}", confused)
         for where, group in suspects.items():
             files.label_errors(f"label-errors-{where}", f"Suspected labels, {where}", group, count)
+            files.label_ranking(f"label-ranking-{where}", ranked_labels(where, *checked[where]))
         files.duplicates(equal)
     worst = sorted((one for group in suspects.values() for one in group), key=lambda one: -one.suspicion)
     return Inspection(
