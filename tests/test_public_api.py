@@ -6,14 +6,16 @@ import re
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import kilnet
-from kilnet.errors import DataError, InputError, RunFolderError
+from kilnet.errors import DataError, InputError, ModelError, RunFolderError
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -130,6 +132,64 @@ def test_public_names_are_documented_and_others_refused():
     assert set(kilnet.__all__) <= set(dir(kilnet))
     with pytest.raises(AttributeError, match="has no attribute 'trian'"):
         _ = kilnet.trian
+
+
+def test_the_version_is_that_of_the_package_and_dir_shows_only_what_is_public():
+    assert kilnet.__version__ == version("kilnet")
+    assert [name for name in dir(kilnet) if not name.startswith("__")] == sorted(kilnet.__all__)
+
+
+def test_arrays_a_function_and_a_notebook(tmp_path):
+    """A network that is handed over is found again in this process; what a notebook shows has the numbers."""
+
+    def flat(*, image_shape, num_classes, width=8):
+        inside = torch.nn.Linear(int(np.prod(image_shape)), width)
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), inside, torch.nn.ReLU(), torch.nn.Linear(width, num_classes)
+        )
+
+    pairs = stripes(120)
+    images = np.stack([np.asarray(image) for image, _ in pairs])
+    names = [("flat", "tall")[label] for _, label in pairs]
+    hardware = {key: value for key, value in TINY.items() if key.startswith("hardware.")}
+    run = kilnet.train(
+        (images, names), flat, epochs=2, out=tmp_path / "run", settings=hardware, progress=False
+    )
+    assert run.config.model.name.endswith("flat")
+    assert kilnet.load(run).classes == ("flat", "tall")
+    assert kilnet.load(tmp_path / "run", model=flat).module is not flat
+    with pytest.raises(RunFolderError, match="outside Kilnet"):
+        kilnet.load(tmp_path / "run")
+    evaluation = kilnet.evaluate(run, data=(images, names), progress=False)
+    assert repr(run) == f"Run({str(tmp_path / 'run')!r})"
+    assert f"{evaluation.accuracy:.1%}" in run._repr_html_()
+    assert repr(evaluation).startswith(f"Evaluation(test: {evaluation.accuracy:.1%}, ")
+    assert f"{evaluation.num_correct} of {evaluation.num_images} images right" in evaluation._repr_html_()
+    prediction = kilnet.load(run)(images[0])
+    assert repr(prediction).startswith(f"Prediction({prediction.label} ")
+    assert "<table>" in prediction._repr_html_()
+    other = kilnet.train((images, names), epochs=1, out=tmp_path / "other", settings=TINY, progress=False)
+    comparison = kilnet.compare(run, other, data=(images, names), progress=False)
+    assert "points" in repr(comparison)
+    assert str(tmp_path / "other") in comparison._repr_html_()
+    with pytest.raises(ModelError, match="give the function or class"):
+        kilnet.train((images, names), torch.nn.Flatten())
+
+
+def test_the_module_gives_the_logits_of_the_classifier(run):
+    classifier = kilnet.load(run)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 16, 16)).astype(np.uint8)
+    with torch.no_grad():
+        logits = classifier.module(classifier.preprocessing(torch.as_tensor(pixels))).numpy()
+    np.testing.assert_allclose(logits, classifier.logits(pixels), rtol=1e-4, atol=1e-4)
+
+
+def test_classes_of_an_evaluation_are_a_frame(run):
+    pytest.importorskip("pandas")
+    evaluation = kilnet.evaluate(run, data=stripes(200), progress=False)
+    frame = evaluation.to_frame()
+    assert frame["recall"].tolist() == evaluation.recall.tolist()
+    assert frame["class"].tolist() == ["0", "1"]
 
 
 def test_no_module_hides_a_public_name():

@@ -21,6 +21,10 @@ _HOMES: dict[
 def __getattr__(name: str) -> "Any":
     from importlib import import_module
 
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("kilnet")
     homes = _homes()
     if name == "__all__":
         return sorted(homes)
@@ -32,7 +36,9 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_homes()])
+    return sorted(
+        [*_homes(), *(name for name in globals() if name.startswith("__")), "__all__", "__version__"]
+    )
 
 
 def _homes() -> dict[str, str]:

@@ -37,6 +37,7 @@ from kilnet.verbs.serve import serve as serve
 from kilnet.verbs.settings import Setting as Setting
 from kilnet.verbs.settings import list_settings as list_settings
 from kilnet.verbs.show import show as show
+from kilnet.verbs.to_frame import to_frame as to_frame
 from kilnet.verbs.train import train as train
 from kilnet.verbs.tune import HyperSearch as HyperSearch
 from kilnet.verbs.tune import Search as Search

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kilnet.errors import DivergedError, InputError
 from kilnet.imbalance import Counts, Ratios, imbalance, macro_recall_interval
+from kilnet.notebook import DataFrame, data_frame, evaluation_facts, facts_html
 
 NUM_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks", section 5
 CONFIDENCE_LEVEL = 0.95
@@ -126,6 +127,16 @@ class Evaluation:
             bin_num_correct=num_correct.astype(np.int64),
             bin_confidence_sum=confidence_sum.astype(np.float64),
         )
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.split}: {evaluation_facts(self)['accuracy']})"
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"evaluation of {self.split}", evaluation_facts(self))
+
+    def to_frame(self) -> DataFrame:
+        """Return `per_class` as a pandas DataFrame, one row per class; raises InputError where pandas is missing."""
+        return data_frame(self.per_class())
 
     @property
     def num_images(self) -> int:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from kilnet.data.archive import is_archive
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.folder import as_they_are
+from kilnet.data.labelled_arrays import as_pairs
 from kilnet.data.labelled_files import find_source, is_column, load_folder, read_labelled
 from kilnet.data.splits import complete
 from kilnet.data.squares import resized
@@ -22,8 +24,9 @@ from kilnet.storage import given_path
 NAMES = ("cifar10", "digits")
 DIGITS_SIZE = 16
 """Side of the digits in pixels, twice the stored 8: the tutorial's four convolutions and poolings of 2 need 16."""
-Data = str | Path | ImageDataset | PairDataset
-"""What a caller may give as data: a name, a folder, a table of labels, an archive, or images in memory."""
+Data = str | Path | ImageDataset | PairDataset | tuple[Any, Any]
+"""What a caller may give as data: a name, a folder, a table of labels, an archive, images in memory, or
+(images, labels) as arrays, tensors or lists, where images may be paths."""
 
 
 def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> ImageDataset:
@@ -38,7 +41,7 @@ def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> Im
         return data
     if isinstance(data, str | Path):
         return load_dataset(config, progress)
-    return adopt_dataset(data, config=config)
+    return adopt_dataset(as_pairs(data), config=config)
 
 
 def to_evaluate(
@@ -62,7 +65,7 @@ def to_evaluate(
         source = find_source(config.source, NAMES)
         config = config.model_copy(update={"group": None})  # nothing is split
         return as_they_are(source, read_labelled(source, config, progress, known), config)
-    return adopt_as_they_are(data, config)
+    return adopt_as_they_are(as_pairs(data), config)
 
 
 def located(config: DataConfig) -> DataConfig:

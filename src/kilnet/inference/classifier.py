@@ -23,6 +23,7 @@ from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
 from kilnet.metrics import refuse_unusable, softmax
+from kilnet.notebook import facts_html
 from kilnet.storage import Text, read_bytes, reading, write_bytes
 
 _FORMAT = 1
@@ -65,6 +66,16 @@ class Prediction:
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     unsure: bool | None
+
+    def __repr__(self) -> str:
+        name = f"{self.name}: " if self.name else ""
+        return f"Prediction({name}{self.label} {self.confidence:.1%}{', unsure' if self.unsure else ''})"
+
+    def _repr_html_(self) -> str:
+        best = zip(self.classes[:5], self.probabilities[:5], strict=True)
+        facts = {name: f"{probability:.1%}" for name, probability in best}
+        note = {"unsure": "a person should look"} if self.unsure else {}
+        return facts_html(self.name or "prediction", facts | note)
 
     @property
     def label(self) -> str:
@@ -126,6 +137,20 @@ class Classifier:
                 raise DataError(f"{names[-1] or f'picture {index}'}: {error}") from None
         predictions = self.predictions(names, np.stack(images)) if images else []
         return predictions if several else predictions[0]
+
+    @property
+    def module(self) -> nn.Module:
+        """The network as a torch module, for your own code.
+
+        It expects float32 (num_images, channels, height, width) on the device of its parameters, of `image_shape`,
+        RGB, normalised as `preprocessing` does it: scaled to 0 to 1, less the mean, by the standard deviation of each
+        channel. It returns logits, float32 (num_images, num_classes), in the order of `classes`, for one
+        view, without calibration. It is in evaluation mode.
+
+            images = classifier.preprocessing(torch.as_tensor(pixels))  # uint8, of `image_shape`
+            logits = classifier.module(images)
+        """
+        return self.model
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,6 +1,17 @@
 """Networks, and the table from name to builder."""
 
-from kilnet.models.build import MODELS, advance, as_known, build, complete, own_models, prepare, verify_shapes
+from kilnet.models.build import (
+    MODELS,
+    Builder,
+    advance,
+    as_known,
+    build,
+    complete,
+    named,
+    own_models,
+    prepare,
+    verify_shapes,
+)
 from kilnet.models.convnet import ConfigNet, ConvNet
 from kilnet.models.efficientnet import EfficientNetLite
 from kilnet.models.fastnet import FastNet
@@ -8,6 +19,7 @@ from kilnet.models.resnet import ResNet
 
 __all__ = [
     "MODELS",
+    "Builder",
     "ConfigNet",
     "ConvNet",
     "EfficientNetLite",
@@ -17,6 +29,7 @@ __all__ = [
     "as_known",
     "build",
     "complete",
+    "named",
     "own_models",
     "prepare",
     "verify_shapes",

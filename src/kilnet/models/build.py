@@ -24,9 +24,34 @@ MODELS: dict[str, Builder] = {
 _GIVEN = ("image_shape", "num_classes")
 
 
-def own_models(*names: str | None) -> frozenset[str]:
-    """Return the networks that a caller has named, as `complete` and `build` take them."""
-    return frozenset(name for name in names if name)
+_GIVEN_BUILDERS: dict[
+    str, Builder
+] = {}  # functions and classes that callers have handed over, by their names
+
+
+def named(model: str | Builder | None) -> str | None:
+    """Return the name of a network; a function or class gets "module:name", by which this process finds it.
+
+    Raises:
+        ModelError: it is no function or class, such as a network that has been built already.
+    """
+    if model is None or isinstance(model, str):
+        return model
+    if (known := next((name for name, builder in MODELS.items() if builder is model), None)) is not None:
+        return known
+    if isinstance(model, nn.Module) or not hasattr(model, "__qualname__"):
+        raise ModelError(
+            f"`model` is a {type(model).__name__}; give the function or class that builds it, which is called with "
+            "image_shape and num_classes"
+        )
+    name = f"{model.__module__}:{model.__qualname__}"
+    _GIVEN_BUILDERS[name] = model
+    return name
+
+
+def own_models(*models: str | Builder | None) -> frozenset[str]:
+    """Return the networks that a caller has named or handed over, as `complete` and `build` take them."""
+    return frozenset(name for name in map(named, models) if name)
 
 
 def complete(config: ModelConfig, own_models: Set[str] = frozenset()) -> ModelConfig:
@@ -169,6 +194,8 @@ def _find(name: str, own_models: Set[str]) -> tuple[str, Builder]:
 
 
 def _import(name: str) -> Builder:
+    if name in _GIVEN_BUILDERS:
+        return _GIVEN_BUILDERS[name]
     module_name, _, attribute = name.partition(":")
     try:
         builder = getattr(importlib.import_module(module_name), attribute)

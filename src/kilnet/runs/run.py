@@ -15,11 +15,13 @@ from kilnet.config import DataConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
 from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_evaluate
 from kilnet.data.splits import first_images
-from kilnet.errors import ConfigError, DataError, RunFolderError
+from kilnet.errors import ConfigError, DataError, KilnetError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.imbalance import log_shares
 from kilnet.inference.calibration import Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
+from kilnet.metrics import wilson_interval
+from kilnet.notebook import facts_html, interval
 from kilnet.runs.evaluation import (
     EvaluatedSplit,
     evaluate_classifier,
@@ -28,6 +30,7 @@ from kilnet.runs.evaluation import (
     read_evaluations,
     write_calibration,
 )
+from kilnet.runs.wording import percent
 from kilnet.storage import given_path
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
@@ -39,19 +42,44 @@ class Run:
 
     Args:
         folder: its run folder.
-        model: "package.module:builder", if the run is of a network of your own: only what is named is imported.
+        model: "package.module:builder", or the function or class itself, if the run is of a network of your own: only
+            what is named is imported.
 
     Attributes:
         files: where everything lies in the folder.
         own_models: the networks outside Kilnet that the caller has named.
     """
 
-    def __init__(self, folder: str | Path, model: str | None = None) -> None:
+    def __init__(self, folder: str | Path, model: str | models.Builder | None = None) -> None:
         self.files = RunFolder(given_path(folder))
         self.own_models = models.own_models(model)
         self._dataset: ImageDataset | None = None
         self._evaluated: dict[str, EvaluatedSplit] = {}
         self._weights_digest = ""
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"run {self.folder.name}", self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        """Return what a notebook shows; what cannot be read is left out."""
+        facts = {"folder": str(self.folder)}
+        with suppress(KilnetError):
+            facts["network"] = self.config.model.name
+            facts["data"] = str(self.environment.get("data", {}).get("name", self.config.data.source))
+            best = self.best
+            state = "" if self.finished else ", not finished"
+            facts["epochs"] = f"{self.history[-1].epoch}, weights of epoch {best.epoch} are kept{state}"
+            low, high = wilson_interval(best.num_validation_correct, best.num_validation)
+            facts["validation accuracy"] = f"{percent(best.validation_accuracy)} ({interval(low, high)})"
+            for split, entry in self.evaluations().items():
+                if split != "validation":
+                    facts[f"{split} accuracy"] = (
+                        f"{percent(entry['accuracy'])} ({interval(*entry['accuracy_interval'])})"
+                    )
+        return facts
 
     @property
     def folder(self) -> Path:
@@ -282,7 +310,7 @@ def refuse_moved(run: Run) -> None:
         )
 
 
-def opened(run: AnyRun, model: str | None = None) -> Run:
+def opened(run: AnyRun, model: str | models.Builder | None = None) -> Run:
     """Return what a verb was given as a run.
 
     Args:

@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from kilnet.runs.wording import MAX_CHARACTERS, in_ascii, printable, speaks_ascii
+from kilnet.terminal.notebook_stream import NotebookStream
 
 
 class TerminalConsole(Console):
@@ -21,6 +22,9 @@ class TerminalConsole(Console):
 
     def __init__(self, stderr: bool = False, quiet: bool = False) -> None:
         super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+        if self.is_jupyter and stderr and not quiet:  # Rich would make an output of every line
+            self.is_jupyter = False
+            self.file = cast("IO[str]", NotebookStream())
 
     @property
     def file(self) -> IO[str]:

@@ -11,6 +11,7 @@ from kilnet.data.sources import Data
 from kilnet.errors import DataError, InputError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, holm, paired_outcome
 from kilnet.metrics import Evaluation
+from kilnet.notebook import facts_html, interval
 from kilnet.recipes.changes import differences
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.run import Run, opened
@@ -37,6 +38,25 @@ class RunComparison:
     evaluations: tuple[Evaluation, Evaluation]
     outcome: PairedOutcome
     disagreements: tuple[Disagreement, ...]
+
+    def __repr__(self) -> str:
+        return f"RunComparison({self.names[0]!r}, {self.names[1]!r}, {self.split}: {self._difference})"
+
+    def _repr_html_(self) -> str:
+        accuracies = [
+            f"{found.accuracy:.1%}, {interval(*found.accuracy_interval)}" for found in self.evaluations
+        ]
+        facts = dict(zip(self.names, accuracies, strict=True)) | {"difference": self._difference}
+        return facts_html(
+            f"two runs on {self.split}", facts | {"settings": "; ".join(self.differences) or "the same"}
+        )
+
+    @property
+    def _difference(self) -> str:
+        low, high = self.outcome.interval
+        clear = "clear" if self.outcome.is_clear else "within the noise"
+        points = f"{100 * self.outcome.difference:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+        return f"{points}, p = {self.outcome.p_value:.2g}: {clear}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pixels as JSON-able values."""

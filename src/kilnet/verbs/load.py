@@ -5,12 +5,13 @@ from pathlib import Path
 
 from kilnet.inference.class_shares import ClassShares, shift_of_logits
 from kilnet.inference.classifier import Classifier
+from kilnet.models import Builder
 from kilnet.runs.run import Run
 from kilnet.verbs.winner import opened_or_winner
 
 
 def load(
-    run: Run | str | Path, *, class_shares: ClassShares | None = None, model: str | None = None
+    run: Run | str | Path, *, class_shares: ClassShares | None = None, model: str | Builder | None = None
 ) -> Classifier:
     """Load the best weights of a run with classes, preprocessing and calibration; nothing in the folder is executed.
 
@@ -20,8 +21,8 @@ def load(
         run: what `train` returned, its folder, or that of a search, whose winner is loaded.
         class_shares: how common each class is where the network is used, such as {"cat": 0.2, "dog": 0.8}, or "equal";
             by default as in training.
-        model: "package.module:builder", if the run in a folder is of a network of your own: only what is named
-            is imported.
+        model: "package.module:builder", or the function or class itself, if the run in a folder is of a network of
+            your own: only what is named is imported.
 
     Raises:
         RunFolderError: there is no run, it has no weights yet, or its network must be named.

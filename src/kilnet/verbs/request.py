@@ -8,6 +8,7 @@ from typing import Any
 from kilnet import models
 from kilnet.config import PlannedKey, RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.labelled_arrays import as_pairs
 from kilnet.data.sources import Data, located, source_of
 from kilnet.errors import ConfigError
 from kilnet.models.pretrained import (
@@ -51,7 +52,7 @@ def requested(
     if start not in (None, *STARTS):
         raise ConfigError(f"`start={start!r}`: there are {' and '.join(STARTS)}")
     named = {
-        "data.source": source_of(data) if isinstance(data, str | Path) else type(data).__name__,
+        "data.source": source_of(data) if isinstance(data, str | Path) else type(as_pairs(data)).__name__,
         "model.name": model,
         "training.epochs": epochs,
         "seed": seed,

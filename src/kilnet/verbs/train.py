@@ -36,7 +36,7 @@ _BETTER = {
 
 def train(
     data: Data = "cifar10",
-    model: str | None = None,
+    model: str | models.Builder | None = None,
     *,
     recipe: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -55,8 +55,10 @@ def train(
 
     Args:
         data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
-            (image, label) pairs.
-        model: a name of `kilnet.models.MODELS`, or "package.module:builder".
+            (image, label) pairs; or (images, labels): arrays or tensors, or paths of files, and one number or class
+            name for each.
+        model: a name of `kilnet.models.MODELS`, "package.module:builder", or such a function or class itself, which is
+            called with `image_shape` and `num_classes`.
         recipe: TOML file with any keys of `RunConfig`.
         settings: values by dotted key, such as {"optimizer.lr": 0.01}; they win over the recipe, and the named
             arguments win over them.
@@ -80,6 +82,7 @@ def train(
     settings = with_aim(settings, optimise)
     if frozen:
         settings = {**settings, "training.frozen": "features"}
+    model = models.named(model)
     config = requested(data, model, recipe, settings, epochs, seed, device, budget, start)
     own = models.own_models(model, settings.get("model.name"))
     folder = given_path(out) if out is not None else None

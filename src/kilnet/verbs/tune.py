@@ -11,6 +11,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
+from kilnet.notebook import facts_html, interval
 from kilnet.runs.run import Run
 from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
@@ -195,6 +196,21 @@ class Search:
     summary: Summary
     winner: Path
     evaluation: Evaluation
+
+    def __repr__(self) -> str:
+        return f"Search({str(self.folder)!r}, winner {str(self.winner)!r})"
+
+    def _repr_html_(self) -> str:
+        best = next(row for row in self.summary.trials if row.number == self.summary.winner)
+        facts = {
+            "folder": str(self.folder),
+            "winner": f"trial {best.number} of {len(self.summary.trials)}, {self.winner}",
+            **{key: str(value) for key, value in best.values.items()},
+        }
+        tied = [str(final.number) for final in self.summary.finals[1:] if final.is_tied]
+        facts |= {"tied with it": ", ".join(tied)} if tied else {}
+        test = f"{self.evaluation.accuracy:.1%}, {interval(*self.evaluation.accuracy_interval)}"
+        return facts_html(f"search {self.folder.name}", facts | {"test accuracy": test})
 
 
 def tune(

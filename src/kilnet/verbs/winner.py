@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kilnet.errors import RunFolderError
+from kilnet.models import Builder
 from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path
 
 
 def opened_or_winner(
-    given: Run | str | Path, model: str | None = None, say: Callable[[str], None] = lambda _: None
+    given: Run | str | Path, model: str | Builder | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Run:
     """Return a run as `opened` does, and for the folder of a search the run that stands for its winner.
 
