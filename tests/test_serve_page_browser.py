@@ -189,3 +189,48 @@ def test_fits_a_phone_with_contrast_and_names_for_screen_readers(open_page, file
     assert page.locator(nameless).locator("visible=true").count() == 0
     assert page.get_by_role("status").count() == 1
     assert page.get_by_role("button", name="example: green").count() >= 1
+
+
+def test_the_slider_fades_the_heat_map(page, files):
+    page.set_input_files("#files", files[0])
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    pixels = "document.querySelector('.looked canvas').toDataURL()"
+    strong = page.evaluate(pixels)
+    page.focus("#strength")
+    page.keyboard.press("Home")
+    page.wait_for_timeout(300)
+    assert page.evaluate(pixels) != strong
+    colours = page.evaluate("""[
+        ...document.querySelector('.looked canvas').getContext('2d').getImageData(0, 0, 256, 256).data]
+        .reduce((most, _, i, all) => i % 4 ? most : Math.max(most, Math.abs(all[i] - all[i + 1])), 0)""")
+    assert colours <= 1, "without the heat map the picture is grey"
+
+
+def test_what_unsure_means_is_said_where_it_is_said(page, files):
+    page.set_input_files("#files", files[:3])
+    expect(page.locator("#status")).to_have_text("3 pictures classified.")
+    for card in page.locator(".card").all():
+        assert card.locator(".why").is_visible() == (card.locator(".unsure").count() == 1)
+        if card.locator(".unsure").count():
+            assert "a person should look" in card.locator(".why").inner_text()
+
+
+def test_the_api_is_described_on_a_page_of_its_own(page):
+    page.click("a[href=docs]")
+    page.wait_for_selector("main h2")
+    heads = page.locator("h2").all_inner_texts()
+    assert "POST /api/predict" in heads
+    assert "PredictionAnswer" in heads
+    text = page.inner_text("main")
+    assert "How many classes to return." in text
+    assert "The server is busy; try again." in text
+
+
+def test_a_phone_may_take_a_photograph_and_sees_the_result(open_page, files):
+    page = open_page(viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.get_by_text("Take a photograph").is_visible()
+    page.set_input_files("#camera", files[0])
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    page.wait_for_timeout(300)
+    verdict = page.locator(".card .verdict").bounding_box()
+    assert 0 <= verdict["y"] < 740 - verdict["height"], "the answer is in view"

@@ -6,6 +6,7 @@ const INFERNO = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 2
 
 const find = (id) => document.getElementById(id);
 const waiting = [];
+const explanations = new WeakMap(); // of the canvases on the page, which the slider draws again
 let numRunning = 0;
 let counts = { asked: 0, answered: 0, refused: 0 }; // "Clear" makes new ones; each picture keeps those it was counted in
 let limits = { max_bytes: Infinity };
@@ -53,12 +54,13 @@ async function pixelsOf(base64, smooth) {
 
 // The picture in grey, so that all colour is the heat map's.
 async function drawOverlay(canvas, { seen, heat }) {
+  const strength = Number(find("strength").value) / 100;
   const picture = await pixelsOf(seen, false);
   if (heat !== null) {
     const { data } = await pixelsOf(heat, true);
     for (let i = 0; i < data.length; i += 4) {
       const grey = 0.299 * picture.data[i] + 0.587 * picture.data[i + 1] + 0.114 * picture.data[i + 2]; // ITU-R BT.601 luma
-      inferno(data[i]).forEach((colour, channel) => { picture.data[i + channel] = 0.45 * grey + 0.55 * colour; });
+      inferno(data[i]).forEach((colour, channel) => { picture.data[i + channel] = (1 - strength) * grey + strength * colour; });
     }
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);
@@ -73,12 +75,16 @@ function drawScale() {
   }
 }
 
+function bringIntoView(card) { // a phone has room for the result alone
+  card.scrollIntoView({ block: matchMedia("(max-width: 40rem)").matches ? "start" : "nearest" });
+}
+
 function newCard(name) {
   const card = find("card").content.firstElementChild.cloneNode(true);
   card.querySelector(".name").textContent = name;
   card.querySelector(".pictures").hidden = true;
   find("results").prepend(card);
-  card.scrollIntoView({ block: "nearest" });
+  bringIntoView(card);
   find("clear").hidden = false;
   return card;
 }
@@ -120,6 +126,12 @@ async function showAnswer(card, { name, blob, truth }, { classes, unsure, explan
     verdict.append(" ", note);
   }
   showClasses(card.querySelector(".classes"), classes);
+  if (unsure) {
+    const why = card.querySelector(".why");
+    why.textContent = limits.sure_from === null ? "Unsure: no confidence of this run is enough; a person should look." :
+      `Unsure: below ${percent(limits.sure_from)} this run is wrong too often to be trusted alone; a person should look.`;
+    why.hidden = false;
+  }
   showOriginal(card, name, blob);
   const canvas = card.querySelector(".looked canvas");
   const looked = explanation.heat !== null;
@@ -128,6 +140,8 @@ async function showAnswer(card, { name, blob, truth }, { classes, unsure, explan
   canvas.setAttribute("aria-label", looked ? `heat map over ${name}: what spoke for ${first.class}` : `${name} as the network sees it`);
   card.querySelector(".pictures").hidden = false;
   if (looked) find("legend").hidden = false;
+  if (card === find("results").firstElementChild) bringIntoView(card);
+  explanations.set(canvas, explanation);
   await drawOverlay(canvas, explanation);
 }
 
@@ -225,7 +239,14 @@ function showRun(run) {
 function listen() {
   const drop = find("drop");
   const input = find("files");
-  input.addEventListener("change", () => { enqueueFiles(input.files); input.value = ""; });
+  for (const chosen of [input, find("camera")]) {
+    chosen.addEventListener("change", () => { enqueueFiles(chosen.files); chosen.value = ""; });
+  }
+  find("strength").addEventListener("input", () => {
+    for (const canvas of document.querySelectorAll(".looked canvas")) {
+      if (explanations.has(canvas)) drawOverlay(canvas, explanations.get(canvas));
+    }
+  });
   // The whole page accepts files: the browser would open a file that is dropped beside the field.
   let depth = 0;
   const over = (change) => { depth = change === 0 ? 0 : depth + change; drop.classList.toggle("over", depth > 0); };
