@@ -69,3 +69,16 @@ def test_torchvision_of_another_build(code, part, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert part in the_problem()
     (tmp_path / "torchvision.py").write_text("")
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.5, "busy: they leave 50% of the processor"), (1.0, "none")])
+def test_a_busy_machine_is_called_so(monkeypatch, share, words):
+    monkeypatch.setattr("kilnet.doctor._share_of_processor", lambda: share)
+    monkeypatch.setattr("kilnet.hardware.matmul_gflops", lambda *_: 10.0)
+    monkeypatch.setattr("kilnet.hardware.resolve_device", lambda _: "cpu")
+    found = doctor.examine()
+    assert found.facts["other programs"].startswith(words)
+
+
+def test_the_share_of_the_processor_is_a_part():
+    assert 0 < doctor._share_of_processor(0.05) <= 1

@@ -77,6 +77,19 @@ def test_too_many_classes_have_no_confusion_table():
     assert tables.confusion_table(evaluate(tuple(f"class {i}" for i in range(13)))) is None
 
 
+def test_of_many_classes_the_worst_come_first():
+    classes = tuple(f"class {i}" for i in range(121))
+    evaluation = evaluate(classes, 3000)
+    text = print_plain(tables.per_class_table(evaluation))
+    rows = [line for line in text.splitlines() if line.startswith("class ") and "%" in line]
+    worst = sorted(evaluation.recall[evaluation.support > 0])[:20]
+    assert [row.split()[2] for row in rows] == [f"{recall:.1%}" for recall in worst]
+    assert "Worst classes, lowest recall first" in text
+    assert "and 101 better classes" in text
+    few = print_plain(tables.per_class_table(evaluate(classes[:30])))
+    assert [line.split()[1] for line in few.splitlines()[3:]] == [str(i) for i in range(30)]
+
+
 def test_the_commonest_mistakes_come_first():
     evaluation = evaluate(("cat", "dog", "eel"))
     truth, predicted, count = evaluation.most_confused(1)[0]

@@ -127,3 +127,13 @@ def test_there_is_a_choice_only_where_nothing_of_the_network_is_named():
         {"data": digits()},
     ):
         assert open_choice(**(options | {"budget": "1m", "start": None} | other)) is None
+
+
+def test_a_network_in_any_case_is_that_network_with_its_recipe():
+    as_known, other = (
+        requested("digits", name, None, {"weights": "random"}, None, None, None)
+        for name in ("EfficientNetLite", "efficientnetLITE")
+    )
+    assert other == as_known
+    assert other.model.name == "EfficientNetLite"
+    assert other.optimizer != requested("digits", None, None, None, None, None, None).optimizer

@@ -11,6 +11,9 @@ from kilnet.metrics import CONFIDENCE_LEVEL, Evaluation
 from kilnet.runs.wording import counted, one_line
 from kilnet.terminal.fitted_table import Column, FittedTable
 
+_GROUPS = ("seed", "model", "optimizer", "training", "budget", "augment")
+"""What is shown first of the settings that differ."""
+
 
 def ranking_tables(
     names: Sequence[str],
@@ -79,14 +82,20 @@ def ranking_tables(
 def _settings(settings: Mapping[str, Sequence[Any]], names: Sequence[str]) -> RenderableType:
     if not settings:
         return Text("The runs have the same settings.")
+    keys = sorted(settings, key=lambda key: _place(key.partition(".")[0]))
     table = FittedTable(
         "Settings that differ",
         [
             Column("run", "path"),
-            *(Column(key.rpartition(".")[2], "name", rank=1 + place) for place, key in enumerate(settings)),
+            *(Column(key.rpartition(".")[2], "name", rank=1 + place) for place, key in enumerate(keys)),
         ],
     )
     for place, name in enumerate(names):
-        values = (settings[key][place] for key in settings)
+        values = (settings[key][place] for key in keys)
         table.add_row(name, *("" if value is None else str(value) for value in values))
-    return table
+    return Group(table, Text(f"{counted(len(settings), 'setting')}; the JSON has all", "dim"))
+
+
+def _place(group: str) -> int:
+    """Return how soon settings of a group are shown."""
+    return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)

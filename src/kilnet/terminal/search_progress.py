@@ -6,11 +6,11 @@ from typing import cast
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from kilnet.runs.wording import WORDS, counted, duration
 from kilnet.terminal.console import TerminalConsole
+from kilnet.terminal.fitted_table import Column, FittedTable
 from kilnet.terminal.search_tables import trials_table
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
 from kilnet.tuning.search import Notice, SearchLoop
@@ -70,9 +70,11 @@ class SearchDisplay:
             return
         if self._summary is None:
             self._summary = summarise(self._search.folder.path)
-        workers = Table.grid(padding=(0, 2))
+        workers = FittedTable(
+            "", [Column("now", "text"), Column("settings", "name", rank=1), Column("", "text")]
+        )
         for name, (job, event) in self._search.running.items():
-            workers.add_row(name, Text(self._values(name)), _state(event, job.until))
+            workers.add_row(name, self._values(name), _state(event, job.until))
         folders = {job.folder for job, _ in self._search.running.values()}
         numbers = range(len(self._search.trials))
         training = {number for number in numbers if self._search.folder.run_folder(number) in folders}

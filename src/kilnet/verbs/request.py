@@ -103,16 +103,17 @@ def open_choice(
     Only those whose weights are installed. None where there is no choice: without a budget, or where a network, a
     recipe or a setting of one of them is named, or where the images are in memory and have their size.
     """
-    keys = (settings or {}).keys()
+    settings = with_whole_keys(settings or {}, "the settings")
+    keys = settings.keys()
     is_set = any(key.startswith(("model.", "optimizer.")) or key == "training.frozen" for key in keys)
     named = model or recipe or start
     if budget is None or named or is_set or not isinstance(data, str | Path) or "data.image_size" in keys:
         return None
     found = []
     for size in PUBLISHED_SIZES:
-        own = {**(settings or {}), "model.name": "EfficientNetLite", "model.size": size}
+        own = {**settings, "model.name": "EfficientNetLite", "model.size": size}
         config = requested(data, None, None, own, None, seed, device)
-        config = with_budget(config, budget, settings or {}, _FREE_PRETRAINED)
+        config = with_budget(config, budget, settings, _FREE_PRETRAINED)
         config = config.model_copy(update={"model": models.complete(config.model)})
         weights = published(config.model)
         if isinstance(weights, PackagedWeights) and is_installed(weights):

@@ -13,6 +13,7 @@ from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics import Evaluation
 from kilnet.notebook import facts_html, interval
 from kilnet.runs.run import Run
+from kilnet.runs.wording import counted
 from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
@@ -141,8 +142,10 @@ class HyperSearch:
             self.config = folder.config()
             halving = ", halving" if self.config.halving else ""
             display.say(
-                f"{path}: {self.config.strategy} search, {self.config.num_trials} trials{halving}; {self.allocation}"
+                f"{path}: {self.config.strategy} search, {counted(self.config.num_trials, 'trial')}{halving}, "
+                f"{counted(self.allocation.num_workers, 'worker')}"
             )
+            display.detail(str(self.allocation))
         self.loop = SearchLoop(
             folder,
             self._load,
