@@ -311,6 +311,7 @@ def test_doctor(kilnet, monkeypatch, tmp_path):
 MISTAKES = {
     "compare": (["gone", "gone"], "gone: no such run folder"),
     "data": (["gone"], "gone: no such folder"),
+    "distill": (["gone"], "gone: no such run folder"),
     "doctor": (["everything"], "unexpected extra argument"),
     "evaluate": (["gone"], "gone: no such run folder"),
     "export": (["gone"], "gone: no such run folder"),

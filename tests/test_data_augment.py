@@ -22,6 +22,7 @@ EVERYTHING = AugmentConfig(
     saturation=0.4,
     hue=0.1,
     cutout=0.25,
+    crop=0.3,
 )
 # What each key of the configuration draws, with its range for the values above.
 DRAWN: dict[str, dict[str, tuple[float, float]]] = {
@@ -33,6 +34,12 @@ DRAWN: dict[str, dict[str, tuple[float, float]]] = {
     "saturation": {"saturation": (0.6, 1.4)},
     "hue": {"hue": (-0.1, 0.1)},
     "cutout": {"cutout_x": (0, 1), "cutout_y": (0, 1)},
+    "crop": {
+        "crop_area": (0.3, 1),
+        "crop_log_ratio": (-np.log(4 / 3), np.log(4 / 3)),
+        "crop_x": (0, 1),
+        "crop_y": (0, 1),
+    },
 }
 UNIFORM = {name: limits for names in DRAWN.values() for name, limits in names.items()}
 NAMES_BY_KEY = {

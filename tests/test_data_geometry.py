@@ -133,3 +133,31 @@ def test_cutout_agrees_with_a_loop(cutout: float) -> None:
         np.testing.assert_array_equal(
             change(image, cutout=cutout, cutout_x=centre_x, cutout_y=centre_y), expected
         )
+
+
+def test_a_crop_shows_a_part_enlarged() -> None:
+    image = smooth_image(32)
+    # A quarter of the area, all as wide as high: half of the side. At the left, three quarters down.
+    changed = change(image, crop_area=0.25, crop_log_ratio=0, crop_x=0, crop_y=0.75)
+    part = to_pillow(image).transform(
+        (32, 32), Image.Transform.EXTENT, (0, 12, 16, 28), Image.Resampling.BILINEAR
+    )
+    inner = np.abs(changed - from_pillow(part))[:, 2:-2, 2:-2]
+    assert inner.max() < 1.01
+    whole = change(image, crop_area=1, crop_log_ratio=0, crop_x=0.2, crop_y=0.9)
+    assert np.abs(whole - image).max() < 0.01
+    mirrored = change(image, crop_area=0.25, crop_log_ratio=0, crop_x=0, crop_y=0.75, horizontal_flip=True)
+    of_mirrored = change(
+        np.ascontiguousarray(image[:, :, ::-1]), crop_area=0.25, crop_log_ratio=0, crop_x=0, crop_y=0.75
+    )
+    assert np.abs(mirrored - of_mirrored).max() < 0.1
+
+
+def test_an_oblong_crop_is_as_wide_as_its_ratio_says() -> None:
+    image = smooth_image(32)
+    ratio = 4 / 3
+    changed = change(image, crop_area=0.48, crop_log_ratio=np.log(ratio), crop_x=0.5, crop_y=0.5)
+    width, height = 32 * np.sqrt(0.48 * ratio), 32 * np.sqrt(0.48 / ratio)
+    box = ((32 - width) / 2, (32 - height) / 2, (32 + width) / 2, (32 + height) / 2)
+    part = to_pillow(image).transform((32, 32), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    assert np.abs(changed - from_pillow(part))[:, 2:-2, 2:-2].max() < 1.01

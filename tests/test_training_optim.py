@@ -7,7 +7,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.models import FastNet
 from kilnet.recipes.reading import load_config
 from kilnet.training.loop import TrainingLoop
-from kilnet.training.optim import lr_factor, make_optimizer
+from kilnet.training.optim import by_depth, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import StepRecord
 from made_up_machine import SETTINGS, make_dataset
 
@@ -115,3 +115,19 @@ def test_small_batches_lower_the_rates_of_what_is_no_filter():
     assert [step.num_images for step in steps] == [10] * 30
     rates = [group["lr"] / config.optimizer.lr for group in loop._optimizer.param_groups]
     assert rates == pytest.approx([1.0, 8.0 / 5, 100.0 / 5])
+
+
+def test_layers_further_from_the_answers_move_more_slowly():
+    model = torch.nn.Sequential()
+    model.add_module("stem", torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU()))
+    blocks = [torch.nn.Sequential(torch.nn.Sequential(torch.nn.Linear(2, 2))) for _ in range(2)]
+    model.add_module("blocks", torch.nn.Sequential(*blocks))
+    model.add_module("fc", torch.nn.Linear(2, 2))
+    optimizer = make_optimizer(OptimizerConfig(name="sgd", lr=0.1, momentum=0), by_depth(model, 0.5))
+    set_lr(optimizer, 0.08)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.02, 0.04, 0.08])
+    moved = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert list(map(id, moved)) == list(map(id, model.parameters()))
+    assert len(list(by_depth(model, 1.0))) == len(list(model.parameters()))
+    with pytest.raises(ValueError, match="layer_decay goes with"):
+        OptimizerConfig(name="muon", layer_decay=0.9)

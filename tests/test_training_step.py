@@ -18,7 +18,7 @@ from kilnet.models import FastNet
 from kilnet.recipes.reading import load_config
 from kilnet.training import step
 from kilnet.training.loop import TrainingLoop
-from kilnet.training.step import RecordedStep
+from kilnet.training.step import RecordedStep, TrainStep
 from small_loops import make_dataset
 
 
@@ -281,3 +281,27 @@ def test_a_network_of_ones_own_is_not_recorded():
 )
 def test_cuda_devices_alone_record(device, expected):
     assert Settings(device, "bf16", "channels_last", 1).records_steps is expected
+
+
+def test_a_teachers_part_of_the_loss_is_hintons():
+    """By hand: (1 - w) cross-entropy with labels + w T^2 Kullback-Leibler divergence at temperature T."""
+    settings = {"training.teacher_weight": 0.3, "training.temperature": 4.0, "parent": "teacher"}
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    train = TrainStep(
+        model, optimizer, load_config(settings=settings), Settings("cpu", "fp32", "contiguous", 1)
+    )
+    stream = torch.Generator().manual_seed(0)
+    images, answers = torch.randn(5, 3, 2, 2, generator=stream), torch.randn(5, 3, generator=stream)
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    shares = torch.nn.functional.one_hot(labels, 3).float()
+    loss, num_correct = train(images, torch.cat([shares, (answers / 4).softmax(1)], 1), 0)
+    logits = model(images).detach().double()
+    theirs, ours = (answers.double() / 4).softmax(1), (logits / 4).softmax(1)
+    divergence = (theirs * (theirs / ours).log()).sum(1).mean()
+    own = -logits.log_softmax(1)[torch.arange(5), labels].mean()
+    assert float(loss) == pytest.approx(float(0.7 * own + 0.3 * 16 * divergence), rel=1e-5)
+    assert int(num_correct) == int((logits.argmax(1) == labels).sum())
+    plain, _ = train(images, labels, 0)
+    mixed, _ = train(images, shares, 0)
+    assert float(plain) == pytest.approx(float(mixed), rel=1e-6)

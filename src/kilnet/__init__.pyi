@@ -23,6 +23,9 @@ from kilnet.verbs.compare import compare as compare
 from kilnet.verbs.compare import compare_all as compare_all
 from kilnet.verbs.cross_validate import cross_validate as cross_validate
 from kilnet.verbs.data import inspect_data as inspect_data
+from kilnet.verbs.distill import Distillation as Distillation
+from kilnet.verbs.distill import NetworkInUse as NetworkInUse
+from kilnet.verbs.distill import distill as distill
 from kilnet.verbs.evaluate import evaluate as evaluate
 from kilnet.verbs.export import export as export
 from kilnet.verbs.finetune import finetune as finetune

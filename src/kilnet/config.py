@@ -142,6 +142,11 @@ class AugmentConfig(_Part):
         brightness, contrast, saturation: factor, uniform in 1 ± this, not below 0.
         hue: shift, uniform in ± this fraction of the colour circle.
         cutout: side of a black square at a random place, as a fraction of the image's side.
+        crop: smallest part of an image's area that is shown, enlarged, uniform from this to 1, with sides in a ratio of
+            3 to 4 up to 4 to 3; 0 shows all of it.
+        mixup: concentration of the share at which two images and their labels are mixed (0.2 mixes little, 1 evenly).
+        cutmix: concentration of the share of an image that a rectangle of another replaces, labels mixed in proportion.
+            With both, each batch draws one of them.
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -157,6 +162,9 @@ class AugmentConfig(_Part):
     saturation: NonNegative = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     cutout: Fraction = 0.0
+    crop: Fraction = 0.0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
 
     @model_validator(mode="after")
     def _has_flips_to_alternate(self) -> Self:
@@ -180,6 +188,8 @@ class OptimizerConfig(_Part):
         filter_momentum: momentum of muon's filters; `momentum` is for all other weights.
         linear_factor: with muon, the rate of weights that are no filters, as a multiple of `lr`.
         bias_factor: with muon, the rate of biases, those of batch norm included, as a multiple of `lr`.
+        layer_decay: the rate of each layer (or block of layers) as a multiple of that of the next one; below 1, what is
+            far from the answers moves slowly, as suits pretrained networks.
     """
 
     name: Literal["adam", "adamw", "sgd", "muon"] = "adam"
@@ -192,6 +202,7 @@ class OptimizerConfig(_Part):
     filter_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
     linear_factor: Annotated[float, Field(gt=0)] = 1.0
     bias_factor: Annotated[float, Field(gt=0)] = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:
@@ -202,6 +213,8 @@ class OptimizerConfig(_Part):
         for key in ("filter_momentum", "linear_factor", "bias_factor"):
             if self.name != "muon" and getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f'{key} goes with name = "muon"; {self.name} has one rate for all weights')
+        if self.name == "muon" and self.layer_decay != 1:
+            raise ValueError("layer_decay goes with adam, adamw and sgd")
         return self
 
 
@@ -234,6 +247,10 @@ class TrainingConfig(_Part):
             as they are in use: not augmented, dropout off. 0 keeps the running averages of training.
         averaging_epochs: average the weights over about this many last epochs (may be a fraction), and validate and
             keep the average. 0 keeps the weights themselves.
+        teacher_weight: part of the loss that asks for the answers of the run that `parent` names, as `kilnet distill`
+            sets it; the rest asks for the labels. 0 has no teacher.
+        temperature: by which logits are divided where a teacher's answers are compared; above 1, the classes that it
+            thinks less probable count more.
         low_resolution: pairs of numbers from 0 to 1. With [[0.5, 0.5], [0.7, 0.75]] images have half their side until
             half of the run is done, three quarters of it until 0.7, and then their own. With a budget these are parts
             of the time, otherwise of the epochs.
@@ -253,6 +270,8 @@ class TrainingConfig(_Part):
     frozen: Literal["nothing", "statistics", "features"] = "nothing"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0
+    teacher_weight: Fraction = 0.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
     low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 30.0
 
@@ -336,6 +355,8 @@ class RunConfig(_Part):
     def _has_the_parent_it_starts_from(self) -> Self:
         if self.training.initial_weights == "parent" and self.parent is None:
             raise ValueError('training.initial_weights = "parent" needs parent, a run folder')
+        if self.training.teacher_weight and self.parent is None:
+            raise ValueError("training.teacher_weight needs parent, a run folder")
         return self
 
     def to_toml(self) -> str:

@@ -1,5 +1,7 @@
 """Random changes of the training images: parameters for a whole epoch, applied in batches."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,7 +14,8 @@ from kilnet.seeding import generator
 # Values worked on at once on a CPU; the fastest of 16 to 512 CIFAR images on two cores: with fewer the time
 # goes into calls, with more the intermediate results leave the cache.
 _CHUNK_VALUES = 128 * 3 * 32 * 32
-_RESAMPLING = {"rotation", "translation_x", "translation_y", "zoom"}
+_RESAMPLING = {"rotation", "translation_x", "translation_y", "zoom", "crop_area"}
+_CROP_LOG_RATIO = math.log(4 / 3)
 _COLOUR_CHANGES = {  # in this order
     "brightness": colour.brighten,
     "contrast": colour.change_contrast,
@@ -29,7 +32,9 @@ class Augmentation:
         parameters: by name, (num_images,) each, float32 where nothing else is said; absent where switched off: rotation
             (degrees counter-clockwise), translation_x and translation_y (sides, right and down), shift_x and shift_y
             (int64, pixels, right and down), zoom, brightness, contrast, saturation (factors), horizontal_flip,
-            vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the left and the top).
+            vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the left and the top),
+            crop_area (a part of the whole), crop_log_ratio (logarithm of width over height), crop_x and crop_y (from 0
+            at the left and top).
     """
 
     def __init__(self, config: AugmentConfig, parameters: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -57,6 +62,9 @@ class Augmentation:
             "saturation": (max(0.0, 1 - config.saturation), 1 + config.saturation),
             "hue": (-config.hue, config.hue),
         }
+        if config.crop:
+            ranges |= {"crop_area": (config.crop, 1.0), "crop_log_ratio": (-_CROP_LOG_RATIO, _CROP_LOG_RATIO)}
+            ranges |= {"crop_x": (0.0, 1.0), "crop_y": (0.0, 1.0)}
         if config.cutout:
             ranges |= {"cutout_x": (0.0, 1.0), "cutout_y": (0.0, 1.0)}
         parameters: dict[str, npt.NDArray[np.generic]] = {}

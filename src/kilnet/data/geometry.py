@@ -14,8 +14,8 @@ def affine_matrices(
 ) -> npt.NDArray[np.float32]:
     """Compose flips, zoom, rotation and translation into the map from an output to an input position.
 
-    The image is flipped, zoomed and turned counter-clockwise about its centre, then moved right and down.
-    Positions are in sides from the centre, x to the right and y down.
+    The image is flipped, zoomed and turned counter-clockwise about its centre, then moved right and down; last, the
+    part that is cropped is all that is seen. Positions are in sides from the centre, x to the right and y down.
 
     Args:
         parameters: (num_images,) each, under the names of `Augmentation.parameters`; absent ones do nothing.
@@ -33,6 +33,12 @@ def affine_matrices(
     linear *= 1 - 2 * np.stack([get("horizontal_flip", 0), get("vertical_flip", 0)])[:, None]
     shift = np.stack([get("translation_x", 0), get("translation_y", 0)])
     offset = -np.einsum("ijn,jn->in", linear, shift)
+    if "crop_area" in parameters:
+        area, ratio = get("crop_area", 1), np.exp(get("crop_log_ratio", 0))
+        sides = np.minimum(1, np.sqrt(np.stack([area * ratio, area / ratio])))
+        centre = (np.stack([get("crop_x", 0.5), get("crop_y", 0.5)]) - 0.5) * (1 - sides)
+        offset += np.einsum("ijn,jn->in", linear, centre)
+        linear *= sides[None]
     return np.concatenate([linear, offset[:, None]], axis=1).transpose(2, 0, 1).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Rare classes in training: what each image counts in the loss, and which images an epoch has."""
+"""The loss of a training, rare classes in it and a teacher's part, and which images an epoch has."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,14 @@ class TrainingLoss:
     """Cross-entropy, with what `training.balance` asks for.
 
     Args:
-        config: `balance` and `label_smoothing` are used.
+        config: `balance`, `label_smoothing`, `teacher_weight` and `temperature` are used.
         num_images: int64 (num_classes,), training images of each class; None is the same as equally many of each.
         device: where logits are.
     """
 
     def __init__(self, config: TrainingConfig, num_images: Counts | None = None, device: str = "cpu") -> None:
         self._smoothing = config.label_smoothing
+        self._teacher_weight, self._temperature = config.teacher_weight, config.temperature
         self._weights: Tensor | None = None
         self._shift: Tensor | None = None
         if num_images is not None and config.balance == "weights":
@@ -37,17 +38,32 @@ class TrainingLoss:
 
         Args:
             logits: float32 (num_images, num_classes).
-            labels: int64 (num_images,).
+            labels: int64 (num_images,); or float32 (num_images, num_classes), the share of each class in a mixed image;
+                or twice as wide, with a teacher's answers behind (`_taught`).
             counts: (num_images,), how much each image counts, 1 on average; None, all the same.
         """
-        if self._shift is not None:
-            logits = logits + self._shift
-        if self._weights is None and counts is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self._smoothing)
-        losses = F.cross_entropy(logits, labels, label_smoothing=self._smoothing, reduction="none")
+        shifted = logits if self._shift is None else logits + self._shift
+        if self._weights is None and counts is None and labels.dim() == 1:
+            return F.cross_entropy(shifted, labels, label_smoothing=self._smoothing)
+        shares = labels if labels.dim() == 1 else labels[:, : logits.shape[1]]
+        losses = F.cross_entropy(shifted, shares, label_smoothing=self._smoothing, reduction="none")
         if self._weights is not None:
-            losses = losses * self._weights[labels]
+            losses = losses * (self._weights[labels] if labels.dim() == 1 else shares @ self._weights)
+        if labels.dim() == 2 and labels.shape[1] > logits.shape[1]:
+            losses = self._taught(losses, logits, labels[:, logits.shape[1] :])
         return (losses if counts is None else losses * counts).mean()
+
+    def _taught(self, losses: Tensor, logits: Tensor, answers: Tensor) -> Tensor:
+        """Return the losses with a teacher's part: Hinton et al. (2015, arXiv 1503.02531), section 2.
+
+        Args:
+            losses: of each image by its label, (num_images,).
+            logits: of the student.
+            answers: of the teacher, softened probabilities, (num_images, num_classes).
+        """
+        own = F.log_softmax(logits / self._temperature, 1)
+        distances = F.kl_div(own, answers, reduction="none").sum(1) * self._temperature**2
+        return torch.lerp(losses, distances, self._teacher_weight)
 
 
 def balanced_order(labels: npt.NDArray[np.int64], stream: np.random.Generator) -> npt.NDArray[np.int64]:

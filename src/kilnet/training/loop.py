@@ -16,6 +16,7 @@ from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
 from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.mixing import mixed, mixes
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
@@ -23,7 +24,7 @@ from kilnet.inference import forward
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.head import FittedHead
-from kilnet.training.optim import WeightAverage, lr_factor, make_optimizer, set_lr
+from kilnet.training.optim import WeightAverage, by_depth, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import EarlyStopping, Schedule
@@ -45,6 +46,7 @@ class TrainingLoop:
         dataset: its train and validation splits are used.
         config, preprocessing, settings: of the run.
         schedule: how far the run is and when it is over; by default it has the configuration's epochs.
+        answers: of a teacher, softened probabilities of the training images, float32 (num_images, num_classes).
 
     Attributes:
         model: the network that trains.
@@ -60,6 +62,7 @@ class TrainingLoop:
         preprocessing: Preprocessing,
         settings: Settings,
         schedule: Schedule | None = None,
+        answers: Tensor | None = None,
     ) -> None:
         settings.apply()
         self.model = settings.place(model)
@@ -72,14 +75,16 @@ class TrainingLoop:
         self._train = _on_device(dataset.train, settings)
         self._weights = _weights(dataset.train, settings)
         self._validation = _on_device(dataset.validation, settings)
+        self._num_classes = len(dataset.classes)
+        self._answers = None if answers is None else answers.to(settings.device)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
         rates_on = settings.device if is_recorded(config, settings) else None
-        self._optimizer = make_optimizer(config.optimizer, self.model.parameters(), part_of_batch, rates_on)
-        num_classes = len(dataset.classes)
-        num_images = np.bincount(dataset.train.labels, minlength=num_classes)
+        self._optimizer = make_optimizer(
+            config.optimizer, by_depth(self.model, config.optimizer.layer_decay), part_of_batch, rates_on
+        )
+        num_images = np.bincount(dataset.train.labels, minlength=self._num_classes)
         self._step = make_step(self.model, self._optimizer, config, settings, self.notes, num_images)
-        self._num_classes = num_classes
         self._average: WeightAverage | None = None
         if config.training.averaging_epochs:
             steps_per_epoch = len(dataset.train) / self._batch_size
@@ -178,16 +183,25 @@ class TrainingLoop:
 
     def _train_batch(self, indices: Tensor, change: Callable[[Tensor], Tensor], seed: int) -> bool:
         """Take a step; return whether the images had their full size."""
-        images, labels = self._train
-        schedule = self._schedule
+        images, schedule = self._train[0], self._schedule
         set_lr(self._optimizer, self._lr(schedule.fractional_epoch))
         models.advance(self.model, schedule.progress)
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
-        pixels = shrink(change(images[indices]), *size)
+        pixels, targets = shrink(change(images[indices]), *size), self._targets(indices)
+        if mixes(self._config.augment):
+            pixels, targets = mixed(pixels, targets, self._config.augment, seed)
         weights = None if self._weights is None else self._weights[indices]
-        loss, num_correct = self._step(self._preprocessing(pixels), labels[indices], seed, weights)
+        loss, num_correct = self._step(self._preprocessing(pixels), targets, seed, weights)
         self._unread.append((loss, num_correct, len(indices)))
         return size == images.shape[2:]
+
+    def _targets(self, indices: Tensor) -> Tensor:
+        """Return what a step asks for: labels; or shares of classes, and a teacher's answers beside them."""
+        labels = self._train[1][indices]
+        if self._answers is None and not mixes(self._config.augment):
+            return labels
+        shares = F.one_hot(labels, self._num_classes).float()
+        return shares if self._answers is None else torch.cat([shares, self._answers[indices]], 1)
 
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
         images, labels = self._validation

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from kilnet.training.muon import Muon
 
 def make_optimizer(
     config: OptimizerConfig,
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
     part_of_batch: float = 1.0,
     rates_on: str | None = None,
 ) -> torch.optim.Optimizer:
@@ -31,7 +31,7 @@ def make_optimizer(
     momentum = config.momentum
     if config.name == "muon":
         return Muon(
-            parameters,
+            cast("Iterable[nn.Parameter]", parameters),  # which the configuration sees to
             lr=lr,
             momentum=momentum,
             filter_momentum=config.filter_momentum,
@@ -44,6 +44,33 @@ def make_optimizer(
         return torch.optim.SGD(parameters, **options, momentum=momentum, nesterov=momentum > 0)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(parameters, **options, capturable=rates_on is not None)
+
+
+def by_depth(model: nn.Module, decay: float) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+    """Return a network's parameters, each layer's rate a multiple `lr_factor` of the next one's.
+
+    Layers are the parts of a network in order, those of a sequence of blocks one by one (Howard and Ruder, 2018, arXiv
+    1801.06146, section 3.2; a factor for each layer as in Clark et al., 2020, arXiv 2003.10555).
+
+    Args:
+        model: a network whose parts are registered in the order in which they compute.
+        decay: the multiple; with 1 all parameters have one rate.
+    """
+    if decay == 1:
+        return model.parameters()
+    parts: list[nn.Module] = []
+    for part in model.children():
+        blocks = list(part.children()) if isinstance(part, nn.Sequential) else []
+        is_sequence = any(list(block.children()) for block in blocks)
+        parts += blocks if is_sequence else [part]
+    parts = [part for part in parts if next(part.parameters(), None) is not None]
+    groups: list[dict[str, Any]] = [
+        {"params": list(part.parameters()), "lr_factor": decay ** (len(parts) - 1 - index)}
+        for index, part in enumerate(parts)
+    ]
+    known = {id(parameter) for group in groups for parameter in group["params"]}
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [*groups, *([{"params": others, "lr_factor": 1.0}] if others else [])]
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

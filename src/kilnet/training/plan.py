@@ -21,7 +21,7 @@ from kilnet.recipes.changes import change
 from kilnet.recipes.reading import written_duration
 from kilnet.training import first_stage
 from kilnet.training.initial_model import begins_pretrained, choose_settings
-from kilnet.training.optim import make_optimizer
+from kilnet.training.optim import by_depth, make_optimizer
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import training_seconds
 
@@ -245,7 +245,7 @@ def measure_network(
 
 def _optimizer_seconds(config: RunConfig, model: nn.Module, settings: Settings) -> float:
     model = settings.place(copy.deepcopy(model))
-    optimizer = make_optimizer(config.optimizer, model.parameters())
+    optimizer = make_optimizer(config.optimizer, by_depth(model, config.optimizer.layer_decay))
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     optimizer.step()  # makes its moments

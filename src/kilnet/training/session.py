@@ -10,12 +10,16 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from kilnet import hardware, models
 from kilnet.config import RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
-from kilnet.errors import InterruptedRunError, RunFolderError
+from kilnet.errors import ConfigError, InterruptedRunError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
 from kilnet.recipes.changes import change, differences
@@ -46,6 +50,8 @@ class TrainingSession:
         started: since when the time of a budget counts, as `clock` tells it; by default since now.
         clock: seconds that never go back.
         own_models: see `kilnet.models.complete`.
+        answers: logits of a teacher for the training images, (num_images, num_classes), where `training.teacher_weight`
+            is above 0.
 
     Attributes:
         config: with nothing left open.
@@ -67,6 +73,7 @@ class TrainingSession:
         started: float | None = None,
         clock: Callable[[], float] = monotonic,
         own_models: Set[str] = frozenset(),
+        answers: npt.NDArray[np.float32] | None = None,
     ) -> None:
         hardware.use_huge_pages()
         started = clock() if started is None else started
@@ -105,12 +112,25 @@ class TrainingSession:
                 clock=clock,
             )
         self.loop = TrainingLoop(
-            model, self._dataset, self.config, self._preprocessing, self.settings, self._schedule
+            model,
+            self._dataset,
+            self.config,
+            self._preprocessing,
+            self.settings,
+            self._schedule,
+            self._softened(answers),
         )
         self._saved = self._epoch_start = monotonic()
         self._num_images = 0  # in this epoch
         if is_begun:
             self._resume()
+
+    def _softened(self, answers: npt.NDArray[np.float32] | None) -> Tensor | None:
+        if not self.config.training.teacher_weight:
+            return None
+        if answers is None:
+            raise ConfigError("`training.teacher_weight` is for `kilnet distill`, which asks the teacher")
+        return torch.from_numpy(answers).float().div(self.config.training.temperature).softmax(1)
 
     @property
     def seconds_left(self) -> float | None:

@@ -51,7 +51,8 @@ class TrainStep:
 
         Args:
             images: float32 (num_images, channels, height, width), normalised.
-            labels: int64 (num_images,).
+            labels: int64 (num_images,); or float32 (num_images, num_classes), the share of each class in a mixed image;
+                or twice as wide, with a teacher's answers behind.
             seed: of whatever the network draws.
             weights: float32 (num_images,), how much each image counts; 1 on average over the training images.
 
@@ -72,7 +73,8 @@ class TrainStep:
         if self._config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
         self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        truth = labels if labels.dim() == 1 else labels[:, : logits.shape[1]].argmax(1)
+        return loss.detach(), (logits.detach().argmax(1) == truth).sum()
 
 
 class RecordedStep:

@@ -6,6 +6,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
@@ -135,6 +138,7 @@ def train_as(
     started: float,
     own: frozenset[str],
     is_chosen: bool = False,
+    answers: npt.NDArray[np.float32] | None = None,
 ) -> Run:
     """Train what a configuration says, or resume that; see `train`.
 
@@ -145,6 +149,7 @@ def train_as(
         progress, started: as for `train`.
         own: networks that the caller has named, see `kilnet.models.complete`.
         is_chosen: whether the origin of its weights has been told when the network was chosen.
+        answers: of a teacher, see `TrainingSession`.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
@@ -157,7 +162,7 @@ def train_as(
             begun = free_folder(*out, config, None)
             if begun != folder:
                 display.say(f"{begun} was begun with other images; a new run begins")
-        session = TrainingSession(dataset, config, folder, started, own_models=own)
+        session = TrainingSession(dataset, config, folder, started, own_models=own, answers=answers)
         _introduce(session, dataset, display)
         display.follow(
             _with_notes(session, display), None if config.budget.seconds else config.training.epochs
