@@ -1,6 +1,7 @@
 """The page of a run, as files and numbers; test_report_page_browser.py opens it."""
 
 import base64
+import dataclasses
 import io
 import json
 import re
@@ -57,6 +58,28 @@ def test_a_run_that_keeps_its_last_weights_chose_no_epoch(run, data, tmp_path):
     page = kilnet.report(own, data=data, progress=False).read_text("utf-8")
     assert "chosen on these images" not in page
     assert "The test split is for kilnet evaluate" in page
+
+
+def test_few_images_are_told_of_folds_and_a_leak_is_told_at_the_top(data, tmp_path):
+    leak = "the given split leaks: 3 of 50 test images are equal, alike or of one group with some of train"
+    leaking = dataclasses.replace(data, warnings=(leak,))
+    out = tmp_path / "leaking"
+    kilnet.train(leaking, epochs=1, out=out, settings=TINY, progress=False)
+    page = kilnet.report(out, data=leaking, progress=False).read_text("utf-8")
+    assert f"Beware: {leak}." in page
+    assert "folds give a better number than one split: kilnet.cross_validate in Python" in page
+    (out / "config.toml").write_text(
+        (out / "config.toml").read_text().replace('"ImageDataset"', '"/data/photos"')
+    )
+    page = kilnet.report(out, data=leaking, progress=False).read_text("utf-8")
+    assert "kilnet train photos --recipe config.toml --folds 5" in page
+    (out / "config.toml").write_text(
+        (out / "config.toml").read_text().replace('"/data/photos"', '"ImageDataset"')
+    )
+    kilnet.cross_validate(leaking, folds=2, workers=1, epochs=1, out=out, settings=TINY, progress=False)
+    page = kilnet.report(out, data=leaking, progress=False).read_text("utf-8")
+    assert "2 folds, each image predicted by a network that has not seen it: accuracy" in page
+    assert "--folds 5" not in page
 
 
 def test_page_shows_validation_until_the_test_split_has_been_evaluated(run, data):

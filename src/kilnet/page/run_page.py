@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kilnet.config import ModelConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, Progress, Split
+from kilnet.data.sources import NAMES
 from kilnet.errors import InputError, ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import grad_cams
@@ -157,10 +158,12 @@ def _of_the_data(folder: RunFolder, config: RunConfig, environment: Mapping[str,
             for summary in found
         ]
         if not found:
-            source = shlex.quote(Path(config.data.source).name)
+            source = config.data.source
+            is_named = source in NAMES or Path(source).is_absolute()  # else it was in memory
+            command = f"kilnet train {shlex.quote(Path(source).name)} --recipe config.toml --folds 5"
             notes.append(
                 f"With {num_images:,} images, folds give a better number than one split: "
-                f"kilnet train {source} --recipe config.toml --folds 5"
+                + (command if is_named else "kilnet.cross_validate in Python")
             )
     return notes
 
