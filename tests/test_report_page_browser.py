@@ -112,8 +112,8 @@ def thumbs(page, selector):
     """Return (name, truth, predicted, confidence) of the pictures in a list, as a screen reader says them."""
     found = []
     for label in page.locator(f"{selector} .thumb").evaluate_all("all => all.map((one) => one.ariaLabel)"):
-        truth, predicted, confidence, name = re.fullmatch(
-            r"truth (.*), predicted (.*), confidence (\S*), image (.*)", label
+        predicted, confidence, truth, name = re.fullmatch(
+            r"(.*) [✓✗] (\S*) truth (.*), image (.*)", label
         ).groups()
         found.append((name, truth, predicted, confidence))
     return found

@@ -49,7 +49,9 @@ function thumb(index, siblings) {
   const button = element("button", "thumb", "");
   button.type = "button";
   button.dataset.image = index;
-  button.setAttribute("aria-label", `truth ${truth}, predicted ${predicted}, confidence ${confidence}, image ${name}`);
+  const mark = isRight ? "✓" : "✗";
+  // It begins with what is seen, so that those who speak to their browser can say that.
+  button.setAttribute("aria-label", `${predicted} ${mark} ${confidence} truth ${truth}, image ${name}`);
   button.title = name;
   if (album.photographs?.[index]) {
     const image = photographOf(index);
@@ -61,12 +63,11 @@ function thumb(index, siblings) {
     drawSquare(canvas, sheets.images, index, false);
     button.append(canvas);
   }
-  const caption = element("span", isRight ? "right" : "wrong", `${isRight ? "✓" : "✗"} ${confidence} `);
+  const caption = element("span", isRight ? "right" : "wrong", `${mark} ${confidence} `);
   const guess = element("span", "", "");
   const answer = element("span", "truth", "truth ");
   guess.append(isolated(predicted));
   answer.append(isolated(truth));
-  for (const part of [guess, caption, answer]) part.setAttribute("aria-hidden", "true"); // the label says it in order
   button.append(guess, caption, answer);
   button.addEventListener("click", () => openViewer(index, siblings));
   const item = element("li", "", "");
