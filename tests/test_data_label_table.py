@@ -1,6 +1,5 @@
 """Tables of labels: which columns are what, and each row that cannot be used, by its line."""
 
-import importlib.util
 import io
 import sys
 
@@ -149,7 +148,6 @@ def test_parquet_without_pyarrow_is_one_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed")
 def test_parquet_is_read():
     import pyarrow
     from pyarrow import parquet

@@ -197,7 +197,7 @@ def _parquet(where: str, content: bytes) -> tuple[list[str], _Lines]:
         from pyarrow import parquet
     except ImportError:
         raise MissingPackageError(
-            f"{where}: Parquet needs pyarrow; run pip install pyarrow, or save the table as CSV"
+            f"{where}: Parquet needs pyarrow; run pip install 'kilnet[parquet]', or save the table as CSV"
         ) from None
     try:
         table = parquet.read_table(io.BytesIO(content))
