@@ -45,3 +45,4 @@ from kilnet.verbs.train import train as train
 from kilnet.verbs.tune import HyperSearch as HyperSearch
 from kilnet.verbs.tune import Search as Search
 from kilnet.verbs.tune import tune as tune
+from kilnet.verbs.unknown import measure_unknown as measure_unknown

@@ -15,6 +15,14 @@ def evaluate(
         typer.Option("--split", help="test (default), val or train; for other data all (default)."),
     ] = None,
     data: Annotated[str | None, typer.Option("--data", help="Other data with the same class names.")] = None,
+    unknown: Annotated[
+        str | None,
+        typer.Option(
+            "--unknown",
+            metavar="FOLDER",
+            help="Measure how well pictures of none of the classes are told apart.",
+        ),
+    ] = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
     as_json: JsonOption = False,
@@ -24,6 +32,16 @@ def evaluate(
     from kilnet.verbs.winner import opened_or_winner
 
     found = opened_or_winner(run, model, lambda line: None if as_json else say(line, error=True))
+    if unknown is not None:
+        measured = kilnet.measure_unknown(
+            found, unknown, data_dir=data_dir, model=model, progress=not as_json
+        )
+        if as_json:
+            print_json(measured.to_dict())
+        else:
+            for line in measured.lines():
+                say(line)
+        return
     evaluation = kilnet.evaluate(
         found, split, data=data, data_dir=data_dir, model=model, progress=not as_json
     )

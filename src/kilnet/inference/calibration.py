@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.dataset import ImageDataset
+from kilnet.inference.unknown import fit_limit
 from kilnet.metrics import Evaluation, softmax, wilson_interval
 
 TARGET_ACCURACY = 0.95
@@ -28,6 +29,8 @@ class Calibration:
         calibration_error_before, calibration_error_after: see `Evaluation.calibration_error`.
         weights: SHA-256 of the file of weights.
         data: the data set's fingerprint.
+        unknown_above: strangeness above which a picture is like none of the classes, see `kilnet.inference.unknown`;
+            None in a file of an earlier version.
     """
 
     temperature: float
@@ -42,6 +45,7 @@ class Calibration:
     calibration_error_after: float
     weights: str
     data: str
+    unknown_above: float | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.temperature, float) and 0 < self.temperature < math.inf):
@@ -104,6 +108,7 @@ def fit_calibration(logits: npt.NDArray[np.float32], dataset: ImageDataset, weig
         calibration_error_after=after.calibration_error,
         weights=weights,
         data=dataset.fingerprint,
+        unknown_above=fit_limit(logits),
     )
 
 

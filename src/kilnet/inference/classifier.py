@@ -22,6 +22,7 @@ from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
+from kilnet.inference.unknown import strangeness
 from kilnet.metrics import refuse_unusable, softmax
 from kilnet.notebook import facts_html
 from kilnet.storage import Text, read_bytes, reading, write_bytes
@@ -60,12 +61,14 @@ class Prediction:
         classes: all class names, the most probable first.
         probabilities: of `classes`, in the same order; they sum to 1.
         unsure: whether a person should look; None where the run is not calibrated.
+        unknown: whether it is unlike all that the network was trained on; None where the run keeps no limit for that.
     """
 
     name: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     unsure: bool | None
+    unknown: bool | None = None
 
     def __repr__(self) -> str:
         name = f"{self.name}: " if self.name else ""
@@ -186,7 +189,7 @@ class Classifier:
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return softmax of `logits`, divided by the temperature if there is one: float32 (num_images, num_classes)."""
-        return self._probabilities(images).astype(np.float32)
+        return self._softmax(self.logits(images)).astype(np.float32)
 
     def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
         """Return the most probable class name of each image; see `logits` for the images."""
@@ -194,7 +197,10 @@ class Classifier:
 
     def predictions(self, names: Iterable[str], images: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Return one prediction per image: uint8 (num_images, channels, height, width), of `image_shape`."""
-        probabilities = self._probabilities(images)
+        logits = self.logits(images)
+        probabilities = self._softmax(logits)
+        limit = None if self.calibration is None else self.calibration.unknown_above
+        unknown = [None] * len(images) if limit is None else (strangeness(logits) > limit).tolist()
         order = np.argsort(-probabilities, axis=1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
         return [
@@ -203,13 +209,13 @@ class Classifier:
                 tuple(self.classes[index] for index in indices),
                 tuple(values),
                 None if self.calibration is None else self.calibration.unsure(values[0]),
+                is_unknown,
             )
-            for name, indices, values in zip(names, order.tolist(), ranked, strict=True)
+            for name, indices, values, is_unknown in zip(names, order.tolist(), ranked, unknown, strict=True)
         ]
 
-    def _probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    def _softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         temperature = 1.0 if self.calibration is None else self.calibration.temperature
-        logits = self.logits(images)
         return (
             softmax(logits, temperature) if self.shift is None else softmax(logits / temperature + self.shift)
         )

@@ -271,7 +271,7 @@ class Run:
             RunFolderError, BusyError, StorageError: it cannot be made or kept.
         """
         kept = read_calibration(self.files)
-        if kept is not None and kept.data == dataset.fingerprint:
+        if kept is not None and kept.data == dataset.fingerprint and kept.unknown_above is not None:
             return kept
         logits = self.calibrated_classifier().logits(dataset.validation.images)
         fitted = fit_calibration(logits, dataset, self._weights_digest)

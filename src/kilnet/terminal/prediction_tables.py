@@ -9,6 +9,7 @@ from kilnet.runs.wording import counted, one_line, percent
 from kilnet.terminal.fitted_table import Column, FittedTable
 
 UNSURE = "unsure"
+UNKNOWN = "unknown"
 _ORDINALS = ("2nd", "3rd")
 _MAX_CLASSES = 5
 """Most classes that the summary names."""
@@ -27,7 +28,7 @@ def table(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Fit
         ranked = zip(prediction.classes, prediction.probabilities, strict=True)
         others = [cell for name, value in list(ranked)[1 : num_next + 1] for cell in (name, percent(value))]
         others += [""] * (2 * num_next - len(others))
-        look = [_mark(prediction)] if mark_unsure else []
+        look = [UNKNOWN if prediction.unknown else _mark(prediction)] if mark_unsure else []
         rows.add_row(prediction.name, prediction.label, percent(prediction.confidence), *others, *look)
     return rows
 
@@ -40,6 +41,8 @@ def summary(predictions: Sequence[Prediction], mark_unsure: bool) -> str:
         told.append(f"and {counted(num_more, 'more class', 'more classes')}")
     text = counted(len(predictions), "picture") + (f": {', '.join(told)}" if told else "")
     num_unsure = sum(bool(prediction.unsure) for prediction in predictions)
+    num_unknown = sum(bool(prediction.unknown) for prediction in predictions)
+    text += f"; {num_unknown:,} like none of the classes" if num_unknown else ""
     return f"{text}; {num_unsure:,} unsure" if mark_unsure else text
 
 
@@ -58,6 +61,8 @@ def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, An
         "file": prediction.name,
         "classes": [{"class": name, "probability": round(value, 6)} for name, value in ranked],
     }
+    if prediction.unknown is not None:
+        content[UNKNOWN] = prediction.unknown
     return {**content, UNSURE: prediction.unsure} if mark_unsure else content
 
 

@@ -21,7 +21,7 @@ from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import requested
 from kilnet.verbs.train import train_as
 
-# Of the loss, three quarters ask for the teacher's answers, softened: a guess of ours, which nothing has been measured by.
+# Of the loss, three quarters ask for the teacher's answers, softened; a guess, not measured.
 _WEIGHT, _TEMPERATURE = 0.75, 2.0
 _NUM_TIMED = 128  # images, which a large network looks at in a few seconds
 
