@@ -50,7 +50,7 @@ def test_values_that_are_listed_are_allowed(setting):
     if setting.values.startswith("list of "):
         load_config(settings={setting.key: setting.values.removeprefix("list of ").split(" | ")})
         return
-    for value in setting.values.split(" | "):
+    for value in setting.values.removesuffix(", or unset").split(" | "):
         load_config(settings={setting.key: value, "parent": "runs/a"})
 
 
