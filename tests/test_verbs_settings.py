@@ -58,7 +58,7 @@ def test_a_word_is_searched_in_keys_and_meanings_in_any_case():
     found = {setting.key for setting in kilnet.list_settings("FLIP")}
     assert {"augment.horizontal_flip", "augment.vertical_flip", "augment.alternate_flips"} <= found
     assert "optimizer.lr" not in found
-    assert "training.patience" in {setting.key for setting in kilnet.list_settings("Validation loss")}
+    assert "training.patience" in {setting.key for setting in kilnet.list_settings("Better validation")}
     assert kilnet.list_settings("xyzzy") == ()
 
 
