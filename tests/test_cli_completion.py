@@ -44,6 +44,7 @@ def test_verbs_options_and_settings_are_offered_by_the_program(folder):
     assert offered(["train", "digits", "--set", "optimizer.l"], folder) == [
         "optimizer.lr=",
         "optimizer.linear_factor=",
+        "optimizer.layer_decay=",
     ]
     assert offered(["evaluate", "runs/"], folder) == ["runs/a", "runs/b", "runs/deep/"]
 

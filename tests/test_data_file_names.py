@@ -8,7 +8,7 @@ def test_series_are_proposed_as_groups():
     paths = [f"good/exp{series}_num_{number}.jpg" for series in range(1, 7) for number in range(10 + series)]
     note = series_note(paths)
     assert "6 series, such as exp6_num_ with 16 pictures" in note
-    assert f"--group '{SERIES}'" in note
+    assert f"data.group={SERIES!r}" in note
     assert len(set(names_by_pattern(SERIES, paths))) == 6
 
 

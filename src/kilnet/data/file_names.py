@@ -25,7 +25,7 @@ def series_note(paths: Sequence[str]) -> str | None:
     largest = max(series, key=series.__getitem__)
     return (
         f"names run in {len(series):,} series, such as {largest} with {series[largest]:,} pictures; if the pictures "
-        f"of a series belong together, keep them in one split with `--group '{SERIES}'`"
+        f"of a series belong together, keep them in one split with `data.group={SERIES!r}`"
     )
 
 

@@ -41,7 +41,7 @@ def near_notice(groups: npt.NDArray[np.int64]) -> str:
     num_groups, num_pictures = int((sizes > 1).sum()), int(sizes[sizes > 1].sum())
     return (
         f"{num_pictures:,} pictures in {num_groups:,} groups show nearly the same, and each group stays in one split; "
-        "`--set data.near_duplicates=apart` parts them"
+        "`data.near_duplicates='apart'` parts them"
     )
 
 

@@ -1,6 +1,5 @@
 """The page of a run."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -160,10 +159,9 @@ def _of_the_data(folder: RunFolder, config: RunConfig, environment: Mapping[str,
         if not found:
             source = config.data.source
             is_named = source in NAMES or Path(source).is_absolute()  # else it was in memory
-            command = f"kilnet train {shlex.quote(Path(source).name)} --recipe config.toml --folds 5"
             notes.append(
                 f"With {num_images:,} images, folds give a better number than one split: "
-                + (command if is_named else "kilnet.cross_validate in Python")
+                + (run_sections.folds_command(source) if is_named else "kilnet.cross_validate in Python")
             )
     return notes
 

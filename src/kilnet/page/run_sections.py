@@ -4,6 +4,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ def curves(history: Sequence[EpochRecord], label_smoothing: float = 0.0) -> Sect
         content[quantity] = line_chart(title, epochs, axis, lines, kept.epoch, readings=readings)
         content[f"{quantity}_axis"] = f"axis from {axis.low:.3g} to {axis.high:.3g}, fitted to the data"
     return Section("curves", "Learning curves", "curves", content)
+
+
+def folds_command(source: str) -> str:
+    """Return the command that tries folds on a folder, in which it is given without the path of this machine."""
+    return f"kilnet train {shlex.quote(Path(source).name)} --recipe config.toml --folds 5"
 
 
 def repeat(config: RunConfig, environment: Mapping[str, Any]) -> Section:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kilnet.data.inventory import Inventory, Sizes
-from kilnet.runs.wording import counted, one_line, told_together
+from kilnet.runs.wording import WORDS, counted, one_line, told_together
 from kilnet.terminal.fitted_table import Column, FittedTable
 from kilnet.terminal.tables import facts_table
 
@@ -48,8 +48,8 @@ def inventory_tables(inventory: Inventory) -> Group:
         parts += _list("pair of near-duplicates", [" ~ ".join(pair) for pair in pairs], advice, where)
     if len(parts) == 2:
         parts.append(Text("no unusable files, no stray files, no duplicates"))
-    parts += _list("warning", told_together(inventory.warnings))
-    parts += _list("note", inventory.notes)
+    parts += _list("warning", list(map(WORDS.get(), told_together(inventory.warnings))))
+    parts += _list("note", list(map(WORDS.get(), inventory.notes)))
     return Group(*(line for part in parts for line in (part, Text())))
 
 

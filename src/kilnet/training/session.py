@@ -129,7 +129,9 @@ class TrainingSession:
         if not self.config.training.teacher_weight:
             return None
         if answers is None:
-            raise ConfigError("`training.teacher_weight` is for `kilnet distill`, which asks the teacher")
+            raise ConfigError(
+                "`training.teacher_weight` asks for the answers of a teacher; `kilnet.distill('runs/a')` has one"
+            )
         return torch.from_numpy(answers).float().div(self.config.training.temperature).softmax(1)
 
     @property
