@@ -79,10 +79,15 @@ def text_of(cell: Any) -> str:
         bundle = output.get("data", {})
         if output.output_type == "stream" and output.name == "stdout":
             texts.append(output.text)
-        elif "image/png" not in bundle:
+        elif "image/png" not in bundle and not _is_progress(bundle):
             texts.append(bundle.get("text/plain", ""))
     lines = Text.from_ansi("".join(texts)).plain.splitlines()
     return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _is_progress(bundle: Any) -> bool:
+    """Whether an output is one that grew while a cell ran, which has no text of its own."""
+    return "text/html" in bundle and bundle.get("text/plain", "").startswith("<IPython.")
 
 
 def keep(notebook: Any, folder: Path) -> None:

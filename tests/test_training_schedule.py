@@ -181,11 +181,11 @@ def test_records_hold_all_images_since_the_one_before():
     loop = make_loop(machine, 60.0, dataset=make_dataset(num_train=50))
     predicted, real_step = [], loop._step
 
-    def step(images, labels, seed):
+    def step(images, labels, seed, weights):
         handle = loop.model.register_forward_hook(
             lambda _, __, logits: predicted.extend((logits.argmax(1) == labels).tolist())
         )
-        result = real_step(images, labels, seed)
+        result = real_step(images, labels, seed, weights)
         handle.remove()
         return result
 

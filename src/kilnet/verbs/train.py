@@ -107,7 +107,7 @@ def _chosen(
     """Return what the budget is best spent on, and its images; of a run that has begun, what was chosen then."""
     scratch = scratch.model_copy(update={"model": models.complete(scratch.model)})
     for config in (scratch, *pretrained):
-        name = folder_name(Path(config.data.source).name, config)
+        name = folder_name(given_path(config.data.source).name, config)
         folder = free_folder(Path("runs"), name, config, None) if out is None else out
         if RunFolder(folder).exists and not differences(RunFolder(folder).config(), config):
             return config, data
