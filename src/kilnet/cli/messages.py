@@ -10,9 +10,6 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kilnet.config import RunConfig
-from kilnet.verbs.keys import candidates
-
 # Settings that have an option of their own in some commands, but are no arguments in Python.
 _OPTIONS_OF_SETTINGS = {
     "data.dir": "data_dir",
@@ -80,6 +77,8 @@ def setting_meant(option: str, words: Sequence[str], parameters: Iterable[Any]) 
     """
     if not any(parameter.name == "settings" for parameter in parameters):
         return None
+    from kilnet.verbs.keys import candidates  # not for --help
+
     keys = candidates(option.lstrip("-").replace("-", "_"))
     if not keys:
         return None
@@ -94,6 +93,8 @@ def setting_meant(option: str, words: Sequence[str], parameters: Iterable[Any]) 
 
 def is_known(key: str, commands: Mapping[str, Any]) -> bool:
     """Whether it is an argument of some command, or a setting."""
+    from kilnet.config import RunConfig  # not for --help
+
     group = key.partition(".")[0]
     if group != key:
         return group == "model" or key in RunConfig().flat()

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from kilnet.cli import completion
-from kilnet.config import is_foreign
 
 DataArgument = Annotated[
     str,
@@ -22,6 +21,8 @@ JsonOption = Annotated[bool, Option("--json", help="Print one JSON object and no
 
 def reach_own_code(given: str | list[str] | None) -> Any:
     """Let the current folder be imported from, as with `python -m`, once a network outside Kilnet is named."""
+    from kilnet.config import is_foreign  # not for --help
+
     words = [f"model.name={given}"] if isinstance(given, str) else given or []
     named = [word.partition("=")[2] for word in words if word.lstrip().startswith("model.name")]
     if any(is_foreign(name.strip(" '\"")) for names in named for name in names.split(",")):
