@@ -21,7 +21,6 @@ import typer.main
 from kilnet.cli.output import OutputError, results_written, say
 from kilnet.errors import KilnetError
 from kilnet.runs.wording import WORDS
-from kilnet.storage import given_path
 
 _COMPLETE = "_KILNET_COMPLETE"  # set by the functions that `kilnet --show-completion` prints
 app = typer.Typer(
@@ -35,6 +34,8 @@ app = typer.Typer(
 class _Verb(typer.core.TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Call the verb; `~` in its paths is the home folder, as the library has it."""
+        from kilnet.storage import given_path  # not for --help
+
         ctx.params = {k: given_path(v) if isinstance(v, Path) else v for k, v in ctx.params.items()}
         return super().invoke(ctx)
 
