@@ -24,10 +24,22 @@ def test_paths_lose_all_but_their_last_name(text, expected):
 
 
 def test_settings_and_environment_name_no_folders():
-    config = load_config(settings={"data.source": "/home/joe/photos", "data.dir": "/home/joe/cifar"})
+    config = load_config(
+        settings={
+            "data.source": "/home/joe/photos",
+            "data.dir": "/home/joe/cifar",
+            "data.root": "/home/joe/pictures",
+            "parent": "runs/a",
+        }
+    )
     cleaned = config_without_paths(config)
     assert (cleaned.data.source, cleaned.data.dir) == ("photos", "cifar")
+    assert (cleaned.data.root, cleaned.parent) == ("pictures", "runs/a")
     assert cleaned.model == config.model
+    own = load_config(settings={"model.name": "EfficientNetLite", "model.weights": "/home/joe/own.pth"})
+    assert config_without_paths(own).model.options["weights"] == "own.pth"
+    tuned = config_without_paths(load_config(settings={"parent": "/home/joe/runs/a"}))
+    assert tuned.parent == "a"
     assert config_without_paths(load_config()).data.source == load_config().data.source
     environment = {
         "command": "kilnet train /home/joe/x",

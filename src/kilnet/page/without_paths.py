@@ -21,11 +21,14 @@ def without_paths(text: str) -> str:
 
 
 def config_without_paths(config: RunConfig) -> RunConfig:
-    """Return a configuration that names its data by the last name of its folder."""
+    """Return a configuration that names its folders and files by their last names."""
     data = config.data
-    source = data.source if data.source in NAMES else last_name(data.source)
-    folder = None if data.dir is None else last_name(data.dir)
-    return config.model_copy(update={"data": data.model_copy(update={"source": source, "dir": folder})})
+    places = {"source": data.source, "dir": data.dir, "root": data.root}
+    names = {key: last_name(path) for key, path in places.items() if path is not None and path not in NAMES}
+    texts = {key: without_paths(text) for key, text in config.model.options.items() if isinstance(text, str)}
+    parts = {"data": data.model_copy(update=names), "model": config.model.model_copy(update=texts)}
+    parent = None if config.parent is None else without_paths(config.parent)
+    return config.model_copy(update={**parts, "parent": parent})
 
 
 def environment_without_paths(environment: Mapping[str, Any]) -> dict[str, Any]:
