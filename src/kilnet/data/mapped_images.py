@@ -14,6 +14,7 @@ from kilnet.storage import cache_folder, make_folder
 
 # Splits, the cache's copy and a network have to fit beside each other.
 _PART_OF_MEMORY = 0.25
+_UNKNOWN_MEMORY = 16 << 30
 _BLOCK_BYTES = 64 << 20
 _CONTROL_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -75,8 +76,16 @@ def most_in_memory() -> int:
 
     A limit on addresses (`ulimit -v`) counts mapped files too, and is not looked at.
     """
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits_of_groups()]
-    return int(_PART_OF_MEMORY * min(limits))
+    return int(_PART_OF_MEMORY * memory_bytes())
+
+
+def memory_bytes() -> int:
+    """Return the memory of the machine, or the limit of this process's control group where that is lower."""
+    try:
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows
+        whole = _UNKNOWN_MEMORY
+    return min([whole, *_limits_of_groups()])
 
 
 def _limits_of_groups() -> list[int]:

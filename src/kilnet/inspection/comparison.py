@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
+from kilnet.inference.mcnemar import mcnemar
 from kilnet.inspection.samples import rows_of
 from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.runs.evaluation import EvaluatedSplit
@@ -40,17 +41,8 @@ class PairedOutcome:
 
     @property
     def p_value(self) -> float:
-        """Probability of a difference at least this large if both networks were equally good.
-
-        Source: McNemar 1947, exact and two-sided. It assumes that each image which only one network got right is
-        equally likely to be the first's or the second's.
-        """
-        num_only_one, fewer = self.num_first + self.num_second, min(self.num_first, self.num_second)
-        part = tail = 1  # in whole numbers, which do not overflow
-        for i in range(fewer):
-            part = part * (num_only_one - i) // (i + 1)
-            tail += part
-        return min(1.0, 2 * tail / (1 << num_only_one))
+        """Probability of a difference at least this large if both networks were equally good; see `mcnemar`."""
+        return mcnemar(self.num_first, self.num_second)
 
     @property
     def interval(self) -> tuple[float, float]:

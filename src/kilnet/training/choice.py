@@ -1,6 +1,5 @@
 """A small part of a budget chooses what gets the rest: pretrained or random weights, by what each reaches."""
 
-import os
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from time import monotonic
@@ -13,9 +12,11 @@ from torch import nn
 from kilnet import hardware, models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.mapped_images import memory_bytes
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
 from kilnet.training.first_stage import fit_first
@@ -130,16 +131,11 @@ def verdict(attempts: Sequence[Attempt], best: Attempt) -> str:
 
 
 def probability_of_luck(ours: dict[str, bool], theirs: dict[str, bool]) -> float:
-    """Return the probability of such a difference between equals: McNemar's exact test, on the images of both.
-
-    Only the images that one has right and the other wrong count (McNemar, 1947); between equals each is a coin's toss.
-    """
-    from scipy.stats import binomtest  # half a second to import
-
+    """Return the probability of such a difference between equals, by the images that both have looked at."""
     shared = ours.keys() & theirs.keys()
     won = sum(ours[name] and not theirs[name] for name in shared)
     lost = sum(theirs[name] and not ours[name] for name in shared)
-    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    return mcnemar(won, lost)
 
 
 def _try_pretrained(
@@ -259,8 +255,4 @@ def _size(config: RunConfig) -> int:
 
 
 def _fits_memory(config: RunConfig, num_images: int) -> bool:
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):  # Windows
-        return num_images < 10_000
-    return 3 * _side(config) ** 2 * num_images <= _MEMORY_PART * memory
+    return 3 * _side(config) ** 2 * num_images <= _MEMORY_PART * memory_bytes()
