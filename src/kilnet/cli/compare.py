@@ -7,7 +7,7 @@ from typer import Argument, Option
 
 from kilnet.cli import completion
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
-from kilnet.cli.output import print_json, say_next
+from kilnet.cli.output import own_model_words, print_json, say_next
 
 
 def compare(
@@ -46,7 +46,7 @@ def compare(
         return
     kilnet.show(found)
     source = given_path(kilnet.Run(best).config.data.source)
-    own = ["--model", model] if model else []
+    own = own_model_words(model)
     if source.is_dir():
         say_next("kilnet", "predict", best, source, *own)
     else:

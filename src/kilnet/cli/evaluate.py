@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say, say_next
+from kilnet.cli.output import own_model_words, print_json, say, say_next
 
 
 def evaluate(
@@ -50,4 +50,4 @@ def evaluate(
     else:
         kilnet.show(evaluation)
         say(f"numbers and pictures are in {found.folder}")
-        say_next("kilnet", "report", found.folder, *(["--model", model] if model else []))
+        say_next("kilnet", "report", found.folder, *own_model_words(model))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say, say_next
+from kilnet.cli.output import own_model_words, print_json, say, say_next
 
 
 def export(
@@ -38,4 +38,4 @@ def export(
     most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
     say(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
     say(f"how to use it: {card_path(made.path)}")
-    say_next("kilnet", "serve", run, *(["--model", model] if model else []))
+    say_next("kilnet", "serve", run, *own_model_words(model))

@@ -68,6 +68,11 @@ def results_written() -> Iterator[None]:
             _discard(sys.stderr)
 
 
+def own_model_words(model: str | None) -> list[str]:
+    """Return the option that names a network outside Kilnet, without which nothing of it is loaded."""
+    return ["--model", model] if model else []
+
+
 def print_rows(rows: Iterable[Iterable[Any]]) -> None:
     """Print a table as CSV, each row as soon as it is there; a terminal is shown cells that it cannot obey."""
     from kilnet.storage import write_rows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kilnet.cli.options import JsonOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, print_rich, print_rows, say, say_next
+from kilnet.cli.output import own_model_words, print_json, print_rich, print_rows, say, say_next
 from kilnet.runs.wording import counted
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def predict(
         found = list(usable())
         print_rich(rows.table(found, top, unsure))
         say(rows.summary(found, unsure))
-        say_next("kilnet", "serve", run, *(["--model", model] if model else []))
+        say_next("kilnet", "serve", run, *own_model_words(model))
     elif output is Format.CSV:
         print_rows(rows.csv_rows(usable(), min(top, len(classifier.classes)), unsure))
     else:

@@ -7,7 +7,7 @@ import typer
 
 from kilnet.cli import completion
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption
-from kilnet.cli.output import print_json, print_rich, say, say_next
+from kilnet.cli.output import own_model_words, print_json, print_rich, say, say_next
 
 
 def report(
@@ -48,10 +48,6 @@ def report(
         size = f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.0f} kB"
         say(f"{path}, {size}: open it in a browser")
         if summary is not None and summary.winner_folder is not None and summary.is_complete:
-            say_next("kilnet", "evaluate", summary.winner_folder, *_own(model))
+            say_next("kilnet", "evaluate", summary.winner_folder, *own_model_words(model))
         elif summary is None:
-            say_next("kilnet", "inspect", run, *_own(model))
-
-
-def _own(model: str | None) -> list[str]:
-    return ["--model", model] if model else []
+            say_next("kilnet", "inspect", run, *own_model_words(model))

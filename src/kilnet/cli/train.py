@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from kilnet.cli import options
-from kilnet.cli.output import print_json, say, say_next, told_in_detail
+from kilnet.cli.output import own_model_words, print_json, say, say_next, told_in_detail
 
 if TYPE_CHECKING:
     from kilnet.runs.cross_validation import CrossValidated
@@ -77,6 +77,7 @@ def train(
 
 def print_run(run: "Run", as_json: bool, folds: "CrossValidated | None" = None) -> None:
     """Print how a training ended, and what its folds say, if there are some."""
+    from kilnet.config import is_foreign
     from kilnet.metrics import wilson_interval
 
     low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
@@ -102,10 +103,5 @@ def print_run(run: "Run", as_json: bool, folds: "CrossValidated | None" = None) 
         f"{run.best.validation_accuracy:.2%} ({100 * low:.1f}–{100 * high:.1f})"
         + ("" if macro_recall is None else f", macro recall {macro_recall:.2%}")
     )
-    say_next("kilnet", "evaluate", run.folder, *own_model_words(run))
-
-
-def own_model_words(run: "Run") -> list[str]:
-    """Return the option that names a network outside Kilnet, without which nothing of it is loaded."""
     name = run.config.model.name
-    return ["--model", name] if ":" in name else []
+    say_next("kilnet", "evaluate", run.folder, *own_model_words(name if is_foreign(name) else None))

@@ -37,6 +37,11 @@ _DAMAGE = (
 )
 
 
+def found_at(place: "Path | Member", max_bytes: int) -> Path | bytes:
+    """Return a path on the disk as it is, and of a file in an archive its content; see `Archive.read`."""
+    return place if isinstance(place, Path) else place.archive.read(place.path, max_bytes)
+
+
 def is_archive(path: Path) -> bool:
     """Whether a file's name is that of an archive that `opened` reads."""
     return path.name.lower().endswith(ENDINGS)

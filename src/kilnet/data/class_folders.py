@@ -125,10 +125,7 @@ def find_classes(folder: Place, known: Sequence[str] | None = None) -> ClassFold
             raise DataError(
                 f"{child}: {split} has a class {name} that train lacks{nearest(name, list(classes))}"
             )
-    if known is not None and (unknown := [name for name in classes if name not in known]):
-        raise DataError(
-            f"{folder}: the network does not know {', '.join(unknown)}; it was trained on {', '.join(known)}"
-        )
+    refuse_unknown(folder, classes, known)
     return ClassFolders(
         classes=classes,
         folders=tuple((split, classes.index(class_name(child)), child) for split, child in found),
@@ -136,6 +133,14 @@ def find_classes(folder: Place, known: Sequence[str] | None = None) -> ClassFold
         stray=tuple(sorted(path.relative_to(folder).as_posix() for path in stray)),
         notices=tuple(notices),
     )
+
+
+def refuse_unknown(where: object, classes: Sequence[str], known: Sequence[str] | None) -> None:
+    """Raise DataError where data has a class that is not among a network's; None allows all."""
+    if known is not None and (unknown := [name for name in classes if name not in known]):
+        raise DataError(
+            f"{where}: the network does not know {', '.join(unknown)}; it was trained on {', '.join(known)}"
+        )
 
 
 def class_name(folder: Path | Member) -> str:

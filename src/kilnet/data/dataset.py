@@ -80,6 +80,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def relative_weights(self) -> npt.NDArray[np.float32] | None:
+        """How much each image counts, 1 on average, so that a learning rate means the same; None, all alike."""
+        return None if self.weights is None else self.weights / self.weights.mean()
+
     def take(self, indices: npt.NDArray[np.int64]) -> "Split":
         """Return the images at `indices`, in that order."""
         return Split(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kilnet.data.archive import Member
+from kilnet.data.archive import Member, found_at
 from kilnet.data.decode import FORMATS, MAX_FILE_BYTES
 from kilnet.errors import DataError, UnusableImageError
 
@@ -93,14 +93,12 @@ def _named(found: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def _camera_and_time(folder: Path | Member, path: str) -> tuple[str, float] | None:
-    place = folder / path
     with suppress(
         OSError, KeyError, ValueError, SyntaxError, UnusableImageError, Image.DecompressionBombError
     ):
-        source = (
-            place if isinstance(place, Path) else io.BytesIO(place.archive.read(place.path, MAX_FILE_BYTES))
-        )
-        with Image.open(source, formats=FORMATS) as image:  # nothing is decoded
+        found = found_at(folder / path, MAX_FILE_BYTES)
+        with Image.open(io.BytesIO(found) if isinstance(found, bytes) else found, formats=FORMATS) as image:
+            # Nothing is decoded.
             exif = image.getexif()
             more = exif.get_ifd(_EXIF_TABLE)
         taken = datetime.strptime(str(more[_TIME]).strip("\0 "), "%Y:%m:%d %H:%M:%S")

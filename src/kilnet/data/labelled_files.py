@@ -10,7 +10,7 @@ import numpy as np
 
 from kilnet.config import DataConfig
 from kilnet.data.archive import Member, is_archive, is_table_name, opened
-from kilnet.data.class_folders import Problem, list_folder
+from kilnet.data.class_folders import Problem, list_folder, refuse_unknown
 from kilnet.data.dataset import ImageDataset, Progress, silent
 from kilnet.data.folder import FolderContents, assemble, read_folder
 from kilnet.data.grey import in_channels
@@ -205,10 +205,7 @@ def _classes(where: str, rows: Sequence[Row], known: Sequence[str] | None) -> tu
                 f"{where}: {row.where}: {row.split} has a class {row.label} that train lacks"
                 f"{nearest(row.label, list(classes))}"
             )
-    if known is not None and (unknown := [name for name in classes if name not in known]):
-        raise DataError(
-            f"{where}: the network does not know {', '.join(unknown)}; it was trained on {', '.join(known)}"
-        )
+    refuse_unknown(where, classes, known)
     return classes
 
 

@@ -8,6 +8,7 @@ cropped and brightened against each other. What counts as near depends on how al
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.groups import joined_groups
 from kilnet.seeding import generator
 
 SIDE = 32
@@ -145,13 +146,9 @@ def _distances(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, enough: float) -
 
 def _without_chains(pairs: Pairs, distances: Float, num_pictures: int) -> Pairs:
     """Return the pairs without the farther ones of long chains, in which pictures are near by their kind."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     longest = max(_SMALLEST_CHAIN, int(_LARGEST_SHARE * num_pictures))
     while len(pairs):
-        graph = coo_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=(num_pictures, num_pictures))
-        chain = connected_components(graph, directed=False)[1]
+        chain = joined_groups(num_pictures, (), pairs)
         too_long = np.bincount(chain)[chain[pairs[:, 0]]] > longest
         if not too_long.any():
             break

@@ -16,7 +16,7 @@ from PIL import __version__ as pillow_version
 from safetensors import safe_open
 
 from kilnet.config import Fit
-from kilnet.data.archive import Member
+from kilnet.data.archive import Member, found_at
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
@@ -113,7 +113,7 @@ def _decode_all(
         stopped = threading.Event()
 
         def read(index: int) -> tuple[str, ...]:
-            pixels, found = decode(_content(folder, paths[index]), stopped.is_set)
+            pixels, found = decode(found_at(folder / paths[index], MAX_FILE_BYTES), stopped.is_set)
             if not stopped.is_set():
                 images[index] = to_square(pixels, image_size, fitting)
             if stopped.is_set():
@@ -155,14 +155,9 @@ def _decode_all(
     )
 
 
-def _content(folder: Path | Member, path: str) -> Path | bytes:
-    place = folder / path
-    return place if isinstance(place, Path) else place.archive.read(place.path, MAX_FILE_BYTES)
-
-
 def _longer_side(folder: Path | Member, path: str) -> int:
     try:
-        stored = estimate(_content(folder, path))
+        stored = estimate(found_at(folder / path, MAX_FILE_BYTES))
         return max(stored.width, stored.height)
     except UnusableImageError:  # decoding will say what is wrong with it
         return 0

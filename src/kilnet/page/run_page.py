@@ -1,6 +1,5 @@
 """The page of a run."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from kilnet.config import ModelConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, Progress, Split
 from kilnet.data.sources import NAMES
 from kilnet.errors import InputError, ModelError
-from kilnet.inference.classifier import Classifier
+from kilnet.inference.classifier import Classifier, images_per_second
 from kilnet.inspection.attribution import grad_cams
 from kilnet.metrics import Evaluation
 from kilnet.models.pretrained import origin
@@ -30,7 +29,7 @@ from kilnet.training.run_folder import RunFolder
 Entries = Mapping[str, Mapping[str, Any]]
 
 _WORST = 10  # mistakes at the top of the page
-_BATCH_SIZE, _TIMED_PASSES = 64, 2
+_BATCH_SIZE = 64
 _CHUNK = 128  # heat maps between two updates of the progress
 _TEST_IS_FOR = "The test split is for kilnet evaluate."
 _CHOSEN_ON_IT = (
@@ -115,13 +114,8 @@ def _subtitle(model: ModelConfig, environment: Mapping[str, Any], history: list[
 def _cost(folder: RunFolder, classifier: Classifier) -> Cost:
     settings = classifier.settings
     images = np.zeros((_BATCH_SIZE, *classifier.image_shape), np.uint8)
-    seconds = []
-    for _ in range(_TIMED_PASSES + 1):  # the first one only warms up
-        start = time.perf_counter()
-        classifier.logits(images)
-        seconds.append(time.perf_counter() - start)
     return Cost(
-        images_per_second=_BATCH_SIZE / min(seconds[1:]),
+        images_per_second=images_per_second(classifier, images),
         computed_with=f"{settings.device}, {settings.precision}, threads: {settings.threads}",
         num_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
         num_bytes=folder.weights_path.stat().st_size,

@@ -62,12 +62,10 @@ def fit_first(
             yield StepRecord(epoch=0, step=len(parts), num_steps=total, num_images=len(part))
         seen = np.concatenate(parts)
         _keep(path, seen)
-    weights = dataset.train.weights
-    counts = None if weights is None else weights / weights.mean()
     labels, shift = dataset.train.labels.astype(np.int64), None
     if is_balanced:
         shift = log_shares(np.bincount(labels, minlength=len(dataset.classes)))
-    return fit_head(cast("Featured", model).fc, seen, labels, counts, shift)
+    return fit_head(cast("Featured", model).fc, seen, labels, dataset.train.relative_weights, shift)
 
 
 def are_kept(

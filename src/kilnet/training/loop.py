@@ -225,11 +225,11 @@ class TrainingLoop:
             is_best=self._config.training.keep == "last",
         )
         if self._config.training.select == "macro-recall":
-            found = (
-                torch.bincount(chosen, minlength=self._num_classes) for chosen in (labels[right], labels)
+            hits, images_of = (
+                torch.bincount(chosen, minlength=self._num_classes).cpu().double()
+                for chosen in (labels[right], labels)
             )
-            recalls = torch.div(*(counts.double().cpu() for counts in found)).nan_to_num()
-            record = replace(record, validation_macro_recall=float(recalls.mean()))
+            record = replace(record, validation_macro_recall=float((hits / images_of).nan_to_num().mean()))
         if self._stopping.step(record.watched(self._config.training.select)):
             record = replace(record, is_best=True)
         self.history.append(record)
@@ -333,10 +333,8 @@ def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:
 
 
 def _weights(split: Split, settings: Settings) -> Tensor | None:
-    """Return how much each image counts, 1 on average, so that the learning rate means the same."""
-    if split.weights is None:
-        return None
-    return torch.from_numpy(split.weights / split.weights.mean()).to(settings.device)
+    weights = split.relative_weights
+    return None if weights is None else torch.from_numpy(weights).to(settings.device)
 
 
 def _batches(order: Tensor, batch_size: int) -> list[Tensor]:

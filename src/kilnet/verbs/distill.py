@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from kilnet import models
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory
 from kilnet.errors import DataError
+from kilnet.inference.classifier import images_per_second
 from kilnet.recipes.built_in import FAST
 from kilnet.runs.run import Run, opened, refuse_moved
 from kilnet.storage import given_path
@@ -150,12 +151,6 @@ def _answers(teacher: Run, shown: ImageDataset, dataset: ImageDataset) -> npt.ND
 def _in_use(run: Run, dataset: ImageDataset) -> NetworkInUse:
     classifier = run.classifier
     classifier.settings.with_all_threads().apply()
-    images = dataset.validation.images[:_NUM_TIMED]
-    seconds = []
-    for _ in range(3):
-        start = perf_counter()
-        classifier.logits(images)
-        seconds.append(perf_counter() - start)
     return NetworkInUse(
         run=str(run.folder),
         model=run.config.model.name,
@@ -163,5 +158,5 @@ def _in_use(run: Run, dataset: ImageDataset) -> NetworkInUse:
         num_images=run.num_validation,
         num_parameters=sum(parameter.numel() for parameter in classifier.model.parameters()),
         num_bytes=run.files.weights_path.stat().st_size,
-        images_per_second=len(images) / min(seconds),
+        images_per_second=images_per_second(classifier, dataset.validation.images[:_NUM_TIMED]),
     )

@@ -65,9 +65,10 @@ def requested(
     is_frozen = settings.get("training.frozen") == "features"
     if recipe is None and (has_published_weights(str(settings.get("model.name"))) or is_frozen):
         recipe = PHOTOS
-    is_free = budget is not None and recipe is None and "model.name" not in settings
+    is_open = recipe is None and "model.name" not in settings
+    is_free = is_open and budget is not None
     planned = _FREE if is_free else ()
-    if start == "pretrained" and (is_free or (recipe is None and "model.name" not in settings)):
+    if is_open and start == "pretrained":
         settings["model.name"], recipe, is_free, planned = "EfficientNetLite", PHOTOS, False, _FREE_PRETRAINED
     if start == "scratch" and settings.get("model.name") == "EfficientNetLite":
         settings.setdefault("model.weights", RANDOM)
