@@ -20,7 +20,7 @@ from pathlib import Path
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
-from kilnet.metrics import wilson_interval
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.recipes.reading import parse_duration, parse_settings
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession

@@ -24,7 +24,8 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import load_dataset
 from kilnet.inspection.label_errors import label_errors
-from kilnet.metrics import softmax, wilson_interval
+from kilnet.metrics.intervals import wilson_interval
+from kilnet.metrics.logits import softmax
 from kilnet.models import complete
 from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.runs.folds import CrossValidation

@@ -29,7 +29,8 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier
 from kilnet.inference.forward import measure_batch_norm
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.models.layers import Dropout
 from kilnet.recipes.changes import change
 from kilnet.runs.run import Run

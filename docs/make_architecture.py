@@ -7,7 +7,18 @@ PAGE = Path(__file__).with_name("architecture.md")
 PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 # From the ground up, as tests/test_import_order.py checks them.
 ROOMS = (
-    *("recipes", "data", "models", "inference", "training", "runs", "tuning", "inspection", "exporting"),
+    *(
+        "metrics",
+        "recipes",
+        "data",
+        "models",
+        "inference",
+        "training",
+        "runs",
+        "tuning",
+        "inspection",
+        "exporting",
+    ),
     *("server", "terminal", "figures", "page", "verbs", "plots", "cli"),
 )
 _HEAD = """\

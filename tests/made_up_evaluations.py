@@ -3,7 +3,7 @@
 import numpy as np
 
 from kilnet.data.dataset import Split
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit
 
 CLASSES = ("cat", "dog", "frog")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kilnet.metrics import wilson_interval
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.recipes.reading import load_config
 from kilnet.tuning.finalists import Estimate, Final
 from kilnet.tuning.search_config import SearchConfig

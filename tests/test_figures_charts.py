@@ -8,7 +8,8 @@ from PIL import Image
 
 from kilnet.errors import InputError
 from kilnet.figures import charts as figures
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from made_up_evaluations import NASTY, evaluate
 
 EMPTY = Evaluation.from_logits("test", ("a", "b"), np.zeros((0, 2)), np.zeros(0, np.int64))

@@ -10,8 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "kilnet"
 # From the ground up; rooms in one line do not know each other.
 FLOORS = (
     ("errors",),
-    ("config", "storage", "seeding", "notebook"),
-    ("imbalance",),
+    ("config", "storage", "seeding"),
     ("metrics",),
     ("recipes",),
     ("hardware", "data"),

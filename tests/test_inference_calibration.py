@@ -11,7 +11,7 @@ import kilnet
 from kilnet.data.sources import load_dataset
 from kilnet.errors import RunFolderError
 from kilnet.inference.calibration import fit_temperature, sure_threshold
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import read_calibration
 from kilnet.runs.run import Run

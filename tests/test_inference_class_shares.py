@@ -8,7 +8,7 @@ import pytest
 import kilnet
 from kilnet.errors import InputError
 from kilnet.inference.class_shares import parse_shares, shift_of_logits
-from kilnet.metrics import softmax
+from kilnet.metrics.logits import softmax
 from small_runs import make_dataset, train
 
 CLASSES = ("cat", "dog", "eel")

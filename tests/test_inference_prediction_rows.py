@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from kilnet.inference.prediction_rows import prediction_rows
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from kilnet.errors import InputError
 from kilnet.inference.unknown import fit_limit, measure, strangeness
-from kilnet.metrics import softmax
+from kilnet.metrics.logits import softmax
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 
 from kilnet.errors import InputError
 from kilnet.inspection.label_errors import label_errors, ranked_labels, suspected_labels
-from kilnet.metrics import softmax
+from kilnet.metrics.logits import softmax
 from made_up_evaluations import CLASSES, evaluated
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.page import evaluation_sections as sections
 from kilnet.page.album import Selection
 from kilnet.page.document import render

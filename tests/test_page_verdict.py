@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kilnet.inference.calibration import Calibration
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.page.verdict import Cost, cards, verdict
 
 COST = Cost(images_per_second=12345.6, computed_with="cpu", num_parameters=1234567, num_bytes=4_938_268)

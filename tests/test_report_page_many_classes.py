@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Predictions, make_album, num_images_that_fit, select
 from kilnet.page.document import render

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from kilnet.errors import InputError, RunFolderError, StorageError
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, read_evaluations, read_predictions, write_evaluation
 from kilnet.training.run_folder import RunFolder
 from made_up_evaluations import NASTY, scores

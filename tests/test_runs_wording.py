@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.wording import (
     MAX_CHARACTERS,
     counted,

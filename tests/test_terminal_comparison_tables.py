@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.inspection.comparison import Disagreement, PairedOutcome
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.terminal.comparison_tables import MAX_LINES, comparison_tables
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from kilnet.config import RunConfig
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.terminal.search_tables import search_tables
 from kilnet.tuning.finalists import Estimate, Final
 from kilnet.tuning.search_config import SearchConfig

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from kilnet.config import TrainingConfig
-from kilnet.imbalance import image_weights
+from kilnet.metrics.class_counts import image_weights
 from kilnet.seeding import generator
 from kilnet.training.balance import TrainingLoss, advice, balanced_order
 from small_loops import epochs_of, make_dataset, make_loop

@@ -6,7 +6,7 @@ from kilnet.data.dataset import ImageDataset as ImageDataset
 from kilnet.data.dataset import Split as Split
 from kilnet.inference.classifier import Classifier as Classifier
 from kilnet.inference.classifier import Prediction as Prediction
-from kilnet.metrics import Evaluation as Evaluation
+from kilnet.metrics.classification import Evaluation as Evaluation
 from kilnet.models import ConfigNet as ConfigNet
 from kilnet.models import ConvNet as ConvNet
 from kilnet.models import FastNet as FastNet

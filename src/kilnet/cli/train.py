@@ -78,7 +78,7 @@ def train(
 def print_run(run: "Run", as_json: bool, folds: "CrossValidated | None" = None) -> None:
     """Print how a training ended, and what its folds say, if there are some."""
     from kilnet.config import is_foreign
-    from kilnet.metrics import wilson_interval
+    from kilnet.metrics.intervals import wilson_interval
 
     low, high = wilson_interval(run.best.num_validation_correct, run.num_validation)
     macro_recall = run.best.validation_macro_recall

@@ -8,7 +8,8 @@ from kilnet.config import Fit
 from kilnet.exporting.deployed import resize_rule
 from kilnet.exporting.exported_file import Export
 from kilnet.inference.classifier import Classifier
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.models.pretrained import origin
 from kilnet.runs.wording import hidden_by_accuracy, macro_recall_with_interval, one_line
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure as PlainFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from kilnet.errors import InputError
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.runs.wording import accuracy_with_interval, shorten
 from kilnet.storage import write_bytes
 

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import ImageDataset
 from kilnet.inference.unknown import fit_limit
-from kilnet.metrics import Evaluation, softmax, wilson_interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import wilson_interval
+from kilnet.metrics.logits import softmax
 
 TARGET_ACCURACY = 0.95
 """Of the predictions that nobody looks at, so many are right on the validation images."""

@@ -24,8 +24,8 @@ from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
 from kilnet.inference.unknown import strangeness
-from kilnet.metrics import refuse_unusable, softmax
-from kilnet.notebook import facts_html
+from kilnet.metrics.logits import refuse_unusable, softmax
+from kilnet.metrics.notebook import facts_html
 from kilnet.storage import Text, read_bytes, reading, write_bytes
 
 _FORMAT = 1

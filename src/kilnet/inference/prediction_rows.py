@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
-from kilnet.imbalance import Counts
-from kilnet.metrics import scored, softmax
+from kilnet.metrics.class_counts import Counts
+from kilnet.metrics.logits import scored, softmax
 
 
 class PredictionRow(NamedTuple):

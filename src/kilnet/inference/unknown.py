@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
-from kilnet.imbalance import Ratios
-from kilnet.metrics import softmax
+from kilnet.metrics.class_counts import Ratios
+from kilnet.metrics.logits import softmax
 
 KNOWN_KEPT = 0.95
 """Of the validation images so many are not taken for unknown."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from kilnet.errors import InputError
 from kilnet.inference.mcnemar import mcnemar
 from kilnet.inspection.samples import rows_of
-from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
+from kilnet.metrics.intervals import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.runs.evaluation import EvaluatedSplit
 
 

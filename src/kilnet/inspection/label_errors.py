@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import Split
 from kilnet.errors import InputError
-from kilnet.metrics import softmax
+from kilnet.metrics.logits import softmax
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation, wilson_interval
+from kilnet.metrics.classification import NUM_CALIBRATION_BINS, Evaluation
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.page.album import Selection
 from kilnet.page.document import Section, percent
 from kilnet.page.likeness import order_by_likeness

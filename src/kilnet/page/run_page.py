@@ -13,7 +13,7 @@ from kilnet.data.sources import NAMES
 from kilnet.errors import InputError, ModelError
 from kilnet.inference.classifier import Classifier, images_per_second
 from kilnet.inspection.attribution import grad_cams
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.models.pretrained import origin
 from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select

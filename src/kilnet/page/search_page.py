@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from kilnet.errors import InputError
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.page.document import Section, render
 from kilnet.page.run_sections import begun_with
 from kilnet.page.svg import Axis, Line, bars, fitted_axis, line_chart, parallel_coordinates

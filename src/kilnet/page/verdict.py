@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from kilnet.inference.calibration import TARGET_ACCURACY, Calibration
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.page.document import isolated, percent
 from kilnet.page.svg import interval_bar
 from kilnet.runs.wording import counted, shorten

@@ -22,7 +22,8 @@ from kilnet.figures import charts, inspection_figures, mosaics
 from kilnet.figures.charts import Figure, Normalise
 from kilnet.inspection import features, samples
 from kilnet.inspection.label_errors import suspected_labels
-from kilnet.metrics import Evaluation, softmax
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.logits import softmax
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.run import AnyRun, Run, opened
 from kilnet.seeding import generator

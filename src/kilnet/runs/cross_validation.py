@@ -14,7 +14,8 @@ from scipy import stats
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
 from kilnet.inference.prediction_rows import PredictionRow, prediction_rows
-from kilnet.metrics import CONFIDENCE_LEVEL, Evaluation
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import CONFIDENCE_LEVEL
 from kilnet.storage import read_json, reading, sealed, unsealed, write_csv, write_json
 from kilnet.training.run_folder import RunFolder
 

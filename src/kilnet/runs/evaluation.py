@@ -18,7 +18,7 @@ from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.inference.calibration import TARGET_ACCURACY, Calibration
 from kilnet.inference.classifier import Classifier, match_classes
 from kilnet.inference.prediction_rows import PredictionRow, prediction_rows
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.storage import (
     MAX_TABLE_BYTES,
     Text,

@@ -17,11 +17,11 @@ from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_e
 from kilnet.data.splits import first_images
 from kilnet.errors import ConfigError, DataError, KilnetError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
-from kilnet.imbalance import log_shares
 from kilnet.inference.calibration import Calibration, fit_calibration
 from kilnet.inference.classifier import Classifier, load_classifier, refuse_unnamed
-from kilnet.metrics import wilson_interval
-from kilnet.notebook import facts_html, interval
+from kilnet.metrics.class_counts import log_shares
+from kilnet.metrics.intervals import wilson_interval
+from kilnet.metrics.notebook import facts_html, interval
 from kilnet.runs.evaluation import (
     EvaluatedSplit,
     evaluate_classifier,

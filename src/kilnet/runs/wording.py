@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kilnet.config import ViewsConfig
-    from kilnet.metrics import Evaluation
+    from kilnet.metrics.classification import Evaluation
     from kilnet.training.records import EpochRecord
 
 WORDS: ContextVar[Callable[[str], str]] = ContextVar("WORDS", default=str)
@@ -127,7 +127,7 @@ def percent(ratio: float) -> str:
 
 def accuracy_with_interval(evaluation: "Evaluation") -> str:
     """Return, for example, `71.9% (71.0–72.8, 95% Wilson, n=10,000)`."""
-    from kilnet.metrics import CONFIDENCE_LEVEL  # the rest of this file does without numpy
+    from kilnet.metrics.intervals import CONFIDENCE_LEVEL  # --help does without it
 
     low, high = evaluation.accuracy_interval
     return (
@@ -138,7 +138,7 @@ def accuracy_with_interval(evaluation: "Evaluation") -> str:
 
 def macro_recall_with_interval(evaluation: "Evaluation") -> str:
     """Return, for example, `63.2% (60.1–66.0, 95% bootstrap)`."""
-    from kilnet.metrics import CONFIDENCE_LEVEL
+    from kilnet.metrics.intervals import CONFIDENCE_LEVEL
 
     low, high = evaluation.macro_recall_interval
     return f"{percent(evaluation.macro_recall)} ({100 * low:.1f}–{100 * high:.1f}, {CONFIDENCE_LEVEL:.0%} bootstrap)"
@@ -175,7 +175,7 @@ def hidden_by_accuracy(evaluation: "Evaluation") -> list[str]:
 
     There are none where all classes have about as many images, and each is predicted.
     """
-    from kilnet.imbalance import LARGEST_BALANCED
+    from kilnet.metrics.class_counts import LARGEST_BALANCED
 
     lines = []
     if evaluation.num_images and evaluation.imbalance > LARGEST_BALANCED:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from kilnet.inspection.comparison import Disagreement, PairedOutcome
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.wording import counted, hidden_by_accuracy, one_line, percent, shorten
 from kilnet.terminal.fitted_table import Column, FittedTable
 

@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from kilnet.inspection.comparison import PairedOutcome
-from kilnet.metrics import CONFIDENCE_LEVEL, Evaluation
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.intervals import CONFIDENCE_LEVEL
 from kilnet.runs.wording import counted, one_line
 from kilnet.terminal.fitted_table import Column, FittedTable
 

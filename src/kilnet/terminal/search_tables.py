@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.wording import accuracy_with_interval, counted, duration, percent
 from kilnet.terminal.fitted_table import Column, FittedTable
 from kilnet.terminal.tables import facts_table

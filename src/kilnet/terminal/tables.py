@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kilnet.metrics import NUM_CALIBRATION_BINS, Evaluation
+from kilnet.metrics.classification import NUM_CALIBRATION_BINS, Evaluation
 from kilnet.runs.wording import (
     accuracy_with_interval,
     calibration_error,

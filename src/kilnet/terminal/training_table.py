@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kilnet.metrics import wilson_interval
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.runs.wording import duration
 from kilnet.training.records import EpochRecord
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from kilnet.config import TrainingConfig
 from kilnet.data.dataset import ImageDataset
-from kilnet.imbalance import LARGEST_BALANCED, Counts, image_weights, imbalance, log_shares
+from kilnet.metrics.class_counts import LARGEST_BALANCED, Counts, image_weights, imbalance, log_shares
 
 
 class TrainingLoss:

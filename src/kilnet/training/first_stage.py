@@ -16,8 +16,8 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.hardware import Settings
-from kilnet.imbalance import log_shares
 from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.metrics.class_counts import log_shares
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder
 from kilnet.training.head import FittedHead, fit_head

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kilnet.config import RunConfig, is_foreign
 from kilnet.hardware import Settings
-from kilnet.imbalance import Counts
+from kilnet.metrics.class_counts import Counts
 from kilnet.training.balance import TrainingLoss
 
 # Steps of one kind before one is recorded: the optimiser has its moments by then, and libraries have chosen kernels.

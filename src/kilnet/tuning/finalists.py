@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from kilnet.metrics import CONFIDENCE_LEVEL, wilson_interval
+from kilnet.metrics.intervals import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.tuning.trial import Trial
 
 Correct = npt.NDArray[np.bool_ | np.float64]

@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from kilnet.errors import RunFolderError
-from kilnet.metrics import wilson_interval
+from kilnet.metrics.intervals import wilson_interval
 from kilnet.seeding import generator
 from kilnet.storage import write_csv, write_json
 from kilnet.training.records import EpochRecord

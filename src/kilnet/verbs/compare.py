@@ -10,8 +10,8 @@ from kilnet.data.dataset import one_split
 from kilnet.data.sources import Data
 from kilnet.errors import DataError, InputError
 from kilnet.inspection.comparison import Disagreement, PairedOutcome, disagreements, holm, paired_outcome
-from kilnet.metrics import Evaluation
-from kilnet.notebook import facts_html, interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.notebook import facts_html, interval
 from kilnet.recipes.changes import differences
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.run import Run, opened

@@ -5,7 +5,7 @@ from pathlib import Path
 from kilnet.data.dataset import ImageDataset, LabelledImages, split_name
 from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.figures import charts as figures
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.runs.evaluation import EvaluatedSplit, as_other_data, write_evaluation
 from kilnet.runs.run import Run
 from kilnet.runs.wording import why_it_differs

@@ -28,7 +28,7 @@ from kilnet.inspection.samples import (
     find_picture,
     sample_predictions,
 )
-from kilnet.metrics import softmax
+from kilnet.metrics.logits import softmax
 from kilnet.runs.evaluation import EvaluatedSplit
 from kilnet.runs.folds import CrossValidation
 from kilnet.runs.run import Run

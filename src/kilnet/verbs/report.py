@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.errors import DataError, DownloadError
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import read_evaluations

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 
 from kilnet.data.inventory import Inventory
 from kilnet.errors import InputError
-from kilnet.metrics import Evaluation
+from kilnet.metrics.classification import Evaluation
 from kilnet.terminal.comparison_tables import comparison_tables
 from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.inspection_tables import inspection_tables

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from kilnet.data.class_folders import Problem
 from kilnet.inference.classifier import Prediction
-from kilnet.notebook import DataFrame, data_frame
+from kilnet.metrics.notebook import DataFrame, data_frame
 
 
 def to_frame(predictions: Iterable[Prediction | Problem] | Prediction) -> DataFrame:

@@ -10,8 +10,8 @@ from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError, StorageError
-from kilnet.metrics import Evaluation
-from kilnet.notebook import facts_html, interval
+from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.notebook import facts_html, interval
 from kilnet.runs.run import Run
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path

@@ -4,7 +4,6 @@ import math
 import numpy as np
 import pytest
 from scipy.special import log_softmax
-from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -13,8 +12,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from kilnet.errors import DivergedError, InputError
-from kilnet.metrics import Evaluation, wilson_interval
+from kilnet.errors import InputError
+from kilnet.metrics.classification import Evaluation
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -132,49 +131,6 @@ def test_huge_logits_do_not_overflow():
     assert evaluation.bin_confidence_sum.sum() == 2
 
 
-@pytest.mark.parametrize(
-    ("num_correct", "num_images"), [(0, 10), (1, 29), (81, 263), (7190, 10_000), (15, 15)]
-)
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
-def test_wilson_interval_matches_scipy(num_correct, num_images, confidence):
-    expected = binomtest(num_correct, num_images).proportion_ci(confidence, method="wilson")
-    low, high = wilson_interval(num_correct, num_images, confidence)
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert 0 <= low <= num_correct / num_images <= high <= 1
-
-
-def test_wilson_interval_matches_published_values():
-    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson_interval(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
-    assert wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
-
-
-def test_where_nothing_or_everything_is_right_the_interval_has_a_width_within_0_and_1():
-    # scipy.stats.binomtest(k, n).proportion_ci(0.95, method="wilson"), SciPy 1.17
-    for num_correct, num_images, expected in (
-        (0, 1, (0, 0.7934506856227626)),
-        (1, 1, (0.20654931437723745, 1)),
-        (0, 60, (0, 0.06017185214208986)),
-        (60, 60, (0.9398281478579101, 1)),
-        (0, 10_000, (0, 0.00038399837067659573)),
-    ):
-        low, high = wilson_interval(num_correct, num_images)
-        assert (low, high) == pytest.approx(expected, abs=1e-15)
-        assert 0 <= low < high <= 1
-
-
-def test_wilson_interval_of_nothing_is_everything():
-    assert wilson_interval(0, 0) == (0, 1)
-
-
-@pytest.mark.parametrize("arguments", [(3, 2), (-1, 2), (1, 2, 1.0), (1, 2, 95)])
-def test_wilson_interval_refuses_the_impossible(arguments):
-    with pytest.raises(ValueError, match=r"cannot be|between 0 and 1"):
-        wilson_interval(*arguments)
-
-
 def test_an_empty_split_has_undefined_ratios():
     evaluation = Evaluation.from_logits("test", ("a", "b"), np.zeros((0, 2)), np.zeros(0, np.int64))
     assert evaluation.num_images == 0
@@ -212,29 +168,6 @@ def test_what_is_no_evaluation_is_refused(scored, broken):
     content = scored[0].to_dict() | broken if broken else {}
     with pytest.raises(InputError, match="not an evaluation"):
         Evaluation.from_dict(content)
-
-
-@pytest.mark.parametrize(
-    ("logits", "labels"),
-    [
-        (np.zeros((3, 4)), np.zeros(3, np.int64)),
-        (np.zeros((3, 2)), np.zeros(2, np.int64)),
-        (np.zeros((2, 2)), np.array([0, 2])),
-        (np.zeros((2, 2)), np.array([-1, 0])),
-        (np.zeros((2, 2)), np.array([0.0, 1.0])),
-    ],
-)
-def test_mismatched_input_is_refused(logits, labels):
-    with pytest.raises(InputError, match=r"^holiday: (logits|labels)"):
-        Evaluation.from_logits("holiday", ("a", "b"), logits, labels)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_diverged_network_is_not_scored(value):
-    logits = np.zeros((5, 2))
-    logits[2, 1] = value
-    with pytest.raises(DivergedError, match="1 of 5 images"):
-        Evaluation.from_logits("validation", ("a", "b"), logits, np.zeros(5, np.int64))
 
 
 def test_a_temperature_changes_confidences_and_neither_loss_nor_predictions(scored):

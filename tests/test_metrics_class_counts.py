@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kilnet.imbalance import image_weights, imbalance, log_shares, macro_recall_interval
+from kilnet.metrics.class_counts import image_weights, imbalance, log_shares, macro_recall_interval
 
 COUNTS = np.array([5000, 500, 50, 0, 1])
 

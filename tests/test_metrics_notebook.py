@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from kilnet.errors import InputError
-from kilnet.notebook import data_frame, facts_html, interval
+from kilnet.metrics.notebook import data_frame, facts_html, interval
 
 
 def test_text_is_escaped():

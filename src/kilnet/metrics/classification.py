@@ -1,49 +1,21 @@
-"""How good a classifier is: counts first, every ratio from the counts."""
+"""What a classifier got right and wrong on labelled images: counts first, every ratio from the counts."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.errors import DivergedError, InputError
-from kilnet.imbalance import Counts, Ratios, imbalance, macro_recall_interval
-from kilnet.notebook import DataFrame, data_frame, evaluation_facts, facts_html
+from kilnet.errors import InputError
+from kilnet.metrics.class_counts import Counts, Ratios, imbalance, macro_recall_interval
+from kilnet.metrics.intervals import CONFIDENCE_LEVEL, wilson_interval
+from kilnet.metrics.logits import scored
+from kilnet.metrics.notebook import DataFrame, data_frame, evaluation_facts, facts_html
 
 NUM_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks", section 5
-CONFIDENCE_LEVEL = 0.95
-
-
-def wilson_interval(
-    num_correct: int, num_images: int, confidence: float = CONFIDENCE_LEVEL
-) -> tuple[float, float]:
-    """Return the bounds within which the true accuracy lies, as fractions; (0, 1) where there are no images.
-
-    Source: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference", without
-    continuity correction. Unlike p ± z·sqrt(p(1-p)/n) it stays within [0, 1] and holds for few images.
-
-    Raises:
-        ValueError: not 0 <= num_correct <= num_images, or not 0 < confidence < 1.
-    """
-    if not 0 <= num_correct <= num_images:
-        raise ValueError(f"{num_correct} correct of {num_images} images cannot be")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
-    if num_images == 0:
-        return 0.0, 1.0
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    accuracy = num_correct / num_images
-    shrink = 1 + z**2 / num_images
-    centre = (accuracy + z**2 / (2 * num_images)) / shrink
-    half = z / shrink * math.sqrt(accuracy * (1 - accuracy) / num_images + z**2 / (4 * num_images**2))
-    # The outer bound of a perfect or a hopeless score is exact; rounding would put it inside the score.
-    low = 0.0 if num_correct == 0 else centre - half
-    high = 1.0 if num_correct == num_images else centre + half
-    return low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +172,7 @@ class Evaluation:
 
     @cached_property
     def macro_recall_interval(self) -> tuple[float, float]:
-        """95% interval of `macro_recall`; see `kilnet.imbalance`."""
+        """95% interval of `macro_recall`; see `kilnet.metrics.class_counts`."""
         return macro_recall_interval(self.num_correct_per_class, self.support, CONFIDENCE_LEVEL)
 
     @property
@@ -339,54 +311,6 @@ class Evaluation:
                 "not an evaluation: the confusion matrix does not fit the classes; evaluate again"
             )
         return evaluation
-
-
-def refuse_unusable(logits: npt.NDArray[np.floating[Any]], what: str) -> None:
-    """Raise DivergedError where a logit of (num_images, num_classes) is NaN or infinite.
-
-    Args:
-        logits: of the images.
-        what: the images are, for the message.
-    """
-    num_bad = int((~np.isfinite(logits)).any(axis=1).sum())
-    if num_bad:
-        raise DivergedError(
-            f"{what}: the network's output is NaN or infinite for {num_bad} of {len(logits)} images; "
-            "train again with a lower optimizer.lr"
-        )
-
-
-def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Ratios:
-    """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
-def scored(
-    what: str, num_classes: int, logits: npt.NDArray[np.floating[Any]], labels: Counts
-) -> tuple[Counts, Ratios, Ratios]:
-    """Return the predicted class, its probability and the cross-entropy in nats of every image.
-
-    Args:
-        what: the images are, for messages.
-        num_classes, logits, labels: as of `Evaluation.from_logits`, which also says what is raised.
-    """
-    if logits.shape != (len(labels), num_classes) or labels.ndim != 1:
-        raise InputError(
-            f"{what}: logits {logits.shape} do not fit {num_classes} classes and labels {labels.shape}"
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or (
-        len(labels) and not (labels.min() >= 0 and labels.max() < num_classes)
-    ):
-        raise InputError(f"{what}: labels must be integers from 0 to {num_classes - 1}")
-    refuse_unusable(logits, what)
-    exact = logits.astype(np.float64)
-    predicted = exact.argmax(axis=1)
-    # Without its maximum no exponential overflows, and the winner's log-probability is -log_norm.
-    exact -= exact.max(axis=1, keepdims=True)
-    log_norm = np.log(np.exp(exact).sum(axis=1))
-    return predicted, np.exp(-log_norm), log_norm - exact[np.arange(len(labels)), labels]
 
 
 def _ratio(numerator: Counts, denominator: Counts) -> Ratios:

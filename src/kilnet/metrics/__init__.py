@@ -1,0 +1,1 @@
+"""How good a classifier is: counts first, every ratio from the counts."""
