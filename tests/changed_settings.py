@@ -8,6 +8,7 @@ ALL_CHANGED = {
     "data.root": "C:\\pictures",
     "data.columns": "label=diagnosis",
     "data.group": r"(?P<group>patient\d+)",
+    "data.corrections": "C:\\corrections.csv",
     "data.near_duplicates": "apart",
     "data.channels": "grey",
     "data.image_size": 48,

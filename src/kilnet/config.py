@@ -80,6 +80,8 @@ class DataConfig(_Part):
         test_fraction: part of all images kept for the test, if the data has no test split.
         split_seed: seed of these two splits. It is not `seed`, so that repeats share their test images.
         on_bad_image: what to do when a file is no usable image: "fail" or "skip" it.
+        corrections: a table of labels that are put right and of images that are left out, as a review writes it;
+            images stay in the splits in which they were.
     """
 
     source: PathText = "cifar10"
@@ -97,6 +99,7 @@ class DataConfig(_Part):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Annotated[int, Field(ge=0)] = 0
     on_bad_image: Literal["fail", "skip"] = "fail"
+    corrections: PathText | None = None
 
 
 TIMM = "timm:"
@@ -370,6 +373,7 @@ class RunConfig(_Part):
             (tree["data"], "source"),
             (tree["data"], "dir"),
             (tree["data"], "root"),
+            (tree["data"], "corrections"),
             (tree, "parent"),
         ):
             if key in table:

@@ -7,6 +7,7 @@ from typer import Option
 
 from kilnet.cli.options import (
     ColumnsOption,
+    CorrectionsOption,
     DataArgument,
     DataDirOption,
     GroupOption,
@@ -25,6 +26,7 @@ def data(
     root: RootOption = None,
     columns: ColumnsOption = None,
     group: GroupOption = None,
+    corrections: CorrectionsOption = None,
     write_table: Annotated[
         Path | None,
         Option(
@@ -38,7 +40,9 @@ def data(
 
     import kilnet
 
-    settings = chosen(None, data_dir, image_size, root=root, columns=columns, group=group)
+    settings = chosen(
+        None, data_dir, image_size, root=root, columns=columns, group=group, corrections=corrections
+    )
     inventory = kilnet.inspect_data(source, settings=settings, write_table=write_table, progress=not as_json)
     if as_json:
         print_json(asdict(inventory))
@@ -46,5 +50,6 @@ def data(
         kilnet.show(inventory)
         size = ["--image-size", str(image_size)] if image_size else []
         named = {"--data-dir": data_dir, "--root": root, "--columns": columns, "--group": group}
+        named["--corrections"] = corrections
         place = [word for option, value in named.items() if value for word in (option, value)]
         say_next("kilnet", "train", source, "--budget", "10m", *place, *size)

@@ -18,6 +18,7 @@ _OPTIONS_OF_SETTINGS = {
     "data.root": "root",
     "data.columns": "columns",
     "data.group": "group",
+    "data.corrections": "corrections",
 }
 # All other commands are called as in Python.
 _COMMANDS = {"inspect_data": "data", "list_recipes": "recipes", "list_settings": "settings"}

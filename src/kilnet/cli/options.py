@@ -105,6 +105,14 @@ GroupOption = Annotated[
         help="What keeps pictures in one split: a column, a pattern on paths with (?P<group>...), or exif.",
     ),
 ]
+CorrectionsOption = Annotated[
+    str | None,
+    Option(
+        "--corrections",
+        metavar="FILE",
+        help="A table of labels put right and of images left out, as a review of a run writes it.",
+    ),
+]
 MovedDataOption = Annotated[
     str | None, Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
 ]
@@ -130,6 +138,7 @@ def chosen(
     root: str | None = None,
     columns: str | None = None,
     group: str | None = None,
+    corrections: str | None = None,
 ) -> dict[str, Any]:
     """Return the settings of the command line by dotted key; those with an option of their own win."""
     from kilnet.recipes.reading import parse_settings
@@ -141,5 +150,6 @@ def chosen(
         "data.root": root,
         "data.columns": columns,
         "data.group": group,
+        "data.corrections": corrections,
     }
     return {**parse_settings(settings or []), **{key: v for key, v in own.items() if v is not None}}

@@ -42,6 +42,7 @@ def train(
     root: options.RootOption = None,
     columns: options.ColumnsOption = None,
     group: options.GroupOption = None,
+    corrections: options.CorrectionsOption = None,
     folds: Annotated[
         int | None,
         Option("--folds", help="Also train once for each of so many parts of the images, without that part."),
@@ -59,7 +60,9 @@ def train(
             data,
             model,
             recipe=recipe,
-            settings=options.chosen(settings, data_dir, image_size, on_bad_image, root, columns, group),
+            settings=options.chosen(
+                settings, data_dir, image_size, on_bad_image, root, columns, group, corrections
+            ),
             epochs=epochs,
             budget=budget,
             seed=seed,

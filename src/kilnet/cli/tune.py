@@ -66,6 +66,7 @@ def tune(
     root: options.RootOption = None,
     columns: options.ColumnsOption = None,
     group: options.GroupOption = None,
+    corrections: options.CorrectionsOption = None,
     verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -86,7 +87,9 @@ def tune(
             optimise=optimise,
             model=model,
             recipe=recipe,
-            settings=options.chosen(settings, data_dir, image_size, on_bad_image, root, columns, group),
+            settings=options.chosen(
+                settings, data_dir, image_size, on_bad_image, root, columns, group, corrections
+            ),
             epochs=epochs,
             seed=seed,
             out=out,

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.mapped_images import concatenated, gathered
 from kilnet.errors import DataError
 
@@ -155,6 +156,7 @@ class ImageDataset:
         train, validation: what training and selection may see.
         test: read only by `kilnet evaluate`; use `sealed()` before anything is chosen.
         warnings: one line each, for the user: a foreign checksum, files that were skipped.
+        corrections: what a table of corrections has done to it, if there is one.
     """
 
     name: str
@@ -163,6 +165,7 @@ class ImageDataset:
     validation: Split
     _test: Split | None = field(repr=False)
     warnings: tuple[str, ...] = ()
+    corrections: AppliedCorrections | None = None
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -208,7 +211,10 @@ class ImageDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over class names, images, labels and weights of train and validation: the same data, the same hex."""
+        """SHA-256 over class names, images, labels and weights of train and validation: the same data, the same hex.
+
+        Corrections are in it too, since they may be of test images.
+        """
         digest = hashlib.sha256("\n".join(self.classes).encode(errors="surrogatepass"))
         for split in (self.train, self.validation):
             digest.update(repr(split.images.shape).encode())
@@ -216,4 +222,6 @@ class ImageDataset:
             digest.update(np.ascontiguousarray(split.labels).data)
             if split.weights is not None:
                 digest.update(np.ascontiguousarray(split.weights).data)
+        if self.corrections is not None:
+            digest.update(self.corrections.digest.encode())
         return digest.hexdigest()

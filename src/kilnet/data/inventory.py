@@ -1,7 +1,7 @@
 """What a data set holds, and what is wrong with it, for `kilnet data`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +9,22 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.class_folders import Problem
+from kilnet.data.corrected import apply, corrected
+from kilnet.data.corrections import Corrections, read_corrections
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, Split, silent
 from kilnet.data.file_names import pairs_note, series_note
 from kilnet.data.folder import FolderContents, assemble, missing_images, name_of
 from kilnet.data.groups import joined_groups
 from kilnet.data.labelled_files import find_source, read_labelled
 from kilnet.data.leaks import Leak, find_leaks
+from kilnet.data.mapped_images import gathered
 from kilnet.data.near_duplicates import near_duplicates
 from kilnet.data.sources import NAMES, load_dataset
 from kilnet.data.splits import content_hashes
 from kilnet.data.together import group_warnings
 from kilnet.data.written_table import write_label_table
 from kilnet.errors import DataError
+from kilnet.storage import given_path
 
 FEW_IMAGES = 50
 """Fewer training images of a class are called few: a judgement, not a theorem."""
@@ -118,6 +122,9 @@ def of_dataset(dataset: ImageDataset) -> Inventory:
 def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> Inventory:
     folder = find_source(config.source, NAMES)
     contents = read_labelled(folder, config, progress)
+    as_read = contents
+    if config.corrections is not None:
+        contents = _with_corrections(contents, read_corrections(given_path(config.corrections)))
     if table is not None:
         write_label_table(table, folder, contents, config)
     pictures = contents.pictures
@@ -129,7 +136,9 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     told: tuple[str, ...] = ()
     near = near_duplicates(pictures.thumbnails)
     try:
-        dataset = assemble(folder, contents, config.model_copy(update={"on_bad_image": "skip"}))
+        dataset = assemble(folder, as_read, config.model_copy(update={"on_bad_image": "skip"}))
+        if config.corrections is not None:
+            dataset = corrected(dataset, given_path(config.corrections))
     except DataError as error:
         notes = (str(error),)
     else:
@@ -157,6 +166,29 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
         leaks=leaks,
         warnings=(*contents.notices, *missing_images(contents), *told, *pictures.warnings),
         notes=(*notes, *(leak.told for leak in leaks), *_of_names(contents, near), *_notes(num_images)),
+    )
+
+
+def _with_corrections(contents: FolderContents, table: Corrections) -> FolderContents:
+    pictures = contents.pictures
+    found = apply(table, pictures.paths, contents.labels, contents.classes)
+    kept = np.flatnonzero(found.is_kept)
+    names = contents.group_names
+    return replace(
+        contents,
+        pictures=replace(
+            pictures,
+            images=gathered(pictures.images, kept),
+            sizes=pictures.sizes[kept],
+            hashes=pictures.hashes[kept],
+            thumbnails=pictures.thumbnails[kept],
+            indices=pictures.indices[kept],
+            paths=tuple(pictures.paths[i] for i in kept),
+        ),
+        splits=contents.splits[kept],
+        labels=found.labels[kept],
+        group_names=None if names is None else tuple(names[i] for i in kept),
+        weights=None if contents.weights is None else contents.weights[kept],
     )
 
 

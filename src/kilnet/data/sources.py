@@ -12,11 +12,12 @@ from kilnet.config import DataConfig
 from kilnet.data.adopt import PairDataset, adopt_as_they_are, adopt_dataset
 from kilnet.data.archive import is_archive
 from kilnet.data.cifar10 import load_cifar10
+from kilnet.data.corrected import corrected
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.folder import as_they_are
 from kilnet.data.labelled_arrays import as_pairs
 from kilnet.data.labelled_files import find_source, is_column, load_folder, read_labelled
-from kilnet.data.splits import complete
+from kilnet.data.splits import complete, first_images
 from kilnet.data.squares import resized
 from kilnet.errors import DataError
 from kilnet.storage import given_path
@@ -38,10 +39,25 @@ def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> Im
         progress: told how far fetching and decoding are.
     """
     if isinstance(data, ImageDataset):
-        return data
+        if config.corrections is None or data.corrections is not None:
+            return data
+        return corrected(data, given_path(config.corrections))
     if isinstance(data, str | Path):
         return load_dataset(config, progress)
+    if config.corrections is not None:
+        whole = adopt_dataset(as_pairs(data), config=_as_it_is(config))
+        return _with_corrections(whole, config, config.corrections)
     return adopt_dataset(as_pairs(data), config=config)
+
+
+def _as_it_is(config: DataConfig) -> DataConfig:
+    return config.model_copy(update={"corrections": None, "num_train": None})
+
+
+def _with_corrections(dataset: ImageDataset, config: DataConfig, path: str) -> ImageDataset:
+    """Return all of the data as the corrections have it, and then its first images."""
+    dataset = corrected(dataset, given_path(path))
+    return replace(dataset, train=first_images(dataset.train, config.num_train))
 
 
 def to_evaluate(
@@ -63,25 +79,27 @@ def to_evaluate(
             raise
     if isinstance(data, str | Path):
         source = find_source(config.source, NAMES)
-        config = config.model_copy(update={"group": None})  # nothing is split
+        config = config.model_copy(update={"group": None, "corrections": None})  # nothing is split
         return as_they_are(source, read_labelled(source, config, progress, known), config)
     return adopt_as_they_are(as_pairs(data), config)
 
 
 def located(config: DataConfig) -> DataConfig:
     """Write the whole path of a folder or a file down, so that the run can be repeated from anywhere."""
-    if config.source in NAMES or not (source := given_path(config.source)).exists():
-        return config
-    places = {"source": str(source.resolve())}
-    if config.root is not None and not is_archive(source):
-        places["root"] = str(given_path(config.root).resolve())
+    places = {}
+    if config.corrections is not None:
+        places["corrections"] = str(given_path(config.corrections).resolve())
+    if config.source not in NAMES and (source := given_path(config.source)).exists():
+        places["source"] = str(source.resolve())
+        if config.root is not None and not is_archive(source):
+            places["root"] = str(given_path(config.root).resolve())
     return config.model_copy(update=places)
 
 
 def elsewhere(config: DataConfig, data: str | Path) -> DataConfig:
     """Return how other data is read, or data that has moved: as `config` says, without what the data cannot have."""
     source = source_of(data)
-    changes: dict[str, str | None] = {"source": source, "root": None}
+    changes: dict[str, str | None] = {"source": source, "root": None, "corrections": None}
     if source in NAMES or given_path(source).is_dir():
         changes["columns"] = None
         if config.group is not None and is_column(config.group):
@@ -106,6 +124,8 @@ def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDatase
         DownloadError: CIFAR-10 could not be fetched.
     """
     name = config.source
+    if config.corrections is not None:
+        return _with_corrections(load_dataset(_as_it_is(config), progress), config, config.corrections)
     if name not in NAMES:
         return load_folder(find_source(name, NAMES), config, progress)
     dataset = load_digits(config) if name == "digits" else load_cifar10(config, progress)

@@ -101,6 +101,11 @@ def model_card(
         "## How good it is",
         _scores(evaluations),
         *(f"Beware: {_text(warning)}." for warning in data.get("warnings", []) if "split leaks" in warning),
+        *(
+            f"Corrected data: {_text(found['told'])} (SHA-256 {found['sha256']})."
+            for found in (data.get("corrections"),)
+            if found
+        ),
         "## How sure it is",
         "Its probabilities are not calibrated."
         if classifier.calibration is None

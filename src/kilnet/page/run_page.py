@@ -142,6 +142,8 @@ def _of_the_data(folder: RunFolder, config: RunConfig, environment: Mapping[str,
         for warning in data.get("warnings", [])
         if "split leaks" in warning
     ]
+    if found := data.get("corrections"):
+        notes.append(f"Corrected data: {without_paths(found['told'])}.")
     num_images = data.get("num_train", 0) + data.get("num_validation", 0)
     if num_images < FEW_IMAGES:
         found = read_summaries(folder)

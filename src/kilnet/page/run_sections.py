@@ -110,6 +110,7 @@ def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         "images to train on": data.get("num_train"),
         "images to validate on": data.get("num_validation"),
         "image shape (channels, height, width)": " × ".join(map(str, data.get("image_shape", []))),
+        "corrections": _corrections(data),
         "warnings about the data": "; ".join(data.get("warnings", [])),
         "parameters": environment.get("num_parameters"),
     }
@@ -118,6 +119,11 @@ def _facts(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, value in known.items()
         if value not in (None, "")
     ]
+
+
+def _corrections(data: Mapping[str, Any]) -> str | None:
+    found = data.get("corrections")
+    return f"{found['told']}; SHA-256 {found['sha256']}" if found else None
 
 
 def network(classifier: Classifier) -> list[Section]:

@@ -23,7 +23,12 @@ def without_paths(text: str) -> str:
 def config_without_paths(config: RunConfig) -> RunConfig:
     """Return a configuration that names its folders and files by their last names."""
     data = config.data
-    places = {"source": data.source, "dir": data.dir, "root": data.root}
+    places = {
+        "source": data.source,
+        "dir": data.dir,
+        "root": data.root,
+        "corrections": data.corrections,
+    }
     names = {key: last_name(path) for key, path in places.items() if path is not None and path not in NAMES}
     texts = {key: without_paths(text) for key, text in config.model.options.items() if isinstance(text, str)}
     parts = {"data": data.model_copy(update=names), "model": config.model.model_copy(update=texts)}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
+from kilnet.data.corrected import corrected
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
 from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_evaluate
 from kilnet.data.splits import first_images
@@ -179,6 +180,8 @@ class Run:
     def data_config(self, data_dir: str | None = None) -> DataConfig:
         """Return how its data is loaded, from another copy of CIFAR-10 if `data_dir` says where that lies."""
         config = self.config.data
+        if config.corrections is not None and self.files.used_corrections_path.exists():
+            config = config.model_copy(update={"corrections": str(self.files.used_corrections_path)})
         return config if data_dir is None else config.model_copy(update={"dir": data_dir})
 
     def own_data(
@@ -200,7 +203,7 @@ class Run:
         if data is None:
             refuse_moved(self)
         if isinstance(data, str | Path):
-            config = elsewhere(config, data)
+            config = elsewhere(config, data).model_copy(update={"corrections": config.corrections})
         dataset = in_memory(config.source if data is None else data, config, progress)
         if not self.was_trained_on(dataset):
             raise DataError(
@@ -226,10 +229,19 @@ class Run:
         config = config.model_copy(update={**fixed, "num_train": None})
         dataset = to_evaluate(data, config, self.classifier.classes, progress)
         if isinstance(dataset, ImageDataset):
+            dataset = self._as_trained_on(dataset)
             own = replace(dataset, train=first_images(dataset.train, self.config.data.num_train))
             if self.was_trained_on(own):
                 self._keep(own)
                 return own
+        return dataset
+
+    def _as_trained_on(self, dataset: ImageDataset) -> ImageDataset:
+        """Return other data with the run's corrections, if they are about it."""
+        corrections = self.data_config().corrections
+        if corrections is not None and dataset.corrections is None:
+            with suppress(DataError):
+                return corrected(dataset, given_path(corrections))
         return dataset
 
     def was_trained_on(self, dataset: ImageDataset | LabelledImages) -> bool:

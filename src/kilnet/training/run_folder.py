@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from torch import Tensor
 
 from kilnet.config import RunConfig
+from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
 from kilnet.inference.classifier import read_description, read_tensors
@@ -60,6 +61,7 @@ class _Data(BaseModel):
     num_train_per_class: list[int] = []
     fingerprint: str | None = None
     warnings: list[Text] = []
+    corrections: dict[str, Any] = {}
 
 
 class _Environment(BaseModel):
@@ -105,6 +107,10 @@ class RunFolder:
     folds/            trainings without a part of the images, each in a folder of its own; predictions-of-K.csv and
                       summary-of-K.json are of all K of them
     exports/          files for other runtimes
+    corrections.csv   what a person says of labels that a review shows
+    corrections-used.csv  the table of corrections that the run was trained with
+    labels.csv        labelled pictures, with those that were labelled in a review, to train on;
+                      labels-answers.csv is what a person said of each of those
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,6 +124,9 @@ class RunFolder:
         self.state_path = inside(path, "state/state.safetensors")
         self.kept_history_path = inside(path, "state/history.json")
         self.evaluation_path = inside(path, "evaluation.json")
+        self.corrections_path = inside(path, "corrections.csv")
+        self.used_corrections_path = inside(path, "corrections-used.csv")
+        self.labels_path = inside(path, "labels.csv")
         self.report_path = inside(path, "report.html")
         self.plots_path = inside(path, "plots")
         self.learning_curves_path = self.plots_path / "learning-curves.png"
@@ -165,8 +174,12 @@ class RunFolder:
             make_folder(self.state_path.parent)
             yield
 
-    def begin(self, config: RunConfig, environment: dict[str, Any]) -> None:
+    def begin(
+        self, config: RunConfig, environment: dict[str, Any], corrections: AppliedCorrections | None = None
+    ) -> None:
         """Write what the run is; config.toml last, since it makes the folder a run."""
+        if corrections is not None:  # a copy, because a person may go on with the other
+            write_text(self.used_corrections_path, corrections.content)
         write_environment(self.environment_path, environment)
         write_text(self.config_path, config.to_toml())
 
@@ -335,8 +348,19 @@ def environment_of(dataset: ImageDataset, packages: Sequence[str], machine: str)
             "num_train_per_class": np.bincount(dataset.train.labels, minlength=len(dataset.classes)).tolist(),
             "fingerprint": dataset.fingerprint,
             "warnings": dataset.warnings,
+            **({"corrections": _corrections_of(dataset.corrections)} if dataset.corrections else {}),
         },
         "command": shlex.join(sys.argv),
+    }
+
+
+def _corrections_of(applied: AppliedCorrections) -> dict[str, Any]:
+    return {
+        "file": applied.path,
+        "sha256": applied.sha256,
+        "changed": applied.changed,
+        "removed": applied.removed,
+        "told": applied.told,
     }
 
 

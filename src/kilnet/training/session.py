@@ -154,7 +154,7 @@ class TrainingSession:
                 if not self.folder.has_state:  # it begins again
                     remove(self.folder.kept_history_path)
             else:
-                self.folder.begin(self.config, self._environment())
+                self.folder.begin(self.config, self._environment(), self._dataset.corrections)
             self._saved = self._epoch_start = monotonic()
             self._num_images = 0
             try:

@@ -187,6 +187,8 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         f"{dataset.name}: {counted(len(dataset.train), 'image')} to train on, {len(dataset.validation):,} to validate, "
         f"{counted(len(dataset.classes), 'class')}, {width}x{height} {'grey' if channels == 1 else 'colour'}"
     )
+    if dataset.corrections is not None:
+        display.say(f"corrections: {dataset.corrections.told}")
     display.warn(dataset.warnings)
     if line := advice(dataset, config.training):
         display.warn([line])

@@ -121,6 +121,8 @@ class HyperSearch:
         self.own_models = models.own_models(*named, *models_in(space or ()))
         with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
+            if self.dataset.corrections is not None:
+                display.say(f"corrections: {self.dataset.corrections.told}")
             display.warn(self.dataset.warnings)
             if line := advice(self.dataset, base.training):
                 display.warn([line])

@@ -3,13 +3,15 @@
 import io
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.storage import (
@@ -30,6 +32,7 @@ from kilnet.storage import (
 )
 
 _SPLITS = ("train", "validation")
+_CORRECTIONS: TypeAdapter[AppliedCorrections] = TypeAdapter(AppliedCorrections)
 _ADVICE = "delete the folder that it is in; the same search makes it again"
 
 
@@ -40,6 +43,7 @@ class _Description(BaseModel):
     classes: list[Text]
     warnings: list[Text]
     names: dict[str, list[Text]]
+    corrections: dict[str, Any] | None = None
 
 
 def share_images(dataset: ImageDataset, folder: Path) -> None:
@@ -56,7 +60,9 @@ def share_images(dataset: ImageDataset, folder: Path) -> None:
         for what, array in (("groups", split.groups), ("weights", split.weights)):
             if array is not None:
                 write_array(_array_path(folder, name, what), array)
-    content = {"name": dataset.name, "classes": dataset.classes, "warnings": dataset.warnings}
+    content: dict[str, Any] = {"name": dataset.name, "classes": dataset.classes, "warnings": dataset.warnings}
+    if dataset.corrections is not None:
+        content["corrections"] = asdict(dataset.corrections)
     names = {name: dataset.split(name).names for name in _SPLITS}
     write_json(_description_path(folder), sealed(content | {"names": names}))
 
@@ -101,6 +107,9 @@ def map_images(folder: Path) -> ImageDataset:
             **splits,
             _test=None,
             warnings=tuple(content.warnings),
+            corrections=None
+            if content.corrections is None
+            else _CORRECTIONS.validate_python(content.corrections),
         )
 
 

@@ -1,0 +1,126 @@
+"""A data set as a table of corrections has it: other labels, and images left out, in the splits that there were."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.data.corrections import AppliedCorrections, Corrections, digest_of, read_corrections
+from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Split
+from kilnet.errors import DataError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """What becomes of images.
+
+    Attributes:
+        labels: int64 (num_images,), of all images.
+        is_kept: bool (num_images,).
+        changes: by name, the new class, or None where an image is left out.
+    """
+
+    labels: npt.NDArray[np.int64]
+    is_kept: npt.NDArray[np.bool_]
+    changes: dict[str, str | None]
+
+
+def corrected(dataset: ImageDataset, path: Path) -> ImageDataset:
+    """Return a data set with a table of corrections applied.
+
+    Images stay in the splits in which they were: a test before and after the corrections is about the same images,
+    and none moves from training into it.
+
+    Args:
+        dataset: whose test split is not sealed.
+        path: of the table.
+
+    Raises:
+        DataError: it cannot be read; a line names an image or a class that there is not, or a label that the data does
+            not have; a class has no training image left.
+    """
+    table = read_corrections(path)
+    parts = {name: dataset.split(name) for name in SPLIT_NAMES}
+    names = [name for part in parts.values() for name in part.names]
+    labels = np.concatenate([part.labels for part in parts.values()])
+    found = apply(table, names, labels, dataset.classes)
+    changed: dict[str, int] = {}
+    removed: dict[str, int] = {}
+    result: dict[str, Split] = {}
+    start = 0
+    for name, part in parts.items():
+        place = slice(start, start + len(part))
+        start += len(part)
+        kept = found.is_kept[place]
+        removed[name] = int((~kept).sum())
+        changed[name] = int((found.labels[place] != part.labels)[kept].sum())
+        part = replace(part, labels=found.labels[place])
+        result[name] = part if kept.all() else part.take(np.flatnonzero(kept))
+    for label, class_name in enumerate(dataset.classes):
+        if not (result["train"].labels == label).any():
+            raise DataError(f"{path}: with it, class {class_name} has no image left to train on")
+    return replace(
+        dataset,
+        train=result["train"],
+        validation=result["validation"],
+        _test=result["test"],
+        corrections=AppliedCorrections(
+            path=table.path,
+            sha256=table.sha256,
+            content=table.content,
+            changed=changed,
+            removed=removed,
+            digest=digest_of(found.changes),
+        ),
+    )
+
+
+def apply(
+    table: Corrections, names: Sequence[str], labels: npt.NDArray[np.int64], classes: Sequence[str]
+) -> Corrected:
+    """Return what a table of corrections makes of images.
+
+    Args:
+        table: which is checked line by line.
+        names, labels: of all images of the data.
+        classes: whose indices the labels are.
+
+    Raises:
+        DataError: as in `corrected`.
+    """
+    places: dict[str, int] = {}
+    doubled: set[str] = set()
+    for place, name in enumerate(names):
+        if name in places:
+            doubled.add(name)
+        places[name] = place
+    known = [unicodedata.normalize("NFC", name) for name in classes]
+    labels, is_kept = labels.copy(), np.ones(len(labels), bool)
+    changes: dict[str, str | None] = {}
+    for row in table.rows.values():
+        place = places.get(row.name, -1)
+        if place < 0:
+            raise DataError(f"{table.where(row)}: the data has no such image{_near(row.name, names)}")
+        if row.name in doubled:
+            raise DataError(f"{table.where(row)}: two images of the data have this name")
+        if (now := known[labels[place]]) != row.label:
+            raise DataError(f"{table.where(row)}: its label is {row.label} there, but {now} in the data")
+        if row.correction is not None and row.correction not in known:
+            raise DataError(f"{table.where(row)}: no class {row.correction}{nearest(row.correction, known)}")
+        if row.verdict == "remove":
+            is_kept[place] = False
+            changes[row.name] = None
+        elif row.correction is not None and row.correction != row.label:
+            labels[place] = known.index(row.correction)
+            changes[row.name] = row.correction
+    return Corrected(labels, is_kept, changes)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """Return a hint where an image of the same file name lies in another folder."""
+    last = name.rpartition("/")[2]
+    same = next((other for other in names if other.rpartition("/")[2] == last), None)
+    return f"; there is {same}" if same is not None else ""
