@@ -95,3 +95,32 @@ def test_too_many_pictures_are_not_compared(monkeypatch):
     assert len(near_duplicates(images)) == 5
     monkeypatch.setattr(module, "MAX_PICTURES", 34)
     assert len(near_duplicates(images)) == 0
+
+
+def test_pictures_are_compared_once_and_again_where_they_or_the_rule_change(monkeypatch, own_cache):
+    pictures = thumbnails(list(scenes(12)))
+    pictures[7] = pictures[2]
+    compared = []
+
+    def counting(given):
+        compared.append(len(given))
+        return near_duplicates(given)
+
+    monkeypatch.setattr(module, "near_duplicates", counting)
+    expected = near_duplicates(pictures).tolist()
+    assert [2, 7] in expected
+    for _ in range(2):
+        assert module.kept_near_duplicates(pictures).tolist() == expected
+    assert compared == [12]
+    assert len(module.kept_near_duplicates(pictures[:6])) == 0
+    assert module.kept_near_duplicates(pictures[:6]).shape == (0, 2)
+    assert compared == [12, 6]
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    module.kept_near_duplicates(pictures)
+    assert compared == [12, 6, 12]
+    for path in (own_cache / "near").iterdir():
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1  # of a number, or of the head where there is none
+        path.write_bytes(content)
+    assert module.kept_near_duplicates(pictures).tolist() == expected
+    assert compared == [12, 6, 12, 12]

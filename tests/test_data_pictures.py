@@ -3,12 +3,15 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kilnet.config import DataConfig
 from kilnet.data import pictures
 from kilnet.data.decode import decode
 from kilnet.data.sources import load_dataset
+from kilnet.data.squares import to_square
 from kilnet.errors import DataError
 from odd_pictures import zeros_png
 from picture_folders import load, make_folder, save_picture
@@ -99,3 +102,30 @@ def test_ctrl_c_waits_for_no_picture(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pictures.read_pictures(tmp_path, paths, 32, interrupt)
     assert time.monotonic() - start < 3
+
+
+def test_threads_give_what_one_file_after_another_gives(tmp_path):
+    paths = [f"{number:02}.png" for number in range(70)]
+    for number, path in enumerate(paths):
+        save_picture(tmp_path / path, 32 if number % 3 else 40, 32)
+    (tmp_path / paths[33]).write_bytes(b"bad")
+    found = pictures.read_pictures(tmp_path, paths, 24)
+    assert found.paths == tuple(path for path in paths if path != paths[33])
+    assert [problem.path for problem in found.problems] == [paths[33]]
+    for path, image, size, thumbnail in zip(
+        found.paths, found.images, found.sizes, found.thumbnails, strict=True
+    ):
+        with Image.open(tmp_path / path) as picture:
+            assert picture.size == tuple(size)
+            assert np.array_equal(image, to_square(np.asarray(picture), 24))
+            assert np.array_equal(thumbnail, np.asarray(picture.resize((32, 32), Image.Resampling.BOX)))
+    assert len(set(found.hashes.tolist())) == 69
+
+
+def test_an_error_in_a_thread_ends_the_reading(photos, monkeypatch):
+    def fails(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(pictures, "to_square", fails)
+    with pytest.raises(MemoryError, match="no room"):
+        load(photos)

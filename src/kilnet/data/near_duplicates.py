@@ -5,16 +5,25 @@ contrast, and hardly with size and compression. The nearest neighbours by 8 x 8 
 cropped and brightened against each other. What counts as near depends on how alike two pictures of the data are anyway.
 """
 
+import hashlib
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load
 
 from kilnet.data.groups import joined_groups
+from kilnet.data.tensor_files import sealed_tensors, unsealed_tensors
+from kilnet.errors import RunFolderError, StorageError
 from kilnet.seeding import generator
+from kilnet.storage import cache_folder, make_folder, read_bytes, reading, write_bytes
 
 SIDE = 32
 """Of the thumbnails that pictures are compared by."""
 MAX_PICTURES = 60_000
 """All pairs of more would take minutes; then none are looked for."""
+VERSION = 1
+"""Raise it when the same pictures give other pairs, so that those in the cache are looked for again."""
 # Chosen on TrashNet with planted copies (docs/results.md): 1 - correlation of the farthest pair that counts, its
 # highest part of that of the nearest in ten pairs by chance, and what neighbours by 8 x 8 pixels have at least.
 _FARTHEST = 0.03
@@ -57,6 +66,25 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:
     distances = _distances(thumbnails[detailed], pairs, farthest)
     pairs, distances = pairs[distances < farthest], distances[distances < farthest]
     return detailed[_without_chains(pairs, distances, len(thumbnails))]
+
+
+def kept_near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:
+    """Return what `near_duplicates` finds, from the cache where these pictures were compared before.
+
+    20,000 pictures take some ten seconds to compare, and a tenth of a second to know again.
+    """
+    key = hashlib.sha256(repr((VERSION, thumbnails.shape)).encode())
+    key.update(np.ascontiguousarray(thumbnails).data)
+    path = cache_folder() / "near" / f"{key.hexdigest()[:32]}.safetensors"
+    with suppress(RunFolderError, FileNotFoundError), reading(path, "it is made again"):
+        content = read_bytes(path)
+        unsealed_tensors(content)
+        return load(content)["pairs"]
+    pairs = near_duplicates(thumbnails)
+    with suppress(StorageError):  # they are looked for again next time
+        make_folder(path.parent, parents=True)
+        write_bytes(path, sealed_tensors({"pairs": ("I64", np.ascontiguousarray(pairs))}, {}))
+    return pairs
 
 
 def coarse_vectors(thumbnails: npt.NDArray[np.uint8]) -> tuple[Float, Float]:

@@ -3,11 +3,12 @@
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ from kilnet.storage import (
     reading,
     write_bytes,
 )
+
+_PROGRESS_SECONDS = 0.1
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +91,7 @@ def read_pictures(
     fingerprint = _fingerprint(folder, paths)
     pictures = _load(cached, paths, fingerprint)
     if pictures is None:
-        pictures = _decode_all(folder, paths, image_size, progress, fitting)
+        pictures = decode_all(folder, paths, image_size, progress, fitting)
         try:
             make_folder(cached.parent, parents=True)
             write_bytes(cached, _dump(pictures, fingerprint))
@@ -97,48 +101,49 @@ def read_pictures(
     return pictures
 
 
-def _decode_all(
-    folder: Path | Member, paths: Sequence[str], image_size: int | None, progress: Progress, fitting: Fit
+def decode_all(
+    folder: Path | Member,
+    paths: Sequence[str],
+    image_size: int | None,
+    progress: Progress = silent,
+    fitting: Fit = "pad",
 ) -> Pictures:
-    # Pillow decodes and scales without holding Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        if image_size is None:
-            longer = np.fromiter(pool.map(lambda path: _longer_side(folder, path), paths), np.int64)
-            image_size = default_side(longer[longer > 0])
-        images = empty_images((len(paths), 3, image_size, image_size))
-        sizes = np.zeros((len(paths), 2), np.int64)
-        hashes = np.zeros(len(paths), np.uint64)
-        thumbnails = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
-        problems, warnings, usable = [], [], []
-        stopped = threading.Event()
+    """Decode files as `read_pictures` does, without the cache."""
+    stopped = threading.Event()
+    if image_size is None:
+        longer = np.array(_by_threads(lambda index: _longer_side(folder, paths[index]), len(paths), stopped))
+        image_size = default_side(longer[longer > 0])
+    images = empty_images((len(paths), 3, image_size, image_size))
+    sizes = np.zeros((len(paths), 2), np.int64)
+    hashes = np.zeros(len(paths), np.uint64)
+    thumbnails = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
 
-        def read(index: int) -> tuple[str, ...]:
+    def read(index: int) -> tuple[str, ...] | UnusableImageError:
+        try:
             pixels, found = decode(found_at(folder / paths[index], MAX_FILE_BYTES), stopped.is_set)
-            if not stopped.is_set():
-                images[index] = to_square(pixels, image_size, fitting)
-            if stopped.is_set():
-                return ()
-            sizes[index] = pixels.shape[1::-1]
+        except UnusableImageError as error:
+            return error
+        if stopped.is_set():
+            return ()
+        images[index] = to_square(pixels, image_size, fitting)
+        sizes[index] = pixels.shape[1::-1]
+        if pixels.shape == (SIDE, SIDE, 3):
+            thumbnails[index] = pixels
+        else:
             small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
             thumbnails[index] = np.asarray(small)
-            digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
-            digest.update(np.ascontiguousarray(pixels).data)
-            hashes[index] = int.from_bytes(digest.digest())
-            return found
+        digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
+        digest.update(np.ascontiguousarray(pixels).data)
+        hashes[index] = int.from_bytes(digest.digest())
+        return found
 
-        futures = [pool.submit(read, index) for index in range(len(paths))]
-        try:
-            for index, future in enumerate(futures):
-                try:
-                    warnings += [f"{paths[index]}: {warning}" for warning in future.result()]
-                    usable.append(index)
-                except UnusableImageError as error:
-                    problems.append(Problem(paths[index], str(error)))
-                progress("decode", index + 1, len(paths))
-        except BaseException:  # Ctrl-C: do not decode the rest first
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    problems, warnings, usable = [], [], []
+    for index, found in enumerate(_by_threads(read, len(paths), stopped, progress)):
+        if isinstance(found, UnusableImageError):
+            problems.append(Problem(paths[index], str(found)))
+        else:
+            warnings += [f"{paths[index]}: {warning}" for warning in found]
+            usable.append(index)
     indices = np.array(usable, np.int64)
     if len(usable) < len(paths):
         images, sizes = gathered(images, indices), sizes[indices]
@@ -153,6 +158,43 @@ def _decode_all(
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _by_threads(
+    work: Callable[[int], _Result], total: int, stopped: threading.Event, progress: Progress = silent
+) -> list[_Result]:
+    """Return `work` of 0 to total - 1, done by as many threads as there are cores.
+
+    Pillow decodes and scales without holding Python's lock. Each thread takes the next number when it is done with the
+    one before: to hand over a file by itself would take as long as decoding a small one.
+
+    Args:
+        stopped: is set where this ends before all is done, for `work` to end soon.
+        progress: told now and then how much is done; from this thread, which it may interrupt.
+    """
+    results: dict[int, _Result] = {}
+    numbers = iter(range(total))
+
+    def take() -> None:
+        for number in numbers:
+            if stopped.is_set():
+                return
+            results[number] = work(number)
+
+    num_threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(num_threads) as pool:
+        try:
+            futures = [pool.submit(take) for _ in range(min(num_threads, total))]
+            unfinished: Collection[Future[None]] = futures
+            while unfinished:
+                finished, unfinished = wait(unfinished, _PROGRESS_SECONDS, FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+                progress("decode", len(results), total)
+        except BaseException:  # Ctrl-C: do not decode the rest first
+            stopped.set()
+            raise
+    return [results[number] for number in range(total)]
 
 
 def _longer_side(folder: Path | Member, path: str) -> int:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import Split
 from kilnet.data.groups import joined_groups
-from kilnet.data.near_duplicates import near_duplicates
+from kilnet.data.near_duplicates import kept_near_duplicates
 from kilnet.data.pictures import Pictures
 from kilnet.data.splits import content_hashes
 
@@ -26,7 +26,7 @@ def kept_together(
         near: as `data.near_duplicates`.
     """
     is_named = group_names is not None
-    pairs = _NO_PAIRS if is_named or near == "apart" else near_duplicates(pictures.thumbnails)
+    pairs = _NO_PAIRS if is_named or near == "apart" else kept_near_duplicates(pictures.thumbnails)
     if not is_named and not len(pairs):
         return None
     equal = content_hashes(pictures.images).tolist()

@@ -30,6 +30,10 @@ def to_rgb(
     Raises:
         UnusableImageError: its pixels have no known range.
     """
+    is_plain = image.mode == "RGB" and key is None and not image.has_transparency_data
+    if is_plain and image.width * image.height <= _BAND_PIXELS:  # as most small pictures are
+        check()
+        return np.array(image)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in _bands(image):
         check()
