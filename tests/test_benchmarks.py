@@ -94,6 +94,7 @@ def test_a_recipe_is_stopped_at_each_moment_and_trained_no_longer():
     assert taken == [10, 20, 30, 40]
 
 
+@pytest.mark.slow
 def test_budgets_are_kept_in_processor_time(tmp_path, monkeypatch, capsys):
     words = ["budgets.py", "digits", "--budgets", "6s", "--models", "FastNet", "--out", str(tmp_path)]
     words += ["--set", "augment.horizontal_flip=0"]
@@ -207,6 +208,7 @@ def test_a_long_tail_falls_by_equal_factors_to_the_rarest():
     assert kept.tolist() == sorted(set(kept.tolist()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_the_long_tail_runs_with_each_balance_and_writes_its_figures(tmp_path, cifar10_folder):
     lines = []

@@ -197,6 +197,7 @@ def is_large(name):
     return "-largest" in name or name in ("png-65535-by-1365", "webp-large")
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_or_cost_little(tmp_path):
     errors = check_cost({name: bomb for name, bomb in bombs().items() if not is_large(name)}, tmp_path)
     assert (

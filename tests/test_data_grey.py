@@ -49,6 +49,7 @@ def test_grey_is_that_of_pillow():
     assert not all_grey(images[:0])
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_sees_three_channels(scans, no_figures, tmp_path):
     settings = {**TINY, "data.channels": "colour", "data.near_duplicates": "apart"}
     run = kilnet.train(scans, epochs=1, settings=settings, out=tmp_path / "run", progress=False)

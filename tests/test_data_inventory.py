@@ -118,6 +118,7 @@ def test_digits_hold_no_duplicates():
     assert inventory.original_sizes is None
 
 
+@pytest.mark.slow
 def test_trashnet_is_known_to_the_last_file(trashnet_folder):
     inventory = inspect(trashnet_folder)
     counts = {name: sum(split[name] for split in inventory.num_images.values()) for name in inventory.classes}

@@ -18,6 +18,7 @@ onnx_file = pytest.importorskip("kilnet.exporting.onnx_file")
 RANDOM = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "further"),
     [

@@ -60,6 +60,7 @@ def by_class(ranked):
     return {entry["class"]: entry["probability"] for entry in ranked}
 
 
+@pytest.mark.slow
 def test_a_script_of_onnxruntime_numpy_and_pillow_gives_the_answers_of_kilnet_predict(
     run, exports, pictures, tmp_path, monkeypatch, capfd
 ):

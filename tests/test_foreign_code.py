@@ -136,6 +136,7 @@ def test_a_run_or_a_recipe_cannot_choose_what_runs(colour_run, verb, where, mark
     assert not marker.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["evaluate", "inspect --folds", "finetune", "train", "tune"])
 def test_what_the_caller_names_is_used(colour_run, verb, marker, tmp_path, command):
     run = shutil.copytree(colour_run, tmp_path / "run")
@@ -290,6 +291,7 @@ def test_a_network_in_the_current_folder_is_trained_by_its_name_and_by_workers_t
     assert len(list((home / "search" / "trials").iterdir())) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("marker")
 def test_workers_are_measured_with_a_network_that_is_named(tmp_path, monkeypatch):
     (tmp_path / "mynets.py").write_text(TINY)

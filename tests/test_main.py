@@ -156,6 +156,7 @@ def test_nobody_need_hear_progress_and_errors(shell, redirections, tmp_path):
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 2, "it was trained to its end"
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output_is_not_the_next_file_that_is_opened(shell, tmp_path):
     done = shell([*DIGITS, "--out", "run", "--json"], ">&-")
     assert done.returncode == 1

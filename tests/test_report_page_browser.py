@@ -393,6 +393,7 @@ def test_prints_without_controls_and_with_its_pictures(open_page, run):
     assert page.pdf().startswith(b"%PDF")
 
 
+@pytest.mark.slow
 def test_page_of_a_search(open_page, tmp_path):
     random = np.random.default_rng(0)
     rows = [

@@ -226,6 +226,7 @@ def test_the_api_is_described_on_a_page_of_its_own(page):
     assert "The server is busy; try again." in text
 
 
+@pytest.mark.slow
 def test_a_phone_may_take_a_photograph_and_sees_the_result(open_page, files):
     page = open_page(viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True)
     assert page.get_by_text("Take a photograph").is_visible()

@@ -83,6 +83,7 @@ def test_refusals_have_a_status_and_one_line():
     assert cut[1].startswith("damaged or cut short")
 
 
+@pytest.mark.slow
 @UNIX
 @pytest.mark.parametrize(
     "statement",

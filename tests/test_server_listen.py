@@ -319,6 +319,7 @@ def children(pid):
     return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc here")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_with_all_its_processes_in_the_middle_of_uploads_and_decoding(command, number):

@@ -47,6 +47,7 @@ def digits():
     return load_dataset(config.data), config
 
 
+@pytest.mark.slow
 def test_a_timed_run_ends_where_validation_says_and_reads_the_test_split_once(digits, tmp_path):
     folder, (dataset, config) = RunFolder(tmp_path / "run"), digits
     run = timed_run.timed_run(dataset, config, folder.path, until=0.9)
@@ -104,6 +105,7 @@ SETTINGS = ["data.num_train=256", "training.epochs=1", "hardware.layout=contiguo
 SET = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
+@pytest.mark.slow
 def test_time_to_accuracy_tells_what_was_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         time_to_accuracy,
@@ -175,6 +177,7 @@ def test_steps_are_timed(digits):
     assert min(timed_run.step_seconds(*digits, 2).values()) > 0
 
 
+@pytest.mark.slow
 def test_gpu_rehearsed_on_a_cpu(rival, tmp_path, monkeypatch, capsys):
     words = ["--data", "digits", "--device", "cpu", "--recipe", FAST_DIGITS, "--seeds", 1, "--cold", 1]
     output = run_main(gpu, monkeypatch, capsys, *words, *SET, "--rival", rival, "--out", tmp_path)

@@ -82,6 +82,7 @@ def candidates(tmp_path, monkeypatch):
     return complete[0], complete[1:]
 
 
+@pytest.mark.slow
 def test_both_are_tried_and_one_of_them_gets_the_rest(candidates):
     scratch, pretrained = candidates
     asked = []

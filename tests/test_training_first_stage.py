@@ -100,6 +100,7 @@ def test_fine_tuning_follows_and_leaves_the_statistics(tmp_path, weights):
     assert not torch.equal(kept["stem.conv.weight"], theirs["stem.conv.weight"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_at_any_record_ends_with_the_same_bytes(tmp_path, weights):
     from kilnet.training.session import TrainingSession
 
@@ -119,6 +120,7 @@ def test_a_run_that_was_stopped_at_any_record_ends_with_the_same_bytes(tmp_path,
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), num_records
 
 
+@pytest.mark.slow
 def test_a_finetuned_run_begins_with_its_parent_and_fits_nothing(tmp_path, weights):
     parent = train(tmp_path / "run", weights, **{"training.frozen": "features"})
     child = kilnet.finetune(

@@ -28,6 +28,7 @@ def test_what_is_asked_for_is_not_measured(tmp_path, workers, threads, expected)
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_what_is_measured_is_kept(tmp_path, monkeypatch):
     found = allocate(None, speed_job(), tmp_path / "logs")
     rates = re.findall(r"(\d) with (\d) threads? ([\d,]+)", found.reason)
@@ -41,6 +42,7 @@ def test_what_is_measured_is_kept(tmp_path, monkeypatch):
     assert allocate(None, speed_job(), tmp_path / "logs") == found
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_trained_is_left_to_one_worker(tmp_path):
     """The search then says why its trials fail."""
     job = replace(speed_job(), image_shape=(1, 4, 4))

@@ -194,6 +194,7 @@ def test_one_whose_folder_cannot_be_written_blocks(workers, images, tmp_path):
     assert "cannot write" in event.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kinds", "reason"),
     [
@@ -213,6 +214,7 @@ def test_networks_that_misbehave(workers, images, tmp_path, name, kinds, reason)
     assert workers.num_idle == 1
 
 
+@pytest.mark.slow
 def test_one_that_is_killed_is_replaced_and_closing_saves_the_state(workers, images, tmp_path):
     """Killed, closed, and used again: the run resumes where it was each time."""
     job = job_of(

@@ -51,6 +51,7 @@ def begin(space, settings=FEW, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", EXAMPLES.values(), ids=EXAMPLES)
 def test_the_same_call_finds_its_search_in_the_free_folder_and_by_name(space):
     words = [str(word) for word in space]

@@ -50,6 +50,7 @@ def walk(tutorial, tmp_path_factory):
         )
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_draws_what_it_promises(tutorial, walk):
     notebook, _ = walk
     for cell in notebook.cells:

@@ -69,6 +69,7 @@ def test_answers_are_those_of_the_teacher_in_the_order_of_the_student(teacher):
         distilling._answers(teacher, shown, kilnet.ImageDataset("x", shown.classes, fewer, fewer, None))
 
 
+@pytest.mark.slow
 def test_a_student_that_asks_its_teacher_alone_comes_to_agree_with_it(teacher, tmp_path):
     """The labels have no weight: what it knows, it has from the answers."""
     settings = TEACHER | {"training.teacher_weight": 1.0, "training.label_smoothing": 0.0}

@@ -12,6 +12,7 @@ from kilnet.training.run_folder import RunFolder
 from made_up_machine import HARDWARE, TINY, make_dataset
 
 
+@pytest.mark.slow
 def test_finetune_keeps_to_a_budget_too(tmp_path, processor_time):
     dataset = make_dataset()
     settings = TINY | {
@@ -47,6 +48,7 @@ def test_muon_is_fine_tuned_at_a_rate_of_its_own(tmp_path, processor_time):
     assert tuned.config.optimizer.lr == pytest.approx(0.02)
 
 
+@pytest.mark.slow
 def test_a_search_is_fine_tuned(search):
     tuned = kilnet.finetune(search.folder, epochs=2, progress=False)
     config = tomllib.loads((tuned.folder / "config.toml").read_text())

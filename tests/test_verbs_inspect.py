@@ -136,6 +136,7 @@ def test_a_file_is_explained_without_a_label(run, tmp_path):
         kilnet.inspect(run, image=tmp_path / "broken.jpg", progress=False)
 
 
+@pytest.mark.slow
 def test_folds_find_wrong_training_labels_and_go_on(tmp_path):
     data = digits()
     labels = data.train.labels.copy()

@@ -28,6 +28,7 @@ def test_a_trial_is_promoted(search, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [run.name]
 
 
+@pytest.mark.slow
 def test_a_trial_whose_weights_are_gone_says_how_to_get_them_back(search, tmp_path):
     folder = tmp_path / "tight"
     tight = tune(folder, disk_gb=0.0, seeds=1)

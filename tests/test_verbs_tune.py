@@ -257,6 +257,7 @@ def test_sizes_of_images_and_of_the_data_are_searched_too(tmp_path):
 # --- afterwards
 
 
+@pytest.mark.slow
 def test_tuned_and_fine_tuned_in_one_call(search, tmp_path):
     copy = shutil.copytree(
         search.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("finetuned", ".lock")

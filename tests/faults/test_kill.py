@@ -77,10 +77,12 @@ def check(tmp_path, settings, num_kills):
     assert not list((tmp_path / "killed").rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_killed_a_few_times(tmp_path):
     check(tmp_path, SETTINGS | {"hardware.threads": 1}, num_kills=3)
 
 
+@pytest.mark.slow
 def test_the_fast_recipe_killed_a_few_times(tmp_path):
     recipe, defaults = load_config("fast-digits").flat(), RunConfig().flat()
     settings = {key: value for key, value in recipe.items() if value != defaults.get(key)}

@@ -94,6 +94,7 @@ def uninterrupted(tmp_path_factory):
     return table(folder)
 
 
+@pytest.mark.slow
 def test_killed_a_few_times(tmp_path, uninterrupted):
     num_kills = search_with_kills(tmp_path / "killed", 2, random.Random(1), max_kills=3, seconds=6.0)
     assert num_kills >= 2
