@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from kilnet.cli import completion
+from kilnet.data.sources import NAMES
+from kilnet.models import MODELS
 
 
 def offered(words, folder):
@@ -71,3 +73,7 @@ def test_names_are_offered_where_they_are_known(folder, monkeypatch):
     assert "wide" in completion.spaces("w")
     assert {"fast", "wide"} <= set(completion.recipes_and_spaces(""))
     assert completion.models("eff") == ["EfficientNetLite"]
+    assert completion.models("") == list(MODELS)
+    assert {name for name in NAMES if "/" not in name} == {
+        name for name in completion.data("") if name[-1] != "/"
+    }

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-_MARKS = ("config.toml", "search.toml")  # what makes a folder a run or a search
 _MAX_FOLDERS = 1000
 
 
@@ -54,7 +53,9 @@ def runs(incomplete: str) -> list[str]:
 
 
 def _is_run(path: Path) -> bool:
-    return any((path / mark).is_file() for mark in _MARKS)
+    from kilnet.runs.listing import CONFIG, SEARCH
+
+    return any((path / mark).is_file() for mark in (CONFIG, SEARCH))
 
 
 def _folders(incomplete: str) -> Iterator[Path]:

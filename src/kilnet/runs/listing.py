@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from kilnet.dotted import by_dotted_key
 from kilnet.errors import InputError
 from kilnet.storage import MAX_JSON_BYTES, given_path, read_bytes, read_text
 
@@ -150,7 +151,7 @@ def _is_finished(folder: Path, values: Mapping[str, Any]) -> bool:
 
 def _of_search(folder: Path, files: Files) -> dict[str, Any]:
     tree = tomllib.loads(read_text(folder / SEARCH, _MAX_TEXT_BYTES))
-    values = dict(_flat(tree["run"]))
+    values = dict(by_dotted_key(tree["run"]))
     summary = _json(folder / SUMMARY) if SUMMARY in files else {}
     trials = summary.get("trials", [])
     values |= {
@@ -185,16 +186,8 @@ def _settings(text: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads("{" + ",".join(parts) + "}")
     except ValueError:  # what JSON writes otherwise
-        found = dict(_flat(tomllib.loads(text)))
+        found = dict(by_dotted_key(tomllib.loads(text)))
     return found
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
