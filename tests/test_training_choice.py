@@ -120,3 +120,19 @@ def test_images_that_do_not_fit_into_memory_are_not_enlarged(candidates, monkeyp
     scratch, pretrained = candidates
     monkeypatch.setattr(choice, "_MEMORY_PART", 1e-9)
     assert choose(scratch, pretrained, lambda _: made_up(64), lambda: 0.5)[0] is scratch
+
+
+def test_the_budget_is_kept_where_features_take_much_longer_than_was_measured(candidates, monkeypatch):
+    scratch, pretrained = candidates
+    now = 0.5
+    features = EfficientNetLite.features
+
+    def slow(network, images):
+        nonlocal now
+        now += 0.1 * len(images) * bool(images.any())  # blank ones measure what is expected
+        return features(network, images)
+
+    monkeypatch.setattr(EfficientNetLite, "features", slow)
+    _, _, line = choose(scratch, pretrained, lambda _: made_up(32, 400), lambda: now)
+    assert "with pretrained weights" in line
+    assert now < 0.5 * 12 + 2

@@ -144,3 +144,62 @@ def test_random_features_are_not_frozen(tmp_path):
             progress=False,
         )
     assert not (tmp_path / "run").exists()
+
+
+class SlowNetwork:
+    """A clock that runs only while networks compute: seconds for each image, at a load that may change."""
+
+    def __init__(self, monkeypatch, seconds, load=lambda now: 1.0):
+        self.now, self.num_seen, self.runs = 0.0, 0, False
+        features = EfficientNetLite.features
+
+        def slow(network, images):
+            if self.runs:
+                work = 3.5 if network.training else 1.0
+                self.now += seconds * work * load(self.now) * len(images)
+                self.num_seen += len(images)
+            return features(network, images)
+
+        monkeypatch.setattr(EfficientNetLite, "features", slow)
+
+    def clock(self):
+        return self.now
+
+
+def session_by_clock(folder, weights, machine, budget, **settings):
+    from kilnet.training.session import TrainingSession
+    from kilnet.verbs.request import requested
+
+    own = SETTINGS | {"model.weights": str(weights)} | settings
+    del own["training.epochs"]
+    config = requested("photos", None, None, own, None, 0, None, budget)
+    return TrainingSession(make_dataset(), config, folder, machine.clock(), machine.clock)
+
+
+@pytest.mark.parametrize(("frozen", "seconds"), [("features", 0.1), ("features", 0.5), ("statistics", 0.02)])
+@pytest.mark.parametrize("load", [lambda _: 1.0, lambda now: 3.0 if now > 8 else 1.0])
+def test_a_budget_is_kept_however_slow_the_network_is(tmp_path, weights, monkeypatch, frozen, seconds, load):
+    machine = SlowNetwork(monkeypatch, seconds, load)
+    session = session_by_clock(tmp_path / "run", weights, machine, "20s", **{"training.frozen": frozen})
+    machine.runs = True
+    for _ in session:
+        pass
+    assert machine.now <= 20 * 1.05 + 2
+    assert session.loop.history[0].epoch == 0
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+def test_what_there_was_no_time_for_is_computed_next_time(tmp_path, weights, monkeypatch):
+    machine = SlowNetwork(monkeypatch, 0.5)
+    num_computed = []
+    for name, budget in (("short", "30s"), ("long", "2m")):
+        machine.now, machine.num_seen, machine.runs = 0.0, 0, False
+        session = session_by_clock(
+            tmp_path / name, weights, machine, budget, **{"training.frozen": "features"}
+        )
+        machine.runs = True
+        for _ in session:
+            pass
+        num_computed.append(machine.num_seen - 20)  # 20 to validate
+    assert 16 <= num_computed[0] < 40
+    assert sum(num_computed) == 40

@@ -78,3 +78,15 @@ def test_a_constant_feature_and_a_class_with_a_single_image_are_no_obstacle():
     fitted = fit_head(head, seen, labels)
     assert torch.isfinite(head.weight).all()
     assert fitted.num_images == 31
+
+
+def test_without_time_the_penalty_is_the_usual_one_and_with_enough_that_of_cross_validation():
+    seen, labels = made_up()
+    heads = [torch.nn.Linear(40, 3) for _ in range(3)]
+    unhurried = fit_head(heads[0], seen, labels)
+    assert 0 < unhurried.left_out_loss < np.log(3)
+    assert fit_head(heads[1], seen, labels, left=lambda: 1e3) == unhurried
+    assert torch.equal(heads[0].weight, heads[1].weight)
+    hurried = fit_head(heads[2], seen, labels, left=lambda: 0.0)
+    assert (hurried.penalty, hurried.left_out_loss) == (30.0, np.inf)
+    assert hurried.num_correct > 60  # of 120, in three classes

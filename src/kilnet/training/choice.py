@@ -1,7 +1,8 @@
 """A small part of a budget chooses what gets the rest: pretrained or random weights, by what each reaches."""
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from time import monotonic
 
 import numpy as np
@@ -20,6 +21,7 @@ from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
 from kilnet.training.first_stage import fit_first
+from kilnet.training.head import FittedHead
 from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import without_flips_of_grey
@@ -27,6 +29,7 @@ from kilnet.training.schedule import BudgetSchedule, training_seconds
 
 # Parts of the budget. Features of all images are no waste where they win, so they may take more than an attempt.
 _FEATURES_PART, _ATTEMPT_PART = 0.45, 0.12
+_SIZES_PART, _LEAST_PER_CLASS = 0.2, 20  # for comparing networks by some of the images, if these are enough
 _LEAST_SECONDS = 4.0  # of an attempt; where its part of the budget is less, there is time for one alone
 _PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
 _MEMORY_PART = 0.1  # of the machine's, for images
@@ -99,7 +102,8 @@ def choose(
     pretrained = [config for config in pretrained if _fits_memory(config, num_images)]
     if pretrained and (has_time_for_both or is_photographs(dataset)):
         attempts += _try_pretrained(pretrained, dataset, load, spent)
-    if attempts and has_time_for_both:
+    attempt_seconds = max(_LEAST_SECONDS, _ATTEMPT_PART * budget)
+    if attempts and has_time_for_both and training_seconds(budget, 0.0) - spent() > 2 * attempt_seconds:
         attempts.append(_try_random(scratch, dataset, spent, own_models))
     if not attempts:
         return scratch, dataset, None
@@ -144,32 +148,42 @@ def _try_pretrained(
     load: Callable[[RunConfig], ImageDataset],
     spent: Callable[[], float],
 ) -> list[Attempt]:
-    """Fit the last layer of the largest network for which there is time; where there is none, to some of the images."""
+    """Fit the last layer of a network: of that whose features suit some of the images best, or else the largest.
+
+    Only networks for which there is time are considered. If there is none, the smallest sees some of the images.
+    """
     budget, channels = candidates[0].budget.seconds or 0.0, small.image_shape[0]
     num_train, num_validation, num_classes = len(small.train), len(small.validation), len(small.classes)
-    per_second = _looks_per_second(candidates[0], channels, num_classes)
     started = spent()
-    left = budget - started
+    settings, per_second = _measured(candidates[0], channels, num_train, num_classes)
+    left = budget - spent()
     all_seconds = (num_train + num_validation) / per_second
     affordable = [c for c in candidates if all_seconds * _WORK[_size(c)] <= _FEATURES_PART * left]
-    config = without_flips_of_grey(affordable[-1] if affordable else candidates[0], channels)
     part = 1.0 if affordable else _ATTEMPT_PART * left / all_seconds
     if part * num_train < 4 * num_classes:
         return []
-    dataset = load(config)
-    some = replace(dataset, train=_part(dataset.train, part), validation=_part(dataset.validation, part))
-    preprocessing = preprocessing_for(config, dataset)
-    settings = choose_settings(config, _network(config, dataset), dataset, preprocessing)
-    settings.apply()
-    model = settings.place(initial_model(config, some, preprocessing, False, frozenset()))
-    for _ in fit_first(model, some, preprocessing, settings):
-        pass
-    right = _right(model, some.validation, preprocessing, settings)
-    seconds = spent() - started
-    left = training_seconds(budget, num_validation / per_second) - spent()
-    left -= 0 if affordable else all_seconds
-    one_pass = _TRAINING_WORK * _WORK[_size(config)] * num_train / per_second
+    end = budget - left + (_FEATURES_PART if affordable else _ATTEMPT_PART) * left
+    networks = [
+        _Pretrained(without_flips_of_grey(config, channels), load, settings)
+        for config in affordable or candidates[:1]
+    ]
+    most = int(_SIZES_PART * left * per_second / sum(_WORK[_size(network.config)] for network in networks))
+    if len(networks) > 1 and most >= _LEAST_PER_CLASS * num_classes:
+        networks.sort(key=lambda network: -network.fitted(lambda: end - spent(), most).left_out_loss)
+    network = networks[-1]
+    config, dataset = network.config, network.dataset
+    validation = _part(dataset.validation, part)
+    fitted = network.fitted(lambda: end - spent(), num_validation=len(validation))
+    looked = spent()
+    right = _right(network.model, validation, network.preprocessing, settings)
+    image_seconds = (spent() - looked) / len(validation)  # under the load that there is now
+    seconds, part = spent() - started, fitted.num_images / num_train
+    left = training_seconds(budget, num_validation * image_seconds) - spent()
+    all_seconds = max(1e-6, image_seconds * num_train)
+    left -= (1 - part) * all_seconds
+    one_pass = _TRAINING_WORK * all_seconds
     num_passes = max(0.0, left / one_pass)
+    config = config.model_copy(update={"hardware": settings.record()})
     if num_passes < 0.5:  # less than that spoils more than it mends
         config = change(config, {"training.frozen": "features"}, "the choice")
         num_passes = 0.0
@@ -177,6 +191,54 @@ def _try_pretrained(
     gain = float(more_images**-_OF_IMAGES * (1 + num_passes) ** -_OF_PASSES)
     title = f"{config.model.name} {_size(config)} with pretrained weights"
     return [Attempt(title, seconds, right, config, dataset, gain)]
+
+
+@dataclass(frozen=True)
+class _Pretrained:
+    """A network with pretrained weights, and the images as it takes them; both are made when they are first needed.
+
+    What it computes with is measured once, of the smallest network.
+    """
+
+    config: RunConfig
+    load: Callable[[RunConfig], ImageDataset]
+    settings: Settings
+
+    @cached_property
+    def dataset(self) -> ImageDataset:
+        return self.load(self.config)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        return preprocessing_for(self.config, self.dataset)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        self.settings.apply()
+        return self.settings.place(
+            initial_model(self.config, self.dataset, self.preprocessing, False, frozenset())
+        )
+
+    def fitted(
+        self, left: Callable[[], float], most: int | None = None, num_validation: int = 0
+    ) -> FittedHead:
+        """Fit the last layer; see `fit_first`."""
+        self.settings.apply()
+        records = fit_first(
+            self.model,
+            self.dataset,
+            self.preprocessing,
+            self.settings,
+            left=left,
+            most=most,
+            num_validation=num_validation,
+        )
+        while True:
+            try:
+                next(records)
+            except StopIteration as end:
+                fitted: FittedHead = end.value
+                return fitted
 
 
 def _try_random(
@@ -204,7 +266,7 @@ def _try_random(
         budget_seconds=seconds + spare,
         step_seconds=batch_size / per_second,
         end_seconds=end_seconds,
-        started=monotonic(),
+        started=monotonic() - (spent() - started),
     )
     loop = TrainingLoop(model, dataset, config, preprocessing, settings, schedule)
     for _ in loop:
@@ -231,18 +293,15 @@ def _part(split: Split, part: float) -> Split:
     return split if count == len(split) else split.take(chosen)
 
 
-def _looks_per_second(config: RunConfig, channels: int, num_classes: int) -> float:
-    """Return how many images a second the smallest pretrained network looks at."""
+def _measured(config: RunConfig, channels: int, num_images: int, num_classes: int) -> tuple[Settings, float]:
+    """Return what a pretrained network computes with, and how many images a second it then looks at."""
     side = _side(config)
-    images = torch.zeros(config.training.batch_size, channels, side, side)
+    images = torch.zeros(config.training.batch_size_for(num_images), channels, side, side)
     model = models.build(config.model, (channels, side, side), num_classes)
     settings = hardware.choose(config.hardware, model, config.model, images, num_classes, trains=False)
     settings.apply()
-    return hardware.measure_speed(settings, model, images, num_classes, 0.3, trains=False)
-
-
-def _network(config: RunConfig, dataset: ImageDataset) -> nn.Module:
-    return models.build(config.model, dataset.image_shape, len(dataset.classes))
+    images = images[: hardware.probe_size(side, side)]
+    return settings, hardware.measure_speed(settings, model, images, num_classes, 0.3, trains=False)
 
 
 def _side(config: RunConfig) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -20,10 +20,12 @@ from kilnet.inference.classifier import read_tensors, write_tensors
 from kilnet.metrics.class_counts import log_shares
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder
-from kilnet.training.head import FittedHead, fit_head
+from kilnet.training.head import FittedHead, fit_head, fit_seconds
 from kilnet.training.records import StepRecord
 
 _BATCH_SIZE = 64
+_BATCH_SIZE_BY_CLOCK = 16  # a slow network takes seconds for 64
+_SAVING_SECONDS = 3.0  # with the learning curves, for which matplotlib is imported
 
 
 def fit_first(
@@ -33,51 +35,93 @@ def fit_first(
     settings: Settings,
     *,
     is_balanced: bool = False,
+    left: Callable[[], float] | None = None,
+    most: int | None = None,
+    num_validation: int | None = None,
 ) -> Generator[StepRecord, None, FittedHead]:
-    """Fit the last layer of a network to its features of the training images.
+    """Fit the last layer of a network to its features of the training images, as many as there is time for.
 
     Features are kept in the cache, by the network's weights, the images and what they are computed with, so that
-    another run begins at once. Mirror images would take as long again and bring nothing (docs/experiments.md).
+    another run begins at once, and one that had time for some continues with the others. Mirror images would take as
+    long again and bring nothing (docs/experiments.md).
 
     Args:
         model: with a method `features` and a linear layer `fc`, on the settings' device; left in evaluation mode.
-        dataset: its training images.
+        dataset: its training images, in random order.
         preprocessing, settings: of the run.
         is_balanced: whether the layer answers as if all classes were equally common.
+        left: tells how many seconds there are until the network has to be validated and saved. Features of further
+            images are computed only while enough of them is left to fit the layer, validate and save; there are always
+            some, of two classes at least. None, the features of all images are computed, whatever that takes.
+        most: so many of the first images are enough; None, all of them.
+        num_validation: images that are validated at the end; None, all of the data set's.
 
     Yields:
         One record of epoch 0 for each batch of images.
 
     Returns:
-        How the layer does on the training images.
+        How the layer does on the training images that it was fitted to.
     """
-    path = _path(model, dataset, preprocessing, settings)
-    seen = _kept(path)
-    if seen is None:
-        parts = []
-        total = -(-len(dataset.train) // _BATCH_SIZE)
-        pixels = torch.from_numpy(dataset.train.images)
-        for part in _features(model, pixels, preprocessing, settings):
+    path = _path(model, dataset, preprocessing, settings, is_timed=left is not None)
+    head = cast("Featured", model).fc
+    seen = _kept(path, head.in_features)
+    num_kept = len(seen)
+    num_images = min(most or len(dataset.train), len(dataset.train))
+    num_validation = len(dataset.validation) if num_validation is None else num_validation
+    labels, num_classes = dataset.train.labels.astype(np.int64), len(dataset.classes)
+    end_seconds = _SAVING_SECONDS
+    if num_kept < num_images:
+        parts = [seen]
+        size = _BATCH_SIZE if left is None else _BATCH_SIZE_BY_CLOCK
+        total, num_done = -(-(num_images - num_kept) // size), num_kept
+        pixels = torch.from_numpy(dataset.train.images[num_kept:num_images])
+        left_before = left() if left else 0.0
+        for step, part in enumerate(_features(model, pixels, preprocessing, settings, size), 1):
             parts.append(part)
-            yield StepRecord(epoch=0, step=len(parts), num_steps=total, num_images=len(part))
+            num_done += len(part)
+            yield StepRecord(epoch=0, step=step, num_steps=total, num_images=len(part))
+            if left is None or labels[:num_done].min() == labels[:num_done].max():
+                continue
+            each = (left_before - left()) / (num_done - num_kept)
+            end_seconds = each * num_validation + _SAVING_SECONDS
+            if left() < end_seconds + fit_seconds(num_done, num_classes) + 2 * size * each:
+                break
         seen = np.concatenate(parts)
         _keep(path, seen)
-    labels, shift = dataset.train.labels.astype(np.int64), None
+    seen = seen[:num_images]
+    labels, weights, shift = labels[: len(seen)], dataset.train.relative_weights, None
     if is_balanced:
-        shift = log_shares(np.bincount(labels, minlength=len(dataset.classes)))
-    return fit_head(cast("Featured", model).fc, seen, labels, dataset.train.relative_weights, shift)
+        shift = log_shares(np.bincount(labels, minlength=num_classes))
+    return fit_head(
+        head,
+        seen,
+        labels,
+        None if weights is None else weights[: len(seen)],
+        shift,
+        None if left is None else lambda: left() - end_seconds,
+    )
 
 
-def are_kept(
+def num_kept(
     model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings
-) -> bool:
-    """Whether the features that `fit_first` would compute are in the cache."""
-    return _path(model, dataset, preprocessing, settings).is_file()
+) -> int:
+    """Return of how many training images the features are in the cache, for a run with a budget."""
+    path = _path(model, dataset, preprocessing, settings, is_timed=True)
+    return len(_kept(path, cast("Featured", model).fc.in_features))
 
 
-def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings) -> Path:
-    computed_with = settings.record().model_dump()
-    key = hashlib.sha256(json.dumps([computed_with, vars(preprocessing), dataset.fingerprint]).encode())
+def _path(
+    model: nn.Module,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    settings: Settings,
+    *,
+    is_timed: bool,
+) -> Path:
+    """Return where features are kept; those of batches of another size may differ in their last bits."""
+    question: list[object] = [settings.record().model_dump(), vars(preprocessing), dataset.fingerprint]
+    question += [_BATCH_SIZE_BY_CLOCK] if is_timed else []
+    key = hashlib.sha256(json.dumps(question).encode())
     for name, tensor in model.state_dict().items():
         if not name.startswith("fc."):
             key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -85,7 +129,7 @@ def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing,
 
 
 def _features(
-    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings, batch_size: int
 ) -> Iterator[npt.NDArray[np.float16]]:
     """Yield features, (num_images, num_features), batch after batch.
 
@@ -93,17 +137,18 @@ def _features(
     """
     model.eval()
     network = cast("Featured", model)
-    for batch in torch.split(pixels, _BATCH_SIZE):
+    for batch in torch.split(pixels, batch_size):
         images = settings.place_images(preprocessing(batch.to(settings.device)))
         with torch.inference_mode(), settings.autocast():
             yield network.features(images).half().cpu().numpy()
 
 
-def _kept(path: Path) -> npt.NDArray[np.float16] | None:
+def _kept(path: Path, num_features: int) -> npt.NDArray[np.float16]:
+    """Return the features of the first images, as many as are in the cache."""
     try:
         return read_tensors(path)[0]["features"].numpy()
     except (FileNotFoundError, RunFolderError):
-        return None
+        return np.empty((0, num_features), np.float16)
 
 
 def _keep(path: Path, seen: npt.NDArray[np.float16]) -> None:

@@ -1,5 +1,7 @@
 """The last layer of a pretrained network, fitted to what the other layers see in the images."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +14,12 @@ from torch.nn import functional as F
 # On half the squared weights, against the losses of all images together; features have unit variance on average.
 _PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 _NUM_FOLDS = 5
+_USUAL_PENALTY = 30.0  # between what ants and bees and what TrashNet prefer
 # What the penalty is chosen with: more images, or the directions in which features vary less, hardly change it.
 _MOST_IMAGES, _MOST_DIRECTIONS = 2000, 256
 _MOST_ITERATIONS = 1000
+# What fitting takes, at most, on a core that is shared with another program: seconds, and for each image and class.
+_FIT_SECONDS, _FIT_SECONDS_EACH = 3.0, 2e-5
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,12 @@ class FittedHead:
 
     Attributes:
         penalty: that cross-validation chose.
+        left_out_loss: mean loss of the images that cross-validation left out, with this penalty; infinite without it.
         loss_sum, num_correct, num_images: over the training images.
     """
 
     penalty: float
+    left_out_loss: float
     loss_sum: float
     num_correct: int
     num_images: int
@@ -38,6 +45,7 @@ def fit_head(
     labels: npt.NDArray[np.int64],
     counts: npt.NDArray[np.float32] | None = None,
     shift: npt.NDArray[np.float64] | None = None,
+    left: Callable[[], float] | None = None,
 ) -> FittedHead:
     """Fit a last layer by logistic regression, with the L2 penalty that cross-validation prefers.
 
@@ -54,11 +62,13 @@ def fit_head(
         counts: (num_images,), how much each image counts, 1 on average; None, all the same.
         shift: (num_classes,), taken from the biases once they are fitted: the logarithms of the classes' shares let the
             layer answer as if all classes were equally common (Menon et al. 2021, section 4.1).
+        left: tells how many seconds there are until the layer has to be there; cross-validation ends early for it, and
+            where it has hardly begun, the penalty is the usual one. None, it takes the time that it needs.
     """
     from threadpoolctl import threadpool_limits  # here, since few runs need it
 
     with threadpool_limits(1):
-        penalty, weights, biases = _fitted(seen, labels, head.out_features, counts)
+        (penalty, left_out_loss), weights, biases = _fitted(seen, labels, head.out_features, counts, left)
     if shift is not None:
         biases = (biases - shift).astype(np.float32)
     with torch.no_grad():
@@ -66,8 +76,17 @@ def fit_head(
         head.bias.copy_(torch.from_numpy(biases))
     losses, num_correct = _losses(seen.astype(np.float32) @ weights.T + biases, labels)
     return FittedHead(
-        penalty=penalty, loss_sum=float(losses.sum()), num_correct=num_correct, num_images=len(labels)
+        penalty=penalty,
+        left_out_loss=left_out_loss,
+        loss_sum=float(losses.sum()),
+        num_correct=num_correct,
+        num_images=len(labels),
     )
+
+
+def fit_seconds(num_images: int, num_classes: int) -> float:
+    """Return how long `fit_head` takes, roughly and rather too much."""
+    return _FIT_SECONDS + _FIT_SECONDS_EACH * num_images * num_classes
 
 
 def _fitted(
@@ -75,28 +94,40 @@ def _fitted(
     labels: npt.NDArray[np.int64],
     num_classes: int,
     counts: npt.NDArray[np.float32] | None,
-) -> tuple[float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    left: Callable[[], float] | None,
+) -> tuple[tuple[float, float], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     flat = seen.astype(np.float32)
     mean, spread = flat.mean(0), float(np.sqrt(flat.var(0).mean())) or 1.0
     flat = (flat - mean) / spread
     variances, directions = np.linalg.eigh(flat.T @ flat)  # the largest last
     directions = directions[:, variances >= 1e-6 * variances[-1]][:, ::-1]
     points = np.ascontiguousarray(flat @ directions)
-    penalty = _best_penalty(points[:_MOST_IMAGES, :_MOST_DIRECTIONS], labels[:_MOST_IMAGES])
-    solution = _regression(penalty, 1e-5).fit(points, labels, counts)
+    chosen = _best_penalty(points[:_MOST_IMAGES, :_MOST_DIRECTIONS], labels[:_MOST_IMAGES], left)
+    solution = _regression(chosen[0], 1e-5).fit(points, labels, counts)
     weights, biases = _for_all_classes(solution, num_classes)
     weights = (weights @ directions.T) / spread
-    return penalty, weights, biases - weights @ mean
+    return chosen, weights, biases - weights @ mean
 
 
-def _best_penalty(points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
-    """Return the penalty with the lowest loss on images that were left out, each once; of classes seen without them."""
+def _best_penalty(
+    points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], left: Callable[[], float] | None
+) -> tuple[float, float]:
+    """Return the penalty with the lowest loss on images that were left out, each once; of classes seen without them.
+
+    The second number is that loss, the mean over these images.
+
+    A fold is begun only if, were it as slow as the slowest so far, as much time again would be left for the last fit.
+    """
     fold = np.empty(len(labels), np.int64)
     fold[np.argsort(labels, kind="stable")] = (
         np.arange(len(labels)) % _NUM_FOLDS
     )  # as many of each class in each
-    loss_sums = np.zeros(len(_PENALTIES))
+    loss_sums, num_judged = np.zeros(len(_PENALTIES)), 0
+    slowest = fit_seconds(len(labels), int(labels.max()) + 1) / _NUM_FOLDS if left else 0.0
     for left_out in range(_NUM_FOLDS):
+        if left is not None and left() < 2 * slowest:
+            break
+        left_before = left() if left else 0.0
         inside = fold != left_out
         known = np.unique(labels[inside])
         judged = ~inside & np.isin(labels, known)
@@ -107,7 +138,11 @@ def _best_penalty(points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
             solution = _regression(penalty * share, 1e-3).fit(fitted_to, labels[inside])
             weights, biases = _for_all_classes(solution, labels.max() + 1)
             loss_sums[index] += _losses(others @ weights.T + biases, labels[judged])[0].sum()
-    return _PENALTIES[int(loss_sums.argmin())]
+        num_judged += int(judged.sum())
+        slowest = max(slowest, left_before - left() if left else 0.0)
+    if not num_judged:
+        return _USUAL_PENALTY, math.inf
+    return _PENALTIES[int(loss_sums.argmin())], float(loss_sums.min()) / num_judged
 
 
 def _regression(penalty: float, tolerance: float) -> Any:

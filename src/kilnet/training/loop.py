@@ -137,7 +137,9 @@ class TrainingLoop:
             "num_correct": fitted.num_correct,
             "num_images": fitted.num_images,
         }
-        return self._validate(epoch=0, lr=0.0)
+        self._schedule.has_result = True
+        with self._schedule.validation():
+            return self._validate(epoch=0, lr=0.0)
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
@@ -307,6 +309,7 @@ class TrainingLoop:
         self._stopping.num_bad = rest["num_bad"]
         counted = {"num_validation": len(self._validation[1])}  # which earlier versions did not write
         self.history = [EpochRecord(**(counted | record)) for record in rest["history"]]
+        self._schedule.has_result = bool(self.history)
 
 
 def _load_moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

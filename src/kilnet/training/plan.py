@@ -143,7 +143,9 @@ def make_plan(
 
     def fitted(option: RunConfig) -> tuple[RunConfig, Plan, float]:
         speed = measure(option)
-        seconds = training_seconds(budget, speed.end_seconds) - spent() - speed.first_seconds
+        seconds = training_seconds(budget, speed.end_seconds) - spent()
+        if seconds > 0:  # the first stage takes as many images as it has time for
+            seconds = max(0.0, seconds - speed.first_seconds)
         full_size = option.training.model_copy(update={"low_resolution": ()})
         num_passes = seconds / speed.pass_seconds(full_size, num_images)
         course = next((course for passes, course in _LOW_RESOLUTIONS if num_passes < passes), ())
@@ -233,8 +235,8 @@ def measure_network(
     num_first = 0
     if is_pretrained:
         load_pretrained(network, config.model)
-        is_known = first_stage.are_kept(network, dataset, preprocessing, settings)
-        num_first = (0 if is_known else num_train) + num_seen
+        num_kept = first_stage.num_kept(network, dataset, preprocessing, settings)
+        num_first = num_train - num_kept + num_seen
     return Speed(
         image_seconds=image_seconds,
         optimizer_seconds=_optimizer_seconds(config, model, settings),

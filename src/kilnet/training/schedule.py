@@ -27,6 +27,7 @@ class Schedule:
         num_steps_done: in the present epoch, with the one under way.
         fractional_epoch: where the latest step began, in epochs from the start: 2.5 is the middle of the third.
         is_over: whether nothing is left to train.
+        has_result: whether weights were validated before the first step, so that none has to be taken.
     """
 
     def __init__(self, num_epochs: int) -> None:
@@ -35,6 +36,7 @@ class Schedule:
         self.num_steps_done = 0
         self.fractional_epoch = 0.0
         self.is_over = False
+        self.has_result = False
 
     @property
     def progress(self) -> float:
@@ -148,8 +150,8 @@ class BudgetSchedule(Schedule):
 
     @property
     def is_at_end(self) -> bool:
-        """Whether another step like the last would take time that the end needs; the first step is always taken."""
-        has_begun = self.num_epochs_done + self.num_steps_done > 0
+        """Whether another step like the last would take time that the end needs; without a result, one is taken."""
+        has_begun = self.has_result or self.num_epochs_done + self.num_steps_done > 0
         return has_begun and self.spent + self._last_step_seconds > self._training_seconds
 
     @property

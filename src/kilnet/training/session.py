@@ -30,7 +30,7 @@ from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
-from kilnet.training.schedule import BudgetSchedule, Schedule
+from kilnet.training.schedule import BudgetSchedule, Schedule, training_seconds
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _SECONDS_TO_STOP = 2.0
@@ -76,7 +76,7 @@ class TrainingSession:
         answers: npt.NDArray[np.float32] | None = None,
     ) -> None:
         hardware.use_huge_pages()
-        started = clock() if started is None else started
+        self._clock, self._started = clock, clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
@@ -95,7 +95,7 @@ class TrainingSession:
             self.plan = self._kept_plan()
         elif is_planned:
             config, self.plan, settings = plan_run(
-                config, self._dataset, self._preprocessing, lambda: clock() - started, own_models
+                config, self._dataset, self._preprocessing, lambda: clock() - self._started, own_models
             )
         model = initial_model(config, self._dataset, self._preprocessing, self.folder.has_state, own_models)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -108,7 +108,7 @@ class TrainingSession:
                 budget_seconds=config.budget.seconds,
                 step_seconds=self.plan.step_seconds,
                 end_seconds=self.plan.end_seconds,
-                started=started,
+                started=self._started,
                 clock=clock,
             )
         self.loop = TrainingLoop(
@@ -124,6 +124,11 @@ class TrainingSession:
         self._num_images = 0  # in this epoch
         if is_begun:
             self._resume()
+
+    def _left(self) -> float:
+        """Return how much of the budget is left before the end of the run, which takes some seconds."""
+        budget = self.config.budget.seconds or 0.0
+        return training_seconds(budget, 0.0) - (self._clock() - self._started)
 
     def _softened(self, answers: npt.NDArray[np.float32] | None) -> Tensor | None:
         if not self.config.training.teacher_weight:
@@ -186,6 +191,7 @@ class TrainingSession:
                 self._preprocessing,
                 self.settings,
                 is_balanced=config.training.balance != "none",
+                left=self._left if config.budget.seconds else None,
             )
             yield self.loop.start(fitted)
         yield from self.loop
