@@ -125,18 +125,31 @@ def no_importance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kilnet.tuning.summary.get_param_importances", lambda *_, **__: {})
 
 
+def chromium() -> str | None:
+    """Return where the browser of this machine is."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium; without it tests are skipped."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with sync_api.sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)), None)
         try:
-            browser = playwright.chromium.launch(executable_path=path)
+            browser = playwright.chromium.launch(executable_path=chromium())
         except sync_api.Error as error:
             pytest.skip(f"no browser: {str(error).splitlines()[0]}")
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def camera_browser(browser: Any) -> Iterator[Any]:
+    """One with a made-up camera, which every page may use."""
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    opened = browser.browser_type.launch(executable_path=chromium(), args=flags)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -180,8 +180,8 @@ def test_fits_a_phone_with_contrast_and_names_for_screen_readers(open_page, file
     page.set_input_files("#files", files)
     expect(page.locator("#status")).to_have_text("3 pictures classified, 1 could not be used.")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    small = "[...document.querySelectorAll('button, label.button')].filter(b => b.getBoundingClientRect().height < 44)"
-    assert page.evaluate(f"{small}.length") == 0, "a finger needs room"
+    buttons = page.locator("button, label.button").locator("visible=true").all()
+    assert [button for button in buttons if button.bounding_box()["height"] < 44] == [], "a finger needs room"
     assert page.evaluate(LOW_CONTRASTS) == []
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
     assert dark == (scheme == "dark")
@@ -235,3 +235,44 @@ def test_a_phone_may_take_a_photograph_and_sees_the_result(open_page, files):
     page.wait_for_timeout(300)
     verdict = page.locator(".card .verdict").bounding_box()
     assert 0 <= verdict["y"] < 740 - verdict["height"], "the answer is in view"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_camera_is_shown_live_and_what_it_shows_is_classified(camera_browser, served, width):
+    visited = visit(camera_browser, served.url, viewport={"width": width, "height": 740})
+    page = visited.page
+    page.get_by_role("button", name="Open the camera").click()
+    page.wait_for_function("document.querySelector('#preview').videoWidth > 0")
+    take = page.get_by_role("button", name="Take", exact=True)
+    expect(take).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_have_text("1 picture classified.")
+    verdict = page.locator(".card .verdict").bounding_box()
+    assert 0 <= verdict["y"] < 740 - verdict["height"], "the answer is in view"
+    shown = page.locator(".original img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert shown == page.evaluate("[preview.videoWidth, preview.videoHeight]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    track = page.evaluate_handle("preview.srcObject.getTracks()[0]")
+    page.get_by_role("button", name="Close the camera").click()
+    assert track.evaluate("track => track.readyState") == "ended", "the lamp is out"
+    assert not page.locator("#viewfinder").is_visible()
+    assert visited.complaints == []
+
+
+@pytest.mark.slow
+def test_without_a_camera_none_is_offered(page):
+    assert not page.locator("#open-camera").is_visible()
+
+
+@pytest.mark.slow
+def test_a_line_in_the_bar_marks_from_where_on_the_run_is_sure(page, files, colour_run):
+    page.set_input_files("#files", files[:3])
+    expect(page.locator("#status")).to_have_text("3 pictures classified.")
+    sure_from = kilnet.load(colour_run).calibration.threshold
+    assert f"marks {sure_from:.1%}" in page.locator("#sure").inner_text()
+    for card in page.locator(".card").all():
+        track = card.locator(".track").first
+        ends = track.locator("span").evaluate("bar => bar.getBoundingClientRect().right")
+        mark = track.locator(".sure").evaluate("line => line.getBoundingClientRect().left + 1")
+        assert (ends < mark) == (card.locator(".unsure").count() == 1)

@@ -25,6 +25,7 @@ _ASSETS = files("kilnet.server") / "assets"
 # These files and no others: a request never chooses a path on disk.
 _PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
+    "/camera.js": ("camera.js", "text/javascript; charset=utf-8"),
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),

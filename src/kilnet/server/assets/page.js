@@ -1,3 +1,5 @@
+import { offerCamera } from "./camera.js";
+
 const MAX_AT_ONCE = 4; // requests; the server answers those that come together in one pass
 const TOP = 5;
 const OVERLAY_PX = 256;
@@ -100,6 +102,8 @@ function showOriginal(card, name, blob) {
 }
 
 function showClasses(list, classes) {
+  const mark = isolated("", "i"); // in the bar of the likeliest class: from where on the run is sure
+  mark.className = "sure";
   for (const { class: name, probability } of classes) {
     const item = document.createElement("li");
     const track = document.createElement("div");
@@ -109,6 +113,10 @@ function showClasses(list, classes) {
     item.append(isolated(name), isolated(percent(probability), "span"), track);
     list.append(item);
   }
+  if (limits.sure_from === null) return;
+  mark.style.left = percent(limits.sure_from);
+  list.querySelector(".track").append(mark);
+  find("sure").hidden = false;
 }
 
 async function showAnswer(card, { name, blob, truth }, { classes, unsure, explanation }) {
@@ -230,6 +238,9 @@ function showRun(run) {
   const colour = run.channels === 1 ? "grey" : "colour";
   find("run-facts").textContent = `${run.classes.length} classes; the network sees ${run.width} × ${run.height} pixels, ${colour}.`;
   find("limits").textContent = `up to ${megabytes(run.max_bytes)} each`;
+  if (run.sure_from !== null) {
+    find("sure").lastElementChild.textContent = `marks ${percent(run.sure_from)}: an answer whose bar ends before it is unsure.`;
+  }
   if (!run.calibrated) {
     find("run-warning").textContent = "This run is not calibrated: its confidences are often too high.";
     find("run-warning").hidden = false;
@@ -263,7 +274,7 @@ function listen() {
     waiting.length = 0;
     counts = { asked: 0, answered: 0, refused: 0 };
     find("results").replaceChildren();
-    find("legend").hidden = find("clear").hidden = true;
+    find("legend").hidden = find("sure").hidden = find("clear").hidden = true;
     tell();
     input.focus();
   });
@@ -273,7 +284,7 @@ drawScale();
 listen();
 try {
   showRun(await getJson("api/run"));
-  await showExamples();
+  await Promise.all([showExamples(), offerCamera(enqueue)]);
 } catch (error) {
   find("run-warning").textContent = `The server cannot be reached: ${error.message}`;
   find("run-warning").hidden = false;
