@@ -25,7 +25,7 @@ Exit codes:
   diverges, the port is in use, or an export does not answer as Kilnet does. `kilnet doctor` found a problem.
   `kilnet predict` met files that it could not use.
 * **2**: bad input: a setting, data, a network or a run folder.
-* **130**: interrupted; the state is saved.
+* **130**: interrupted, by Ctrl-C or SIGTERM; the state is saved.
 """
 
 

@@ -17,14 +17,14 @@ WITHIN = "import sys; sys.argv = ['kilnet', 'settings']; from kilnet.verbs impor
 WITHIN += "from kilnet.__main__ import main; main()"
 
 
-def interrupted(words, when, **options):
-    """Start a command, press Ctrl-C once `when(process)` returns, and return code, standard error and seconds."""
+def interrupted(words, when, number, **options):
+    """Start a command, send a signal once `when(process)` returns, and return code, standard error and seconds."""
     with subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
     ) as process:
         when(process)
         pressed = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         err = process.communicate(timeout=60)[1]
         return process.returncode, err, time.monotonic() - pressed
 
@@ -43,14 +43,24 @@ def has_loaded(name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("library", ["libtorch_cpu", "libtorch_python", "_multiarray_umath"])
-def test_ctrl_c_while_torch_is_imported_is_one_line(library, tmp_path):
-    code, err, seconds = interrupted([*COMMAND, *DIGITS, "--out", tmp_path / "run"], has_loaded(library))
+@pytest.mark.parametrize(
+    ("number", "library"),
+    [
+        (signal.SIGINT, "libtorch_cpu"),
+        (signal.SIGINT, "libtorch_python"),
+        (signal.SIGINT, "_multiarray_umath"),
+        (signal.SIGTERM, "libtorch_python"),
+    ],
+)
+def test_an_interruption_while_torch_is_imported_is_one_line(number, library, tmp_path):
+    words = [*COMMAND, *DIGITS, "--out", tmp_path / "run"]
+    code, err, seconds = interrupted(words, has_loaded(library), number)
     assert (code, err) == (130, "kilnet: interrupted\n")
     assert seconds < 3
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize(
     "code",
     [
@@ -63,9 +73,10 @@ def test_ctrl_c_while_torch_is_imported_is_one_line(library, tmp_path):
     ],
     ids=["before", "import", "work", "noted"],
 )
-def test_ctrl_c_at_any_moment_is_one_line(code, tmp_path):
+def test_an_interruption_at_any_moment_is_one_line(code, name, tmp_path):
+    code = code.replace("SIGINT", name)
     (tmp_path / "antigravity_of_the_test.py").write_text(
-        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
+        f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.{name}); [0 for _ in range(9)]\n"
         "except KeyboardInterrupt: raise ImportError('numpy cannot be imported')\n"
     )
     if code.startswith("import"):

@@ -342,7 +342,7 @@ def test_it_ends_with_all_its_processes_in_the_middle_of_uploads_and_decoding(co
             assert time.monotonic() - start < 3
             time.sleep(0.01)
         out, err = process.communicate(timeout=20)  # Python itself takes a while to end on a busy machine
-    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
+    assert process.returncode == 130
     assert out == ""
     assert err.count("\n") <= 1, err
     assert "Traceback" not in err

@@ -12,8 +12,9 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as under nohup
-        signal.signal(signal.SIGINT, _end_at_once)
+    for number, python_own in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) == python_own:  # else it is ignored, as Ctrl-C is under nohup
+            signal.signal(number, _end_at_once)
     _open_closed_streams()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # other libraries' words to programmers
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 def _leave() -> None:
-    """End after Ctrl-C without taking torch to pieces and without waiting for threads, which takes seconds."""
+    """End after an interruption without taking torch to pieces and without waiting for threads, which takes seconds."""
     atexit._run_exitfuncs()  # temporary folders are removed
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

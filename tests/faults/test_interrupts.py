@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment ends every verb within 3 seconds, with one line and exit code 130."""
+"""Ctrl-C and SIGTERM at any moment end every verb within 3 seconds, with one line and exit code 130."""
 
 import os
 import resource
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -73,14 +74,18 @@ def judge(campaign, case, code, err, seconds):
 
 
 def test_interrupts_of_a_program_that_begins(campaign, home, seconds_of_python):
-    cases = [(f"{verb} after {moment:.2f} s", (verb, moment)) for verb in VERBS for moment in EARLY]
-    for case, (verb, moment) in campaign.named(campaign.some(cases, 3, 30)):
-        code, err, seconds = interrupted(home, VERBS[verb], seconds_of_python + moment)
+    cases = [
+        (f"{verb}, {number.name} after {moment:.2f} s", (verb, number, moment))
+        for verb in VERBS
+        for number, moment in zip(cycle((signal.SIGINT, signal.SIGTERM)), EARLY, strict=False)
+    ]
+    for case, (verb, number, moment) in campaign.named(campaign.some(cases, 3, 30)):
+        code, err, seconds = interrupted(home, VERBS[verb], number, seconds_of_python + moment)
         judge(campaign, case, code, err, seconds)
         shutil.rmtree(home / "new", ignore_errors=True)
 
 
-def interrupted(home, words, moment):
+def interrupted(home, words, number, moment):
     """Start a program and interrupt it; returns its exit code, standard error, and the seconds since."""
     process = subprocess.Popen(
         [sys.executable, "-m", "kilnet", *words],
@@ -92,10 +97,10 @@ def interrupted(home, words, moment):
         start_new_session=True,
     )
     while process.poll() is None and not (
-        _processor_seconds(process.pid) >= moment and _listens(process.pid)
+        _processor_seconds(process.pid) >= moment and _listens(process.pid, number)
     ):
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     start = time.monotonic()
     try:
         err = process.communicate(timeout=20)[1]
@@ -112,14 +117,14 @@ def _processor_seconds(number):
         return 0.0
 
 
-def _listens(number):
-    """Whether Python has set its handler, before which the system ends it without a word."""
+def _listens(process, number):
+    """Whether the program has set its handler, before which the system ends it without a word."""
     try:
-        status = Path(f"/proc/{number}/status").read_text()
+        status = Path(f"/proc/{process}/status").read_text()
     except OSError:
         return True
     caught = int(status.partition("SigCgt:")[2].split()[0], 16)
-    return bool(caught >> (signal.SIGINT - 1) & 1)
+    return bool(caught >> (number - 1) & 1)
 
 
 def test_interrupts(campaign, parent, home):

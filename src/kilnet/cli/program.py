@@ -116,34 +116,36 @@ def _guarded(command: Callable[[], int]) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C be a KeyboardInterrupt within this context; within an import it does what it did before.
+    """Let Ctrl-C and SIGTERM be a KeyboardInterrupt within this context; within an import they do what they did before.
 
     There it could come out as any error, or be noted on standard error and forgotten.
     """
-    before, unraisable = signal.getsignal(signal.SIGINT), sys.unraisablehook
-    if not callable(before):
-        yield
-        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if callable(handler)}
+    unraisable = sys.unraisablehook
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         at = frame
         while at is not None:
             if at.f_code.co_filename.startswith("<frozen importlib"):
-                before(number, frame)
+                before[signal.Signals(number)](number, frame)
             at = at.f_back
         raise KeyboardInterrupt
 
     def note(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
-            before(signal.SIGINT, None)
+            for number, handler in before.items():
+                handler(number, None)
         unraisable(lost)
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in before:
+        signal.signal(number, interrupt)
     sys.unraisablehook = note
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         sys.unraisablehook = unraisable
 
 
