@@ -74,11 +74,12 @@ def test_names_of_files_are_those_of_the_folders(tmp_path):
         listing.CONFIG,
         listing.ENVIRONMENT,
     ]
-    names = (run.history_path, run.timing_path, run.evaluation_path, run.state_path)
+    names = (run.history_path, run.timing_path, run.evaluation_path, run.report_path, run.state_path)
     assert [path.relative_to(tmp_path).as_posix() for path in names] == [
         listing.HISTORY,
         listing.TIMING,
         listing.EVALUATION,
+        listing.REPORT,
         listing.STATE,
     ]
     assert (search.config_path.name, search.summary_path.name) == (listing.SEARCH, listing.SUMMARY)

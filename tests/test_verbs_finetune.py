@@ -1,9 +1,11 @@
 """Fine-tuning a run or a search."""
 
+import shutil
 import time
 import tomllib
 
 import pytest
+from safetensors.numpy import load_file
 
 import kilnet
 from digit_searches import SETTINGS, SPACE
@@ -89,3 +91,13 @@ def test_an_unfinished_search_is_not_fine_tuned(tmp_path):
     kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=tmp_path / "search", **options)
     with pytest.raises(RunFolderError, match="the search is not finished"):
         kilnet.finetune(tmp_path / "search", progress=False)
+
+
+def test_all_of_a_network_whose_last_layer_was_fitted_is_fine_tuned(digit_runs, tmp_path):
+    parent = shutil.copytree(digit_runs / "a", tmp_path / "parent")
+    config = parent / "config.toml"
+    config.write_text(config.read_text().replace('frozen = "nothing"', 'frozen = "features"'))
+    tuned = kilnet.finetune(parent, epochs=1, progress=False)
+    assert tuned.config.training.frozen == "statistics"
+    before, after = (load_file(run / "weights.safetensors") for run in (parent, tuned.folder))
+    assert all((before[name] != after[name]).any() for name in before if name.endswith(".weight"))

@@ -75,7 +75,9 @@ def _print_csv(found: "tuple[ListedRun, ...]") -> None:
 
 
 def _say_what_follows(found: "tuple[ListedRun, ...]") -> None:
-    """Name the comparison of the two best runs of the same images, or the report of the only one."""
+    """Name the comparison of the two best runs of the same images; of one alone its report, then more training."""
+    from kilnet.runs.listing import REPORT
+
     having = [run for run in found if run.kind == "run" and "accuracy" in run.values]
     having.sort(key=lambda run: -run.values["accuracy"])
     for best in having:
@@ -83,4 +85,8 @@ def _say_what_follows(found: "tuple[ListedRun, ...]") -> None:
         if len(others) > 1:
             say_next("kilnet", "compare", *(run.path for run in others[:2]))
             return
-    say_next("kilnet", "report", (having or found)[0].path)
+    only = (having or found)[0]
+    if only in having and (only.path / REPORT).exists():
+        say_next("kilnet", "finetune", only.path, "--budget", "5m")
+    else:
+        say_next("kilnet", "report", only.path)

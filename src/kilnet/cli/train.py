@@ -101,8 +101,12 @@ def print_run(run: "Run", as_json: bool, folds: "CrossValidated | None" = None) 
         return
     for line in folds.lines() if folds else ():
         say(line)
+    epochs = run.history[-1].epoch
+    kept = f"epoch {run.best.epoch} of {epochs}"
+    if run.best.epoch == 0:  # nothing that was trained afterwards is better
+        kept = "a new last layer on pretrained features" + (f", before epoch 1 of {epochs}" if epochs else "")
     say(
-        f"kept: epoch {run.best.epoch} of {run.history[-1].epoch}, validation accuracy "
+        f"kept: {kept}, validation accuracy "
         f"{run.best.validation_accuracy:.2%} ({100 * low:.1f}–{100 * high:.1f})"
         + ("" if macro_recall is None else f", macro recall {macro_recall:.2%}")
     )

@@ -21,8 +21,9 @@ from kilnet.storage import MAX_JSON_BYTES, given_path, read_bytes, read_text
 
 # As `RunFolder` and `SearchFolder` have them, which need torch; the tests compare them.
 CONFIG, ENVIRONMENT, HISTORY, TIMING = "config.toml", "environment.json", "history.csv", "timing.csv"
-EVALUATION, STATE, SEARCH, SUMMARY = (
+EVALUATION, REPORT, STATE, SEARCH, SUMMARY = (
     "evaluation.json",
+    "report.html",
     "state/state.safetensors",
     "search.toml",
     "search.json",

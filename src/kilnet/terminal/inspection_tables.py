@@ -12,6 +12,8 @@ from kilnet.terminal.fitted_table import Column, FittedTable
 
 MAX_LINES = 15
 """Most suspected labels that are listed; the CSV file and the JSON list all."""
+_MAX_LAYERS = 30
+_NUM_SLOWEST = 20  # of more layers; layers.csv has all
 
 
 def inspection_tables(
@@ -30,9 +32,21 @@ def inspection_tables(
 
 
 def layers_table(rows: Sequence[LayerRow]) -> Group:
-    """Return one row per layer with shapes, parameters, multiply-adds and time, and a row with the totals."""
-    table = FittedTable(
+    """Return one row per layer with shapes, parameters, multiply-adds and time, and a row with the totals.
+
+    Of many layers those that take longest are shown, the slowest first.
+    """
+    shown, title, notes = (
+        rows,
         "Layers",
+        [Text("multiply-adds for one image; milliseconds for 64 images", "dim")],
+    )
+    if len(rows) > _MAX_LAYERS:
+        shown = sorted(rows, key=lambda row: -row.milliseconds)[:_NUM_SLOWEST]
+        title = "Slowest layers"
+        notes.append(Text(f"and {len(rows) - _NUM_SLOWEST:,} quicker layers, in layers.csv", "dim"))
+    table = FittedTable(
+        title,
         [
             Column("layer", "name"),
             Column("kind", "name", rank=2),
@@ -43,7 +57,7 @@ def layers_table(rows: Sequence[LayerRow]) -> Group:
             Column("ms", rank=1),
         ],
     )
-    for row in rows:
+    for row in shown:
         shapes = ["×".join(map(str, shape)) for shape in (row.input_shape, row.output_shape)]
         table.add_row(
             row.name or "between layers",
@@ -59,7 +73,7 @@ def layers_table(rows: Sequence[LayerRow]) -> Group:
     milliseconds = sum(row.milliseconds for row in rows)
     totals = (f"{num_parameters:,}", _short(num_multiply_adds), f"{milliseconds:.2f}")
     table.add_row("total", "", "", "", *totals)
-    return Group(table, Text("multiply-adds for one image; milliseconds for 64 images", "dim"))
+    return Group(table, *notes)
 
 
 def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:

@@ -91,6 +91,10 @@ def finetune(
         "hardware.threads": 0,  # a trial had to share the machine
     }
     kept = parent.config
+    if (
+        kept.training.frozen == "features"
+    ):  # only its last layer was fitted; now all of it learns, as in photos.toml
+        changes["training.frozen"] = "statistics"
     if isinstance(data, str | Path):
         channels = "grey" if parent.classifier.image_shape[0] == 1 else "colour"
         moved = elsewhere(kept.data, data).model_copy(update={"channels": channels})
@@ -115,7 +119,8 @@ def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]
     folder = given_path(given) if isinstance(given, str | Path) else given.folder
     if not SearchFolder(folder).exists:
         parent = opened(given if isinstance(given, Run) else folder, model)
-        return parent, folder.resolve().parent, f"{folder.resolve().name}-finetuned"
+        whole = folder if folder.name not in ("", "..") else folder.resolve()
+        return parent, whole.parent, f"{whole.name}-finetuned"
     winner = summarise(folder)
     if not winner.is_complete or winner.winner_folder is None:
         raise RunFolderError(f"{folder}: the search is not finished; the command that began it resumes it")
