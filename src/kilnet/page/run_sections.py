@@ -166,7 +166,7 @@ def _filters(classifier: Classifier) -> Section:
         "height": sheet.shape[0],
         "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row",
     }
-    return Section("filters", "Filters", "picture", content, is_half=True)
+    return Section("filters", "Filters", "picture", content)
 
 
 def _layers(rows: Sequence[LayerRow]) -> Section:
@@ -174,7 +174,7 @@ def _layers(rows: Sequence[LayerRow]) -> Section:
     num_multiply_adds = sum(row.num_multiply_adds for row in rows)
     milliseconds = sum(row.milliseconds for row in rows)
     names = ("layer", "kind", "input", "output", "parameters", "multiply-adds per image", "ms for 64 images")
-    kinds = ("", "minor", "minor", "", "number", "number minor", "number")
+    kinds = ("", "minor", "minor whole", "whole", "number", "number minor", "number")
     heads = [{"title": name, "kind": kind} for name, kind in zip(names, kinds, strict=True)]
     content = {
         "caption": f"In total: {num_parameters:,} parameters, {num_multiply_adds:,} multiply-adds per image, "
@@ -188,7 +188,7 @@ def _layers(rows: Sequence[LayerRow]) -> Section:
 
 
 def _cells(row: LayerRow) -> list[dict[str, str]]:
-    words = [row.name or "between the layers", row.kind if row.name else ""]
+    words = [row.name or "between the layers", row.kind.lstrip("_") if row.name else ""]
     words += [" × ".join(map(str, shape)) for shape in (row.input_shape, row.output_shape)]
     numbers = [(f"{number:,}", str(number)) for number in (row.num_parameters, row.num_multiply_adds)]
     numbers.append((f"{row.milliseconds:.2f}", str(row.milliseconds)))

@@ -350,7 +350,9 @@ def environment_of(dataset: ImageDataset, packages: Sequence[str], machine: str)
             "warnings": dataset.warnings,
             **({"corrections": _corrections_of(dataset.corrections)} if dataset.corrections else {}),
         },
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(
+            ["kilnet" if sys.argv[0].endswith("__main__.py") else sys.argv[0], *sys.argv[1:]]
+        ),
     }
 
 
