@@ -36,7 +36,7 @@ format: .venv/.tools
 	$(RUN)/ruff check --fix
 
 docs: .venv/.tools  ## write the pages that are made from code, build the site into site/
-	for page in architecture cli recipes settings tutorial; do $(RUN)/python docs/make_$$page.py || exit; done
+	for page in architecture chart cli recipes settings tutorial; do $(RUN)/python docs/make_$$page.py || exit; done
 	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 .venv/.package: pyproject.toml constraints.txt  # what a user has

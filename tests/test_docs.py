@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from itertools import takewhile
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def script(name):
 @pytest.mark.parametrize("name", MADE)
 def test_pages_that_are_made_from_code_are_up_to_date(name):
     assert read(ROOT / "docs" / f"{name}.md") == script(f"make_{name}").page(), "out of date: make docs"
+
+
+def test_the_chart_of_the_readme_is_up_to_date_and_its_figures_stand_in_the_results():
+    chart, results = script("make_chart"), read(ROOT / "docs" / "results.md")
+    assert read(chart.PAGE) == chart.page(), "out of date: make docs"
+    for series in tomllib.loads(read(chart.FIGURES))["series"]:
+        for point in series["points"]:
+            assert f"{point['seconds']:,}" in results
+            assert f"{point['accuracy']:g}" in results
+            told = re.findall(r"[\d.]+%", point.get("words", ""))
+            assert told in ([], [f"{point['accuracy']:.1f}%"])
 
 
 @pytest.mark.parametrize("name", PROGRAM.commands)
