@@ -45,7 +45,7 @@ def test_no_path_leads_to_a_file(client, path):
 
 
 def test_the_page_asks_for_nothing_from_elsewhere(client):
-    for path in ("/", "/page.css", "/page.js"):
+    for path in ("/", "/page.css", "/page.js", "/camera.js"):
         answer = client.get(path)
         assert answer.status_code == 200
         assert not re.search(r"(https?:)?//[a-z]", answer.text.replace("http://www.w3.org/", ""))

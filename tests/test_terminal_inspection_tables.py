@@ -53,6 +53,16 @@ def test_layers_have_their_costs_and_the_last_row_adds_them_up():
     assert cells["total"] == ["22,128", "4.2G", "3.88"]
 
 
+def test_of_many_layers_the_slowest_are_shown_and_all_are_added_up():
+    rows = [layer(f"layer-{number}", 10, 0, number) for number in range(150)]
+    text = lines_of(tables.layers_table(rows))
+    named = [line.split()[0] for line in text if line.startswith("layer-")]
+    assert named == [f"layer-{number}" for number in range(149, 129, -1)]
+    assert "and 130 quicker layers, in layers.csv" in [line.strip() for line in text]
+    (total,) = (line.split() for line in text if line.startswith("total"))
+    assert total == ["total", "1,500", f"{sum(range(150)):.2f}"]
+
+
 @pytest.mark.parametrize(
     ("number", "expected"),
     [(0, ""), (999, "999"), (1000, "1.0k"), (12_345_678, "12.3M"), (2_000_000_000, "2.0G")],

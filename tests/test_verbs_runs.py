@@ -53,3 +53,10 @@ def test_no_runs_and_wrong_words(tmp_path, command, refusal):
     make_run(tmp_path / "a")
     assert "did you mean accuracy" in refusal("runs", tmp_path, "--sort", "acuracy")[1]
     assert "--where lr: write a condition as" in refusal("runs", tmp_path, "--where", "lr")[1]
+
+
+def test_one_run_alone_gets_its_report_and_then_more_training(tmp_path, command):
+    run = make_run(tmp_path / "a run")
+    assert command("runs", tmp_path)[1].splitlines()[-1] == f"next: kilnet report '{run}'"
+    (run / "report.html").touch()
+    assert command("runs", tmp_path)[1].splitlines()[-1] == f"next: kilnet finetune '{run}' --budget 5m"
