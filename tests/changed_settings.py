@@ -37,6 +37,7 @@ ALL_CHANGED = {
     "augment.crop": 0.25,
     "augment.mixup": 0.2,
     "augment.cutmix": 1.0,
+    "augment.trivial": True,
     "optimizer.name": "muon",
     "optimizer.lr": 1e-7,
     "optimizer.momentum": 0.8,

@@ -151,6 +151,8 @@ class AugmentConfig(_Part):
         mixup: concentration of the share at which two images and their labels are mixed (0.2 mixes little, 1 evenly).
         cutmix: concentration of the share of an image that a rectangle of another replaces, labels mixed in proportion.
             With both, each batch draws one of them.
+        trivial: whether each image gets one change more, drawn with its strength from a list of fourteen: rotated,
+            sheared, shifted, brighter, sharper, with fewer values and so on (TrivialAugment).
     """
 
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -169,6 +171,7 @@ class AugmentConfig(_Part):
     crop: Fraction = 0.0
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
+    trivial: bool = False
 
     @model_validator(mode="after")
     def _has_flips_to_alternate(self) -> Self:

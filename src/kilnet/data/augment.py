@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kilnet.config import AugmentConfig
-from kilnet.data import colour, geometry
+from kilnet.data import colour, geometry, trivial
 from kilnet.seeding import generator
 
 # Values worked on at once on a CPU; the fastest of 16 to 512 CIFAR images on two cores: with fewer the time
@@ -34,7 +34,7 @@ class Augmentation:
             (int64, pixels, right and down), zoom, brightness, contrast, saturation (factors), horizontal_flip,
             vertical_flip (bool), hue (turns), cutout_x and cutout_y (centre, in sides from the left and the top),
             crop_area (a part of the whole), crop_log_ratio (logarithm of width over height), crop_x and crop_y (from 0
-            at the left and top).
+            at the left and top); and what `trivial.draw` returns.
     """
 
     def __init__(self, config: AugmentConfig, parameters: dict[str, npt.NDArray[np.generic]]) -> None:
@@ -81,10 +81,13 @@ class Augmentation:
                 stream = generator(seed, f"augment/{name}", 0 if alternates else epoch)
                 flips = stream.random(num_images) < probability
                 parameters[name] = ~flips if alternates and epoch % 2 else flips
+        if config.trivial:
+            parameters |= trivial.draw(num_images, seed, epoch)
         return cls(config, parameters)
 
     def __call__(self, pixels: Tensor, indices: Tensor) -> Tensor:
-        """Change a batch: whole pixels, other geometry, brightness, contrast, saturation, hue, cutout.
+        """Change a batch: whole pixels, other geometry, brightness, contrast, saturation, hue, one
+        change of `trivial`, cutout.
 
         On a CPU, the same image gets the same bytes in whatever batch it comes.
 
@@ -129,5 +132,8 @@ class Augmentation:
         for name, change_colour in _COLOUR_CHANGES.items():
             if name in drawn:
                 change_colour(changed, drawn[name])
+        if "trivial_change" in drawn:
+            where, levels, negative = (drawn[f"trivial_{part}"] for part in ("change", "level", "negative"))
+            trivial.change(changed, where, levels, negative, self.config.fill)
         if "cutout_x" in drawn:
             geometry.cut_out(changed, drawn["cutout_x"], drawn["cutout_y"], self.config.cutout)

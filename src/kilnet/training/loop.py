@@ -21,6 +21,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.inference.mcnemar import mcnemar
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.head import FittedHead
@@ -32,6 +33,7 @@ from kilnet.training.step import is_recorded, make_step
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
+_LUCK = 0.05  # above this probability a difference may be luck
 _NOTHING_READ: dict[str, float] = {"loss_sum": 0.0, "num_correct": 0, "num_images": 0}
 
 
@@ -93,6 +95,8 @@ class TrainingLoop:
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
         # Of training since the last record: each step's mean loss and number of correct answers, both () on the device,
         # and number of images; once they are read, the sums over images.
+        # Which validation images a network with a fitted last layer has right, and the best one so far.
+        self._rights: dict[str, Tensor] = {}
         self._unread: list[tuple[Tensor, Tensor, int]] = []
         self._sums = _NOTHING_READ.copy()
 
@@ -124,6 +128,8 @@ class TrainingLoop:
                     epoch = schedule.num_epochs_done + 1
                     record = self._validate(epoch, self._lr(schedule.last_fractional_epoch))
                     schedule.end_epoch(is_validated=True)
+                    if self.finished and self._rights:
+                        self.notes.append(self._gain_of_tuning())
                     yield record
             else:
                 schedule.end_epoch(is_validated=not has_trained)
@@ -232,10 +238,26 @@ class TrainingLoop:
                 for chosen in (labels[right], labels)
             )
             record = replace(record, validation_macro_recall=float((hits / images_of).nan_to_num().mean()))
+        if epoch == 0:
+            self._rights["first"] = right.to("cpu", torch.uint8)
         if self._stopping.step(record.watched(self._config.training.select)):
             record = replace(record, is_best=True)
+        if self._rights and record.is_best:
+            self._rights["best"] = right.to("cpu", torch.uint8)
         self.history.append(record)
         return record
+
+    def _gain_of_tuning(self) -> str:
+        """Compare the best network with the one whose last layer alone was fitted, image by image."""
+        if not any(record.is_best for record in self.history[1:]):
+            return "tuning all layers did no better on validation than features alone, which are kept"
+        first, best = (self._rights[name].bool() for name in ("first", "best"))
+        num_won, num_lost = int((best & ~first).sum()), int((first & ~best).sum())
+        chance = mcnemar(num_won, num_lost)
+        line = f"compared with features alone, {num_won} validation images turned right and {num_lost} wrong"
+        return (
+            line + ("; so few cannot tell the two apart" if chance > _LUCK else "") + f" (p = {chance:.2g})"
+        )
 
     def _take_statistics(self) -> None:
         """Bring batch norm's statistics in the network that is validated up to date."""
@@ -287,6 +309,7 @@ class TrainingLoop:
             tensors |= {f"average/{name}": tensor for name, tensor in averaged.items()}
         for index, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
+        tensors |= {f"right/{name}": tensor for name, tensor in self._rights.items()}
         return tensors, {
             **self._schedule.state(),
             **self._sums,
@@ -302,6 +325,7 @@ class TrainingLoop:
         if self._average:
             self._average.model.load_state_dict(parts["average"])
         _load_moments(self._optimizer, parts["optimizer"])
+        self._rights = dict(parts["right"])
         self._schedule.load_state(rest)
         self._unread.clear()
         self._sums = {name: rest[name] for name in _NOTHING_READ}
