@@ -1,4 +1,4 @@
-"""Photographs in some budgets: pretrained weights, random ones, and a plain PyTorch loop with the same weights.
+"""Photographs in some budgets: what the budget chooses, named ways, and a plain PyTorch loop with the same weights.
 
     python benchmarks/photographs.py photos/ --budgets 30s 2m --seeds 3 --out runs/photographs
 
@@ -30,15 +30,16 @@ from kilnet.verbs.request import requested
 from processes import described, kept, run_json
 
 _BATCH_SIZE, _LR = 32, 3e-4
-_WAYS = ("pretrained", "frozen", "random", "plain loop")
+_WAYS = ("chosen", "pretrained", "frozen", "random", "plain loop")
 
 
 def kilnet_run(data: str, way: str, budget: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train and evaluate with the command line."""
     options = {
+        "chosen": ["--budget", budget],
         "pretrained": ["--model", "EfficientNetLite", "--budget", budget],
-        "frozen": ["--frozen"],
-        "random": ["--budget", budget],
+        "frozen": ["--frozen", "--budget", budget],
+        "random": ["--from", "scratch", "--budget", budget],
     }[way]
     program = [sys.executable, "-m", "kilnet"]
     shared = ["--seed", str(seed), "--on-bad-image", "skip", "--out", str(folder), "--json"]

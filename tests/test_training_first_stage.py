@@ -122,6 +122,33 @@ def test_a_run_that_was_stopped_at_any_record_ends_with_the_same_bytes(tmp_path,
         for name in ("history.csv", "weights.safetensors"):
             assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), num_records
 
+    assert len(compared) == 4
+    assert set(compared) == {compared[0]}
+    assert "features alone" in compared[0]
+
+
+@pytest.mark.slow
+def test_what_is_kept_is_compared_with_features_alone_image_by_image(tmp_path, weights):
+    from kilnet.training.session import TrainingSession
+    from kilnet.verbs.request import requested
+
+    settings = SETTINGS | {"model.weights": str(weights), "training.epochs": 1}
+
+    def told(keep, lr):
+        own = settings | {"training.keep": keep, "optimizer.lr": lr}
+        config = requested("photos", None, None, own, None, 0, None)
+        session = TrainingSession(make_dataset(), config, tmp_path / f"{keep}-{lr}")
+        for _ in session:
+            pass
+        (line,) = session.loop.notes
+        return line, [record.is_best for record in session.loop.history]
+
+    assert "0 validation images turned right and 0 wrong; so few cannot tell" in told("last", 1e-9)[0]
+    assert "turned right and" in told("last", 0.3)[0]
+    line, is_best = told("best", 1e-9)
+    assert "no better on validation than features alone, which are kept" in line
+    assert is_best == [True, False]
+
 
 @pytest.mark.slow
 def test_a_finetuned_run_begins_with_its_parent_and_fits_nothing(tmp_path, weights):
@@ -179,7 +206,10 @@ def session_by_clock(folder, weights, machine, budget, **settings):
     return TrainingSession(make_dataset(), config, folder, machine.clock(), machine.clock)
 
 
-@pytest.mark.parametrize(("frozen", "seconds"), [("features", 0.1), ("features", 0.5), ("statistics", 0.02)])
+@pytest.mark.parametrize(
+    ("frozen", "seconds"),
+    [("features", 0.1), ("features", 0.5), pytest.param("statistics", 0.02, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("load", [lambda _: 1.0, lambda now: 3.0 if now > 8 else 1.0])
 def test_a_budget_is_kept_however_slow_the_network_is(tmp_path, weights, monkeypatch, frozen, seconds, load):
     machine = SlowNetwork(monkeypatch, seconds, load)
