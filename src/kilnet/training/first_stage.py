@@ -70,7 +70,9 @@ def fit_first(
     num_validation = len(dataset.validation) if num_validation is None else num_validation
     labels, num_classes = dataset.train.labels.astype(np.int64), len(dataset.classes)
     end_seconds = _SAVING_SECONDS
-    if num_kept < num_images:
+    is_enough = num_kept > 0 and labels[:num_kept].min() < labels[:num_kept].max()
+    is_late = left is not None and left() < fit_seconds(num_kept, num_classes) + end_seconds
+    if num_kept < num_images and not (is_enough and is_late):
         parts = [seen]
         size = _BATCH_SIZE if left is None else _BATCH_SIZE_BY_CLOCK
         total, num_done = -(-(num_images - num_kept) // size), num_kept
