@@ -50,6 +50,8 @@ def assert_copied(path, loop, name="study"):
         assert trial.intermediate_values == {r.epoch: r.validation_accuracy for r in own.history}
         if row.status == "finished":
             assert trial.value == row.accuracy
+        if row.status == "stopped":
+            assert trial.value == own.history[-1].validation_accuracy
     return study
 
 

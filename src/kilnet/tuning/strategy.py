@@ -62,6 +62,9 @@ def create_study(
 def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> FrozenTrial:
     """Return a trial as Optuna keeps it; the value is the validation accuracy of the kept weights.
 
+    A pruned trial has its last validation accuracy as value, as `optuna.Study.tell` has it: the histories of Optuna's
+    tools show no trial without a value.
+
     Args:
         state: by default complete, pruned or failed, as for a trial that has ended.
     """
@@ -70,9 +73,14 @@ def as_optuna(trial: Trial, space: Space, state: TrialState | None = None) -> Fr
         state = TrialState.COMPLETE if trial.finished else TrialState.PRUNED
         if trial.failed or best is None:
             state = TrialState.FAIL
+    value = None
+    if best and state == TrialState.COMPLETE:
+        value = best.validation_accuracy
+    elif trial.history and state == TrialState.PRUNED:
+        value = trial.history[-1].validation_accuracy
     return create_trial(
         state=state,
-        value=best.validation_accuracy if best and state == TrialState.COMPLETE else None,
+        value=value,
         params=trial.values,
         distributions=space.distributions(trial.values),
         intermediate_values={record.epoch: record.validation_accuracy for record in trial.history},
