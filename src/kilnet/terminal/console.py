@@ -21,10 +21,13 @@ class TerminalConsole(Console):
     """
 
     def __init__(self, stderr: bool = False, quiet: bool = False) -> None:
-        super().__init__(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
+        options: dict[str, Any] = {"stderr": stderr, "quiet": quiet, "markup": False, "emoji": False}
+        super().__init__(**options, highlight=False)
         if self.is_jupyter and stderr and not quiet:  # Rich would make an output of every line
-            self.is_jupyter = False
-            self.file = cast("IO[str]", NotebookStream())
+            # Jupyter sets FORCE_COLOR, but this stream shows no colours and moves no cursor.
+            options |= {"force_jupyter": False, "force_terminal": False, "color_system": None}
+            stream = cast("IO[str]", NotebookStream())
+            super().__init__(**options, highlight=False, width=self.width, file=stream)
 
     @property
     def file(self) -> IO[str]:
