@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -182,3 +183,16 @@ def test_warnings_of_libraries_are_for_programmers():
     assert done.stderr.startswith("kilnet: no setting has")
     program.insert(1, "-Wdefault")
     assert "FutureWarning: old" in subprocess.run(program, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.slow
+def test_where_nothing_can_be_kept_at_home_no_library_complains(digit_runs, tmp_path):
+    run = shutil.copytree(digit_runs / "a", tmp_path / "run")
+    kept_elsewhere = ("KILNET_CACHE", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in kept_elsewhere}
+    environment["HOME"] = os.devnull
+    for words in (["evaluate", run, "--json"], ["data", "digits", "--json"], ["inspect", run, "--json"]):
+        done = subprocess.run(
+            [*COMMAND, *words], capture_output=True, text=True, env=environment, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,7 @@ Everything that needs torch is imported inside the verbs: `kilnet --help` must n
 """
 
 import io
+import logging
 import os
 import signal
 import sys
@@ -67,6 +68,7 @@ for _verb in _VERBS.split():  # in the order of the help
 
 def main() -> NoReturn:
     """Run the command line; every error a user can meet is one line on standard error and an exit code."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where its cache lies is of no interest
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `kilnet.hardware.use_huge_pages`, without torch
     for stream in (sys.stdout, sys.stderr):  # a file name may hold what the terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
