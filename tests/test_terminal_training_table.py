@@ -18,16 +18,16 @@ RECORD = EpochRecord(
 )
 
 
-@pytest.mark.parametrize("room", range(40, 201))
+@pytest.mark.parametrize("room", range(20, 201))
 @pytest.mark.parametrize("num_epochs", [None, 9, 100, 2000])
 def test_lines_fit_and_stand_below_their_heads(room, num_epochs):
     table = TrainingTable(room, num_epochs)
     head = table.head()
     line = table.line(RECORD, 3599.0, 123_456_789, 359_999.0)
-    assert max(len(head), len(line)) <= max(room, 37)
+    assert max(len(head), len(line)) <= room
     end = head.index("val. acc.") + len("val. acc.")
     assert line[:end].endswith(" 100.00%")
-    assert "kept" in line
+    assert "kept" in line or room < 40
     if "images/s" in head:
         assert "34,303" in line
     if room >= 120:

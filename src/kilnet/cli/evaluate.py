@@ -41,6 +41,7 @@ def evaluate(
         else:
             for line in measured.lines():
                 say(line)
+            say_next("kilnet", "predict", found.folder, unknown, *own_model_words(model))
         return
     evaluation = kilnet.evaluate(
         found, split, data=data, data_dir=data_dir, model=model, progress=not as_json
