@@ -93,7 +93,7 @@ def test_both_are_tried_and_one_of_them_gets_the_rest(candidates):
 
     config, dataset, line = choose(scratch, pretrained, load, lambda: 0.5)
     assert asked == ["FastNet", "EfficientNetLite"]
-    assert "EfficientNetLite 0 with pretrained weights" in line
+    assert "EfficientNetLite 0 with pretrained weights at 32 pixels" in line
     assert "FastNet from random weights" in line
     assert config.model.name in line
     assert config.budget.seconds == 12
@@ -136,3 +136,25 @@ def test_the_budget_is_kept_where_features_take_much_longer_than_was_measured(ca
     _, _, line = choose(scratch, pretrained, lambda _: made_up(32, 400), lambda: now)
     assert "with pretrained weights" in line
     assert now < 0.5 * 12 + 2
+
+
+@pytest.mark.slow
+def test_the_size_of_images_that_suits_some_of_them_best_gets_all(candidates, monkeypatch):
+    scratch, (small,) = candidates
+    large = small.model_copy(update={"data": small.data.model_copy(update={"image_size": 64})})
+    asked = []
+
+    def load(config):
+        side = 32 if config is scratch else config.data.image_size
+        asked.append((config.model.name, side))
+        return made_up(side, 200)
+
+    config, dataset, line = choose(scratch, [small, large], load, lambda: 0.5)
+    assert asked == [("FastNet", 32), ("EfficientNetLite", 32), ("EfficientNetLite", 64)]
+    if config.model.name == "EfficientNetLite":
+        assert f"at {config.data.image_size} pixels" in line
+        assert dataset.image_shape[1] == config.data.image_size
+    monkeypatch.setattr(choice, "_SIZES_PART", 0.0)  # no time to compare: the largest
+    asked.clear()
+    assert "at 64 pixels" in choose(scratch, [small, large], load, lambda: 0.5)[2]
+    assert asked == [("FastNet", 32), ("EfficientNetLite", 64)]

@@ -116,7 +116,8 @@ def test_there_is_a_choice_only_where_nothing_of_the_network_is_named():
         "device": None,
     }
     free = open_choice(**options, budget="1m", start=None)
-    assert [config.model.options["size"] for config in free] == [0, 1, 2][: len(free)]
+    found = [(config.model.options["size"], config.data.image_size) for config in free]
+    assert found == [(0, 224), (1, 240), (2, 260), (2, 320)][: len(free)]
     for other in (
         {"budget": None},
         {"start": "scratch"},

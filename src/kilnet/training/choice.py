@@ -85,7 +85,7 @@ def choose(
 
     Args:
         scratch: begins with random weights; with a budget.
-        pretrained: candidates with published weights that are installed, of one network, the smallest first.
+        pretrained: candidates with published weights that are installed, of one network, the quickest first.
         load: gives the images of a candidate.
         spent: tells how many seconds of the budget are gone.
         own_models: see `kilnet.models.complete`.
@@ -156,9 +156,9 @@ def _try_pretrained(
     num_train, num_validation, num_classes = len(small.train), len(small.validation), len(small.classes)
     started = spent()
     settings, per_second = _measured(candidates[0], channels, num_train, num_classes)
-    left = budget - spent()
+    left, unit = budget - spent(), _work(candidates[0])
     all_seconds = (num_train + num_validation) / per_second
-    affordable = [c for c in candidates if all_seconds * _WORK[_size(c)] <= _FEATURES_PART * left]
+    affordable = [c for c in candidates if all_seconds * _work(c) / unit <= _FEATURES_PART * left]
     part = 1.0 if affordable else _ATTEMPT_PART * left / all_seconds
     if part * num_train < 4 * num_classes:
         return []
@@ -167,7 +167,7 @@ def _try_pretrained(
         _Pretrained(without_flips_of_grey(config, channels), load, settings)
         for config in affordable or candidates[:1]
     ]
-    most = int(_SIZES_PART * left * per_second / sum(_WORK[_size(network.config)] for network in networks))
+    most = int(_SIZES_PART * left * per_second * unit / sum(_work(network.config) for network in networks))
     if len(networks) > 1 and most >= _LEAST_PER_CLASS * num_classes:
         networks.sort(key=lambda network: -network.fitted(lambda: end - spent(), most).left_out_loss)
     network = networks[-1]
@@ -189,7 +189,7 @@ def _try_pretrained(
         num_passes = 0.0
     more_images = min(1 / part, max(1.0, 1 + left / all_seconds))
     gain = float(more_images**-_OF_IMAGES * (1 + num_passes) ** -_OF_PASSES)
-    title = f"{config.model.name} {_size(config)} with pretrained weights"
+    title = f"{config.model.name} {_size(config)} with pretrained weights at {_side(config)} pixels"
     return [Attempt(title, seconds, right, config, dataset, gain)]
 
 
@@ -311,6 +311,13 @@ def _side(config: RunConfig) -> int:
 
 def _size(config: RunConfig) -> int:
     return int(config.model.options["size"])
+
+
+def _work(config: RunConfig) -> float:
+    """Return the work of looking at an image, as a multiple of that of Lite0 at its own size."""
+    weights = published(config.model)
+    enlarged = _side(config) / weights.image_size if weights else 1.0
+    return _WORK[_size(config)] * enlarged**2
 
 
 def _fits_memory(config: RunConfig, num_images: int) -> bool:

@@ -99,10 +99,11 @@ def open_choice(
     budget: str | None,
     start: str | None,
 ) -> list[RunConfig] | None:
-    """Return the candidates with pretrained weights that a budget may choose from, the smallest network first.
+    """Return the candidates with pretrained weights that a budget may choose from, those with the least work first.
 
-    Only those whose weights are installed. None where there is no choice: without a budget, or where a network, a
-    recipe or a setting of one of them is named, or where the images are in memory and have their size.
+    The largest network comes with images of its own size, and again with larger ones. Only those whose weights are
+    installed. None where there is no choice: without a budget, or where a network, a recipe or a setting of one of them
+    is named, or where the images are in memory and have their size.
     """
     settings = with_whole_keys(settings or {}, "the settings")
     keys = settings.keys()
@@ -111,8 +112,9 @@ def open_choice(
     if budget is None or named or is_set or not isinstance(data, str | Path) or "data.image_size" in keys:
         return None
     found = []
-    for size in PUBLISHED_SIZES:
+    for size, side in (*((size, None) for size in PUBLISHED_SIZES), _LARGEST):
         own = {**settings, "model.name": "EfficientNetLite", "model.size": size}
+        own |= {"data.image_size": side} if side else {}
         config = requested(data, None, None, own, None, seed, device)
         config = with_budget(config, budget, settings, _FREE_PRETRAINED)
         config = config.model_copy(update={"model": models.complete(config.model)})
@@ -137,6 +139,10 @@ def folder_name(dataset: ImageDataset | str, config: RunConfig) -> str:
 
 
 STARTS = ("scratch", "pretrained")
+_LARGEST = (
+    PUBLISHED_SIZES[-1],
+    320,
+)  # size and pixels; more than it is meant for suits it (docs/experiments.md)
 # What is chosen of a network with pretrained weights.
 _FREE_PRETRAINED: tuple[PlannedKey, ...] = ("training.frozen", "augment.horizontal_flip", "views.mirror")
 # What is chosen for the images and the time where the user has named neither recipe nor network.
