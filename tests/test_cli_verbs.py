@@ -321,6 +321,7 @@ MISTAKES = {
     "promote": (["gone", "0"], "gone: no search here"),
     "recipes": (["fats"], "did you mean fast?"),
     "report": (["gone"], "gone: no such run folder"),
+    "review": (["gone", "--port", "0"], "gone: no such run folder"),
     "runs": (["gone"], "gone: no such folder"),
     "serve": (["gone"], "gone: no such run folder"),
     "settings": (["xyzzy"], "`kilnet settings` lists all"),

@@ -65,7 +65,7 @@ def test_what_cannot_be_understood_is_one_line(tmp_path, text, message):
 
 
 def test_a_missing_file_and_one_that_is_no_text_are_one_line(tmp_path):
-    with pytest.raises(DataError, match=r"no such file; `data.corrections` names a table"):
+    with pytest.raises(DataError, match=r"no such file; `data.corrections` names a table with"):
         read_corrections(tmp_path / "none.csv")
     (tmp_path / "c.csv").write_bytes(b"\x80\x81")
     with pytest.raises(DataError, match="cannot be read"):

@@ -35,6 +35,8 @@ from kilnet.verbs.load import load as load
 from kilnet.verbs.predict import predict as predict
 from kilnet.verbs.promote import promote as promote
 from kilnet.verbs.report import report as report
+from kilnet.verbs.review import Reviewed as Reviewed
+from kilnet.verbs.review import review as review
 from kilnet.verbs.runs import list_runs as list_runs
 from kilnet.verbs.serve import serve as serve
 from kilnet.verbs.settings import Setting as Setting

@@ -81,7 +81,7 @@ class DataConfig(_Part):
         test_fraction: part of all images kept for the test, if the data has no test split.
         split_seed: seed of these two splits. It is not `seed`, so that repeats share their test images.
         on_bad_image: what to do when a file is no usable image: "fail" or "skip" it.
-        corrections: a table of labels that are put right and of images that are left out, as a review writes it;
+        corrections: a table of labels that are put right and of images that are left out, as `kilnet review` writes it;
             images stay in the splits in which they were.
     """
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say, say_next
+from kilnet.cli.output import own_model_words, print_json, say, say_next
 from kilnet.runs.wording import counted
 
 
@@ -97,4 +97,7 @@ def inspect(
             + (f": {where}" if where else "")
         )
     say(f"pictures and numbers are in {found.folder / 'plots'}: {counted(len(found.files), 'file')}")
-    say_next("kilnet", "runs", found.folder.parent)
+    if found.suspects:
+        say_next("kilnet", "review", run, *own_model_words(model))
+    else:
+        say_next("kilnet", "runs", found.folder.parent)

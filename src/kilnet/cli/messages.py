@@ -119,10 +119,14 @@ def _option(key: str, value: str | None, parameters: Iterable[Any]) -> str | Non
 def _call(call: Any, commands: Mapping[str, Any]) -> str:
     verb = _COMMANDS.get(call.func.attr, call.func.attr)
     words = [shlex.quote(_plain(ast.unparse(argument))) for argument in call.args]
-    words += [
-        str(_option(keyword.arg, ast.unparse(keyword.value), commands[verb].params))
-        for keyword in call.keywords
-    ]
+    given: list[tuple[str, Any]] = []
+    for keyword in call.keywords:
+        if isinstance(keyword.value, ast.Dict):  # of settings, each of which has an option of its own
+            names = (_plain(ast.unparse(name)) for name in keyword.value.keys if name is not None)
+            given += zip(names, keyword.value.values, strict=True)
+        else:
+            given.append((keyword.arg or "", keyword.value))
+    words += [str(_option(name, ast.unparse(value), commands[verb].params)) for name, value in given]
     return " ".join(["kilnet", verb, *words])
 
 

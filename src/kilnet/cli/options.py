@@ -110,7 +110,7 @@ CorrectionsOption = Annotated[
     Option(
         "--corrections",
         metavar="FILE",
-        help="A table of labels put right and of images left out, as a review of a run writes it.",
+        help="A table of labels put right and of images left out, as kilnet review writes it.",
     ),
 ]
 MovedDataOption = Annotated[

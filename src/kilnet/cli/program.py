@@ -59,8 +59,8 @@ def _root(
 
 
 _VERBS = (
-    "train evaluate tune finetune distill promote inspect compare runs report predict export serve data recipes "
-    "settings doctor"
+    "train evaluate tune finetune distill promote inspect review compare runs report predict export serve data "
+    "recipes settings doctor"
 )
 for _verb in _VERBS.split():  # in the order of the help
     app.command(_verb, cls=_Verb)(getattr(import_module(f"kilnet.cli.{_verb}"), _verb))

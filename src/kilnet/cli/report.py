@@ -28,7 +28,7 @@ def report(
     import kilnet
     from kilnet.terminal.search_tables import search_tables
     from kilnet.tuning.search_folder import SearchFolder
-    from kilnet.verbs.report import read_search
+    from kilnet.verbs.report import has_suspected_labels, read_search
 
     summary, evaluation = read_search(run) if SearchFolder(run).exists else (None, None)
     if summary is not None and not as_json:
@@ -50,4 +50,5 @@ def report(
         if summary is not None and summary.winner_folder is not None and summary.is_complete:
             say_next("kilnet", "evaluate", summary.winner_folder, *own_model_words(model))
         elif summary is None:
-            say_next("kilnet", "inspect", run, *own_model_words(model))
+            verb = "review" if has_suspected_labels(run) else "inspect"
+            say_next("kilnet", verb, run, *own_model_words(model))

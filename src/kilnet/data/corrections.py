@@ -96,7 +96,7 @@ def read_corrections(path: Path) -> Corrections:
     Raises:
         DataError: it is missing or no such table; a line says what is not understood, or an image has two.
     """
-    advice = "`data.corrections` names a table that the review of a run writes"
+    advice = "`data.corrections` names a table with the columns file, label, verdict and correction"
     try:
         with reading(path, advice, "cannot be read", DataError):
             content = read_bytes(path, MAX_TABLE_BYTES)

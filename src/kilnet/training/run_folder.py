@@ -107,7 +107,7 @@ class RunFolder:
     folds/            trainings without a part of the images, each in a folder of its own; predictions-of-K.csv and
                       summary-of-K.json are of all K of them
     exports/          files for other runtimes
-    corrections.csv   what a person says of labels that a review shows
+    corrections.csv   what a person says of labels that `kilnet review` shows
     corrections-used.csv  the table of corrections that the run was trained with
     labels.csv        labelled pictures, with those that were labelled in a review, to train on;
                       labels-answers.csv is what a person said of each of those

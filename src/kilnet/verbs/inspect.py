@@ -253,23 +253,32 @@ def _checked(
     classes, dataset, split = run.classifier.classes, run.own_data(), evaluated.evaluation.split
     checked: dict[str, Checked] = {}
     if num_folds is not None:
-        num_epochs = None if run.config.budget.seconds else run.config.training.epochs
-        validation = CrossValidation(dataset, run.config, run.files, num_folds, run.own_models)
-        for fold in validation:
-            if not fold.session.loop.finished:
-                display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
-            try:
-                display.follow(fold.session, num_epochs)
-            except InterruptedRunError:
-                message = "stopped; the folds are saved; the same again resumes them"
-                raise InterruptedRunError(message) from None
-        checked["train"] = dataset.train, classes, softmax(validation.logits())
+        checked["train"] = dataset.train, classes, softmax(held_out(run, num_folds, display))
     if split != "train":
         checked[split] = evaluated.images, classes, softmax(evaluated.logits)
     elif num_folds is None:
         reason = "the network was trained on these images; folds or another split would do"
         display.say(f"no labels are checked: {reason}")
     return checked
+
+
+def held_out(run: Run, num_folds: int, display: ProgressDisplay) -> npt.NDArray[np.float32]:
+    """Train so many networks, as far as they are not there, each without a part of a run's training images.
+
+    Returns:
+        float32 (num_images, num_classes), the logits of each image by the network that has not seen it.
+    """
+    num_epochs = None if run.config.budget.seconds else run.config.training.epochs
+    validation = CrossValidation(run.own_data(), run.config, run.files, num_folds, run.own_models)
+    for fold in validation:
+        if not fold.session.loop.finished:
+            display.say(f"fold {fold.number} of {num_folds}: trains without {len(fold.indices):,} images")
+        try:
+            display.follow(fold.session, num_epochs)
+        except InterruptedRunError:
+            message = "stopped; the folds are saved; the same again resumes them"
+            raise InterruptedRunError(message) from None
+    return validation.logits()
 
 
 def _without_pixels(found: Sequence[Sample | SuspectedLabel]) -> list[dict[str, Any]]:

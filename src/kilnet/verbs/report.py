@@ -1,7 +1,9 @@
 """A run or a search as one HTML page."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from kilnet.data.dataset import SPLIT_NAMES
 from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.errors import DataError, DownloadError
 from kilnet.metrics.classification import Evaluation
@@ -9,7 +11,7 @@ from kilnet.page.run_page import run_page
 from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import read_evaluations
 from kilnet.runs.run import Run, opened
-from kilnet.storage import given_path, write_text
+from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.search_folder import SearchFolder
@@ -49,6 +51,14 @@ def report(
         write_text(files.report_path, search_page(summary, files.environment(), evaluation))
         return files.report_path
     return _report_run(opened(run, model), data, data_dir, progress)
+
+
+def has_suspected_labels(path: Path) -> bool:
+    """Whether `inspect` has named labels of a run that are probably wrong."""
+    tables = [RunFolder(path).inspection_path(f"label-errors-{split}", "csv") for split in SPLIT_NAMES]
+    with suppress(OSError, UnicodeDecodeError):
+        return any(len(read_text(table).splitlines()) > 1 for table in tables if table.is_file())
+    return False
 
 
 def read_search(path: Path) -> tuple[Summary, Evaluation | None]:

@@ -1,0 +1,65 @@
+"""kilnet review: a page on which a person puts labels right."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
+from kilnet.cli.output import print_json, say
+from kilnet.runs.wording import WORDS, counted
+
+
+def review(
+    run: RunArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Table of answers; default: corrections.csv in the run folder."
+        ),
+    ] = None,
+    num_folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds", metavar="K", help="Judge the training labels better, by K more trainings; resumes."
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="Address to listen at; the default can be reached from this machine only."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 takes a free one.")] = 8000,
+    data: MovedDataOption = None,
+    data_dir: DataDirOption = None,
+    model: OwnModelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a page of suspicious pictures, on which a person puts labels right, until Ctrl-C."""
+    import kilnet
+
+    def started(url: str) -> None:
+        if as_json:
+            print_json({"url": url})
+        else:
+            say(f"{url}  (answers are saved as they come; Ctrl-C ends it)")
+
+    found = kilnet.review(
+        run,
+        out=out,
+        num_folds=num_folds,
+        host=host,
+        port=port,
+        data=data,
+        data_dir=data_dir,
+        model=model,
+        started=started,
+        progress=not as_json,
+    )
+    if as_json:
+        return
+    told = ", ".join(f"{verdict} {number:,}" for verdict, number in sorted(found.counts.items()))
+    say(f"{counted(sum(found.counts.values()), 'answer')} in {found.file}" + (f": {told}" if told else ""))
+    if found.next_call and found.counts:
+        say(WORDS.get()(f"next: `{found.next_call}`"))

@@ -1,0 +1,175 @@
+"""Which images a person should look at, and why: wrong labels, near-duplicates in two classes, images of no class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kilnet.data.dataset import Split
+from kilnet.data.near_duplicates import near_duplicates
+from kilnet.inference.unknown import KNOWN_KEPT, strangeness
+from kilnet.inspection.label_errors import label_errors
+from kilnet.metrics.logits import softmax
+
+AT_LEAST = 0.1
+"""Labels that are less probably wrong than this are not shown: nine in ten would be right."""
+_NUM_SAID = 3  # classes that are shown of what the network says
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """A split, and what a network says of it.
+
+    Attributes:
+        images: the split; labels are indices into the classes.
+        logits: (num_images, num_classes), by a network or a last layer that was not fitted to these labels.
+        own_logits: the same by the network itself, which tell images of no class.
+        temperature: by which `logits` are divided to become probabilities.
+    """
+
+    images: Split
+    logits: npt.NDArray[np.float32]
+    own_logits: npt.NDArray[np.float32]
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """An image by its split, its place in that, its name and its class."""
+
+    split: str
+    place: int
+    name: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewItem:
+    """An image to look at.
+
+    Attributes:
+        image: which one, with the class that it has now; "" where it has none.
+        said: the most probable classes, with their probabilities.
+        suspicion: 0 to 1, by which items are ordered; of labels the probability that they are wrong.
+        reasons: why it is shown, one line each.
+        twin: an image in another class that shows nearly the same.
+    """
+
+    image: Shown
+    said: tuple[tuple[str, float], ...]
+    suspicion: float
+    reasons: tuple[str, ...]
+    twin: Shown | None = None
+
+
+def review_queue(
+    parts: Mapping[str, Judged],
+    classes: Sequence[str],
+    thumbnails: Mapping[str, npt.NDArray[np.uint8]] | None,
+    limit: float | None,
+) -> tuple[ReviewItem, ...]:
+    """Return the images to look at, the most suspicious first.
+
+    A label is shown where it is wrong with a probability of at least `AT_LEAST` (see `label_errors`), or where the
+    network is as sure of another class as it is, on average, of the images that have this label (Northcutt et al.
+    2021, "Confident Learning", equation 2); that finds wrong labels whose share the network has learned as a
+    probability. Of two images in two classes that show nearly the same, one label must be wrong, so each is at least
+    as suspicious as a toss of a coin. An image that is stranger than the run's limit comes after all of these, the
+    strangest first, unless its label is suspected too: as many as one in twenty known images are so strange.
+
+    Args:
+        parts: splits by name.
+        classes: class names.
+        thumbnails: of each split, as for `near_duplicates`; None, none are looked for.
+        limit: of the strangeness; None, no image is shown for it.
+    """
+    found: list[ReviewItem] = []
+    strange = {name: strangeness(part.own_logits) for name, part in parts.items()}
+    known = np.sort(strange.get("validation", next(iter(strange.values()))))
+    twins = {} if thumbnails is None else _twins(parts, classes, thumbnails)
+    for name, part in parts.items():
+        suspicion = label_errors(softmax(part.logits), part.images.labels).suspicion
+        probabilities = softmax(part.logits / part.temperature)
+        confident = _confident(probabilities, part.images.labels)
+        for place in range(len(part.images)):
+            doubt, reasons = float(suspicion[place]), []
+            shown = _shown(name, part.images, place, classes)
+            if doubt >= AT_LEAST:
+                probably = "is probably" if doubt > 0.5 else "may be"
+                reasons.append(f"the label {probably} wrong ({min(doubt, 0.99):.0%})")
+            elif confident[place] > 0:
+                reasons.append("the label may be wrong: the network is sure of another class")
+                doubt = AT_LEAST * (1 + float(confident[place]))
+            twin = twins.get((name, place))
+            if twin is not None:
+                reasons.append(f"shows nearly the same as a picture whose label is {twin.label}")
+                doubt = max(doubt, 0.5)
+            if limit is not None and strange[name][place] > limit:
+                reasons.append("looks like none of the classes")
+                rarer = 1 - np.searchsorted(known, strange[name][place]) / len(known)
+                doubt = max(doubt, AT_LEAST * (1 - min(1.0, rarer / (1 - KNOWN_KEPT))))
+            if reasons:
+                said = _said(probabilities[place], classes)
+                item = ReviewItem(image=shown, said=said, suspicion=doubt, reasons=tuple(reasons), twin=twin)
+                found.append(item)
+    return tuple(sorted(found, key=lambda item: (-item.suspicion, item.image.name)))
+
+
+def without_labels(
+    images: Split, logits: npt.NDArray[np.float32], classes: Sequence[str], reason: str
+) -> list[ReviewItem]:
+    """Return items of images that have no label, in the order in which they are.
+
+    Args:
+        images: whose labels say nothing.
+        logits: (num_images, num_classes), calibrated.
+        classes: class names.
+        reason: why each is shown.
+    """
+    probabilities = softmax(logits)
+    return [
+        ReviewItem(
+            image=replace(_shown("unlabelled", images, place, classes), label=""),
+            said=_said(probabilities[place], classes),
+            suspicion=float(1 - probabilities[place].max()),
+            reasons=(reason,),
+        )
+        for place in range(len(images))
+    ]
+
+
+def _confident(
+    probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return by how much another class is more probable than the label, 0 where the network is not sure of it."""
+    own = probabilities[np.arange(len(labels)), labels]
+    sums = np.bincount(labels, own, probabilities.shape[1])
+    sure_from = sums / np.maximum(np.bincount(labels, minlength=probabilities.shape[1]), 1)
+    best = probabilities.argmax(1)
+    highest = probabilities.max(1)
+    return np.where((best != labels) & (highest >= sure_from[best]), highest - own, 0.0)
+
+
+def _shown(split: str, images: Split, place: int, classes: Sequence[str]) -> Shown:
+    return Shown(split=split, place=place, name=images.names[place], label=classes[images.labels[place]])
+
+
+def _said(probabilities: npt.NDArray[np.float64], classes: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    best = np.argsort(-probabilities, kind="stable")[:_NUM_SAID]
+    return tuple((classes[index], float(probabilities[index])) for index in best)
+
+
+def _twins(
+    parts: Mapping[str, Judged], classes: Sequence[str], thumbnails: Mapping[str, npt.NDArray[np.uint8]]
+) -> dict[tuple[str, int], Shown]:
+    """Return an image in another class for each image that shows nearly the same as one, by split and place."""
+    places = [(name, place) for name, part in parts.items() for place in range(len(part.images))]
+    labels = np.concatenate([part.images.labels for part in parts.values()])
+    found: dict[tuple[str, int], Shown] = {}
+    for one, other in near_duplicates(np.concatenate([thumbnails[name] for name in parts])).tolist():
+        if labels[one] != labels[other]:
+            for this, that in ((one, other), (other, one)):
+                split, place = places[that]
+                found.setdefault(places[this], _shown(split, parts[split].images, place, classes))
+    return found
