@@ -10,10 +10,9 @@ PACKAGE = TESTS.parent / "src" / "kilnet"
 # Modules without such a file, and why.
 WITHOUT = {
     "cli_options": "declares options; test_cli_verbs.py gives them",
+    "data_formats_parts": "a record without behaviour",
     "training_records": "two records without behaviour",
 }
-FORMATS = ("bmp", "gif", "parts", "rgb", "webp")
-WITHOUT |= dict.fromkeys((f"data_formats_{name}" for name in FORMATS), "test_data_decode.py reads such files")
 VERBS = {path.stem for path in (PACKAGE / "verbs").glob("*.py")} | {"doctor", "recipes"}
 WITHOUT |= dict.fromkeys((f"cli_{verb}" for verb in VERBS), "parses, calls and prints; see test_cli_verbs.py")
 
