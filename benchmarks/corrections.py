@@ -64,6 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--budget", default="60s")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--start", default="scratch", help="or pretrained, for budgets that allow it")
     parser.add_argument("--fraction", type=float, default=0.05, help="part of the labels that become wrong")
     parser.add_argument("--answers", type=int, default=200, help="how many pictures a person looks at")
     parser.add_argument("--seed", type=int, default=0)
@@ -74,7 +76,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         labels, answers = folder / "labels.csv", folder / "corrections.csv"
         truth, wrong = plant(given.photos, labels, given.fraction, given.seed)
-        settings = {"data.root": str(given.photos.resolve())}
+        settings = {"data.root": str(given.photos.resolve()), "data.image_size": given.image_size}
         found: list[Evaluation] = []
         for name in ("before", "after"):
             if name == "after":
@@ -87,7 +89,12 @@ def main() -> None:
                     )
                 settings["data.corrections"] = str(answers)
             run = kilnet.train(
-                labels, settings=settings, budget=given.budget, seed=given.seed, out=folder / name
+                labels,
+                settings=settings,
+                budget=given.budget,
+                start=given.start,
+                seed=given.seed,
+                out=folder / name,
             )
             found.append(kilnet.evaluate(run))
         for name, evaluation in zip(("before", "after"), found, strict=True):

@@ -52,8 +52,8 @@ def reviewing(planted, browser, tmp_path):
     """Starts `kilnet review` with a table of its own, and opens its page; nothing may be asked of another server."""
     begun = []
 
-    def begin(**options):
-        words = [sys.executable, "-m", "kilnet", "review", str(planted.run), "--port", "0", "--json"]
+    def begin(*more, **options):
+        words = [sys.executable, "-m", "kilnet", "review", str(planted.run), "--port", "0", "--json", *more]
         process = subprocess.Popen(
             [*words, "--out", str(tmp_path / "c.csv")],
             stdout=subprocess.PIPE,
@@ -196,3 +196,27 @@ def test_a_broken_table_is_said_and_nothing_is_lost(reviewing, tmp_path):
     page.keyboard.press("u")
     count(page, 1)
     expect(page.locator("#problem")).to_be_hidden()
+
+
+def test_pictures_without_labels_become_a_table_to_train_on(reviewing, tmp_path):
+    random = np.random.default_rng(2)
+    (tmp_path / "new").mkdir()
+    for number in range(12):
+        pixels = random.integers(0, 170, (20, 24, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "new" / f"{number}.png")
+    page, process = reviewing("--unlabelled", str(tmp_path / "new"), "--count", "5")
+    expect(page.locator("#question")).to_have_text("What is this?")
+    expect(page.locator("#test-line")).to_be_hidden()
+    named = shown(page)
+    page.keyboard.press("2")
+    count(page, 1)
+    page.keyboard.press("x")
+    count(page, 2)
+    process.kill()
+    page, _ = reviewing("--unlabelled", str(tmp_path / "new"), "--count", "5")
+    count(page, 2)
+    expect(page.locator("#count")).to_have_text("2 of 5 answered")
+    assert "--root" in page.locator("#next").inner_text()
+    lines = (tmp_path / "c.csv").read_text("utf-8").splitlines()
+    assert lines[-1].endswith(f"new/{named},green,train")
+    assert len(lines) == 1 + 360 + 1

@@ -32,6 +32,10 @@ def test_what_cannot_be_reviewed_is_one_line(refusal, run, tmp_path, monkeypatch
         assert code == 2
         assert line.startswith(f"kilnet: --out {tmp_path / out}: ")
         assert told in line
+    code, line = refusal("review", run, "--port", 0, "--unlabelled", tmp_path / "gone")
+    assert (code, line) == (2, f"kilnet: --unlabelled {tmp_path / 'gone'}: no such folder\n")
+    code, line = refusal("review", run, "--port", 0, "--count", 0)
+    assert (code, line) == (2, "kilnet: --count 0: must be at least 1\n")
     (tmp_path / "other.csv").write_text("name\nx\n")
     code, line = refusal("review", run, "--port", 0, "--out", tmp_path / "other.csv")
     assert "no table of corrections" in line

@@ -12,6 +12,15 @@ from kilnet.runs.wording import WORDS, counted
 
 def review(
     run: RunArgument,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--unlabelled",
+            metavar="FOLDER",
+            help="Show which pictures of this folder to label next, instead.",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="How many of that folder.")] = 100,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +56,8 @@ def review(
 
     found = kilnet.review(
         run,
+        unlabelled=unlabelled,
+        count=count,
         out=out,
         num_folds=num_folds,
         host=host,

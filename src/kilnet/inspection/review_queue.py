@@ -14,6 +14,8 @@ from kilnet.metrics.logits import softmax
 
 AT_LEAST = 0.1
 """Labels that are less probably wrong than this are not shown: nine in ten would be right."""
+UNLABELLED = "unlabelled"
+"""Stands where the split of a picture does, if it has no label."""
 _NUM_SAID = 3  # classes that are shown of what the network says
 
 
@@ -130,7 +132,7 @@ def without_labels(
     probabilities = softmax(logits)
     return [
         ReviewItem(
-            image=replace(_shown("unlabelled", images, place, classes), label=""),
+            image=replace(_shown(UNLABELLED, images, place, classes), label=""),
             said=_said(probabilities[place], classes),
             suspicion=float(1 - probabilities[place].max()),
             reasons=(reason,),

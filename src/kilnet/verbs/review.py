@@ -1,17 +1,19 @@
 """A page on which a person puts labels right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kilnet.config import is_foreign
 from kilnet.data.answer_table import AnswerTable, counted
 from kilnet.data.corrections import table_rows
+from kilnet.data.growing_labels import GrowingLabels
 from kilnet.data.sources import NAMES, Data
 from kilnet.errors import InputError, MissingPackageError
+from kilnet.inspection.review_queue import UNLABELLED, ReviewItem
 from kilnet.inspection.review_run import RunReview, original_folder
+from kilnet.inspection.unlabelled import to_label
 from kilnet.runs.run import Run
 from kilnet.runs.wording import WORDS
 from kilnet.storage import given_path, read_text
@@ -39,6 +41,8 @@ class Reviewed:
 def review(
     run: Run | str | Path,
     *,
+    unlabelled: str | Path | None = None,
+    count: int = 100,
     out: str | Path | None = None,
     num_folds: int | None = None,
     host: str = "127.0.0.1",
@@ -58,6 +62,10 @@ def review(
 
     Args:
         run: what `train` returned, or its folder.
+        unlabelled: a folder of pictures without labels: show those that are to be labelled next instead. What is
+            answered becomes a table to train on, `labels.csv` in the run's folder or `out`, in which the run's own
+            pictures are too, where they are files; beside it, a table of all answers.
+        count: how many pictures of that folder.
         out: the table; by default `corrections.csv` in the run's folder.
         num_folds: judge the training labels by so many networks, each trained without a part of them, as
             `kilnet.inspect` does; by default by those that there are, else by a last layer fitted without them.
@@ -79,49 +87,69 @@ def review(
         KilnetError: see `kilnet.errors`.
     """
     try:
-        from kilnet.server import guard, listen, review_app, review_pictures, review_session
+        from kilnet.server import guard, listen
+        from kilnet.server.review_app import make_review_app
+        from kilnet.server.review_pictures import ReviewPictures
+        from kilnet.server.review_session import ReviewSession
     except ModuleNotFoundError as error:
         message = f"reviewing needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
         raise MissingPackageError(message) from None
     if not 0 <= port <= 65535:
         raise InputError(f"`port={port}`: ports are 0 to 65535")
+    folder = None if unlabelled is None else given_path(unlabelled)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"`unlabelled={str(unlabelled)!r}`: no such folder")
+    if count < 1:
+        raise InputError(f"`count={count}`: must be at least 1")
     with listen.bind(host, port) as bound:
         run = opened_or_winner(run, model)
         run.classifier.settings.with_all_threads().apply()
-        table_path = run.files.corrections_path if out is None else given_path(out)
+        default = run.files.corrections_path if folder is None else run.files.labels_path
+        path = _writable(default if out is None else given_path(out))
         with ProgressDisplay(enabled=progress) as display:
             dataset = run.own_data(data, data_dir, display.advance)
             display.warn(dataset.warnings)
-            begun_with = _used(run)
-            table = AnswerTable(_writable(table_path), begun_with)
             run.calibrate(dataset)
-            of_training = None if num_folds is None else held_out(run, num_folds, display)
-            reviewed = RunReview(
-                run, dataset, run.calibrated_classifier(), of_training, display.advance, display.say
-            )
-            items = reviewed.items()
-            pictures = review_pictures.ReviewPictures(
-                reviewed.images, original_folder(run, data if isinstance(data, str | Path) else None)
-            )
+            own_folder = original_folder(run, data if isinstance(data, str | Path) else None)
+            if folder is None:
+                begun_with = _used(run)
+                table = AnswerTable(path, begun_with)
+                of_training = None if num_folds is None else held_out(run, num_folds, display)
+                reviewed = RunReview(
+                    run, dataset, run.calibrated_classifier(), of_training, display.advance, display.say
+                )
+                pictures = ReviewPictures(reviewed.images, own_folder)
+
+                def more() -> Sequence[ReviewItem]:
+                    reviewed.add(evaluated(run, "test"))
+                    pictures.add("test", dataset.test.images)
+                    return reviewed.items()
+
+                original = {row["file"]: row["label"] for row in begun_with}
+                session = ReviewSession(dataset.classes, reviewed.items(), table, original, more)
+                call = _next_call(run, path, data, data_dir)
+            else:
+                table = AnswerTable(path.with_name(f"{path.stem}-answers.csv"))
+                labels = GrowingLabels(path, folder, dataset, own_folder)
+                split, items = to_label(run.calibrated_classifier(), folder, dataset, count, display.advance)
+                pictures = ReviewPictures({UNLABELLED: split.images}, folder)
+                session = ReviewSession(dataset.classes, items, table, answered=labels.write)
+                settings = {"data.root": str(labels.root)}
+                call = f"kilnet.train({str(path)!r}, budget='10m', settings={settings!r})"
             if not guard.is_loopback(host):
                 display.say(
                     f"listening at {host}: anyone who can reach this machine there can see these pictures and answer, "
                     "without encryption or a password"
                 )
-
-        def more() -> Any:
-            reviewed.add(evaluated(run, "test"))
-            pictures.add("test", dataset.test.images)
-            return reviewed.items()
-
-        original = {row["file"]: row["label"] for row in begun_with}
-        session = review_session.ReviewSession(dataset.classes, items, table, original, more)
-        call = _next_call(run, table_path, data, data_dir)
-        facts = {"name": run.folder.resolve().name, "kind": "labels", "next": _in_words(call)}
-        application = review_app.make_review_app(session, pictures, facts, guard.own_names(host))
+        facts = {
+            "name": run.folder.resolve().name,
+            "kind": "labels" if folder is None else UNLABELLED,
+            "next": _in_words(call),
+        }
+        application = make_review_app(session, pictures, facts, guard.own_names(host))
         with suppress(KeyboardInterrupt):  # as a review ends
             listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
-        return Reviewed(table_path, counted(table.rows()), call)
+        return Reviewed(table.path, counted(table.rows()), call)
 
 
 def _used(run: Run) -> list[dict[str, str]]:
