@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig
+from kilnet.config import HardwareConfig, RunConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.mapped_images import memory_bytes
 from kilnet.data.preprocess import Preprocessing
@@ -30,7 +30,8 @@ from kilnet.training.schedule import BudgetSchedule, training_seconds
 # Parts of the budget. Features of all images are no waste where they win, so they may take more than an attempt.
 _FEATURES_PART, _ATTEMPT_PART = 0.45, 0.12
 _SIZES_PART, _LEAST_PER_CLASS = 0.2, 20  # for comparing networks by some of the images, if these are enough
-_LEAST_SECONDS = 4.0  # of an attempt; where its part of the budget is less, there is time for one alone
+# Of an attempt; where its part of the budget is less, there is time for one alone. Photographs take longer.
+_LEAST_SECONDS, _LEAST_SECONDS_OF_PHOTOGRAPHS = 4.0, 10.0
 _PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
 _MEMORY_PART = 0.1  # of the machine's, for images
 _WIDTHS = [32, 96, 96]  # of FastNet in its attempt
@@ -97,11 +98,12 @@ def choose(
     budget = scratch.budget.seconds or 0.0
     dataset = load(scratch)
     num_images = len(dataset.train) + len(dataset.validation)
-    has_time_for_both = _ATTEMPT_PART * budget >= _LEAST_SECONDS
+    least = _LEAST_SECONDS_OF_PHOTOGRAPHS if pretrained and is_photographs(dataset) else _LEAST_SECONDS
+    has_time_for_both = _ATTEMPT_PART * budget >= least
     attempts: list[Attempt] = []
     pretrained = [config for config in pretrained if _fits_memory(config, num_images)]
     if pretrained and (has_time_for_both or is_photographs(dataset)):
-        attempts += _try_pretrained(pretrained, dataset, load, spent)
+        attempts += _try_pretrained(pretrained, dataset, load, spent, not has_time_for_both)
     attempt_seconds = max(_LEAST_SECONDS, _ATTEMPT_PART * budget)
     if attempts and has_time_for_both and training_seconds(budget, 0.0) - spent() > 2 * attempt_seconds:
         attempts.append(_try_random(scratch, dataset, spent, own_models))
@@ -147,6 +149,7 @@ def _try_pretrained(
     small: ImageDataset,
     load: Callable[[RunConfig], ImageDataset],
     spent: Callable[[], float],
+    is_alone: bool,
 ) -> list[Attempt]:
     """Fit the last layer of a network: of that whose features suit some of the images best, or else the largest.
 
@@ -159,19 +162,21 @@ def _try_pretrained(
     left, unit = budget - spent(), _work(candidates[0])
     all_seconds = (num_train + num_validation) / per_second
     affordable = [c for c in candidates if all_seconds * _work(c) / unit <= _FEATURES_PART * left]
-    part = 1.0 if affordable else _ATTEMPT_PART * left / all_seconds
+    time_part = _FEATURES_PART if affordable or is_alone else _ATTEMPT_PART
+    part = 1.0 if affordable else min(1.0, time_part * left / all_seconds)
     if part * num_train < 4 * num_classes:
         return []
-    end = budget - left + (_FEATURES_PART if affordable else _ATTEMPT_PART) * left
     networks = [
         _Pretrained(without_flips_of_grey(config, channels), load, settings)
         for config in affordable or candidates[:1]
     ]
     most = int(_SIZES_PART * left * per_second * unit / sum(_work(network.config) for network in networks))
     if len(networks) > 1 and most >= _LEAST_PER_CLASS * num_classes:
+        end = spent() + _FEATURES_PART * left
         networks.sort(key=lambda network: -network.fitted(lambda: end - spent(), most).left_out_loss)
     network = networks[-1]
     config, dataset = network.config, network.dataset
+    end = spent() + time_part * (budget - spent())  # of what decoding has left
     validation = _part(dataset.validation, part)
     fitted = network.fitted(lambda: end - spent(), num_validation=len(validation))
     looked = spent()
@@ -251,7 +256,8 @@ def _try_random(
     config = change(without_flips_of_grey(scratch, dataset.image_shape[0]), own, "the choice")
     preprocessing = preprocessing_for(config, dataset)
     model = initial_model(config, dataset, preprocessing, False, own_models)
-    settings = choose_settings(config, model, dataset, preprocessing)
+    quick = config.model_copy(update={"hardware": _usual(config.hardware)})
+    settings = choose_settings(quick, model, dataset, preprocessing)
     settings.apply()
     images = preprocessing(
         torch.from_numpy(dataset.train.images[: hardware.probe_size(*dataset.image_shape[1:])].copy())
@@ -298,10 +304,24 @@ def _measured(config: RunConfig, channels: int, num_images: int, num_classes: in
     side = _side(config)
     images = torch.zeros(config.training.batch_size_for(num_images), channels, side, side)
     model = models.build(config.model, (channels, side, side), num_classes)
-    settings = hardware.choose(config.hardware, model, config.model, images, num_classes, trains=False)
+    settings = hardware.choose(
+        _usual(config.hardware), model, config.model, images, num_classes, trains=False
+    )
     settings.apply()
     images = images[: hardware.probe_size(side, side)]
     return settings, hardware.measure_speed(settings, model, images, num_classes, 0.3, trains=False)
+
+
+def _usual(asked: HardwareConfig) -> HardwareConfig:
+    """Return what an attempt computes with: on a CPU all cores and the usual layout, where that is open.
+
+    To time other layouts and fewer threads may take longer than the attempt.
+    """
+    if hardware.resolve_device(asked.device) != "cpu":
+        return asked
+    layout = "channels_last" if asked.layout == "auto" else asked.layout
+    threads = asked.threads or hardware.available_threads()
+    return asked.model_copy(update={"layout": layout, "threads": threads})
 
 
 def _side(config: RunConfig) -> int:
