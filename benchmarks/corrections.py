@@ -64,8 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--budget", default="60s")
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--start", default="scratch", help="or pretrained, for budgets that allow it")
+    parser.add_argument(
+        "--frozen",
+        action="store_true",
+        help="fit the last layer of a pretrained network, in place of the budget",
+    )
     parser.add_argument("--fraction", type=float, default=0.05, help="part of the labels that become wrong")
     parser.add_argument("--answers", type=int, default=200, help="how many pictures a person looks at")
     parser.add_argument("--seed", type=int, default=0)
@@ -76,7 +79,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         labels, answers = folder / "labels.csv", folder / "corrections.csv"
         truth, wrong = plant(given.photos, labels, given.fraction, given.seed)
-        settings = {"data.root": str(given.photos.resolve()), "data.image_size": given.image_size}
+        settings = {"data.root": str(given.photos.resolve())}
         found: list[Evaluation] = []
         for name in ("before", "after"):
             if name == "after":
@@ -91,8 +94,8 @@ def main() -> None:
             run = kilnet.train(
                 labels,
                 settings=settings,
-                budget=given.budget,
-                start=given.start,
+                budget=None if given.frozen else given.budget,
+                frozen=given.frozen,
                 seed=given.seed,
                 out=folder / name,
             )
