@@ -324,6 +324,7 @@ MISTAKES = {
     "review": (["gone", "--port", "0"], "gone: no such run folder"),
     "runs": (["gone"], "gone: no such folder"),
     "serve": (["gone"], "gone: no such run folder"),
+    "board": (["gone"], "gone: no such folder"),
     "settings": (["xyzzy"], "`kilnet settings` lists all"),
     "train": (["gone"], "gone: no such folder"),
     "tune": (["gone"], "gone: no such folder"),

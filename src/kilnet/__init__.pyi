@@ -17,6 +17,7 @@ from kilnet.runs.cross_validation import CrossValidated as CrossValidated
 from kilnet.runs.listing import ListedRun as ListedRun
 from kilnet.runs.run import Run as Run
 from kilnet.training.schedule import EarlyStopping as EarlyStopping
+from kilnet.verbs.board import board as board
 from kilnet.verbs.compare import RunComparison as RunComparison
 from kilnet.verbs.compare import RunRanking as RunRanking
 from kilnet.verbs.compare import compare as compare

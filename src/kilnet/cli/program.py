@@ -59,7 +59,7 @@ def _root(
 
 
 _VERBS = (
-    "train evaluate tune finetune distill promote inspect review compare runs report predict export serve data "
+    "train evaluate tune finetune distill promote inspect review compare runs board report predict export serve data "
     "recipes settings doctor"
 )
 for _verb in _VERBS.split():  # in the order of the help

@@ -40,26 +40,51 @@ class Section:
     is_half: bool = False
 
 
-def render(title: str, subtitle: str, sections: Sequence[Section], album: Album | None = None) -> str:
+@dataclass(frozen=True)
+class Live:
+    """How a page that a server shows follows what it is about.
+
+    Attributes:
+        source: the address of what has changed; "" for a page whose own script asks.
+        script: a file in `assets/` that does so.
+        note: what the foot of the page says instead of that the file is complete.
+        version: of what the page shows at first.
+    """
+
+    source: str
+    script: str
+    note: str
+    version: str = ""
+
+
+def render(
+    title: str,
+    subtitle: str,
+    sections: Sequence[Section],
+    album: Album | None = None,
+    live: Live | None = None,
+) -> str:
     """Return a page as HTML, with its style and scripts inside and a policy that forbids everything else.
 
     Args:
         title, subtitle: any text.
         sections: in the order of the page.
         album: the pictures, to which sections refer by number.
+        live: of a page that a server shows, which may ask that server and nobody else.
     """
     style = _asset("page.css")
-    script = "\n".join(_asset(name) for name in _SCRIPTS)
-    parts = [(section, _section(section)) for section in sections]
+    script = "\n".join(_asset(name) for name in (*_SCRIPTS, *([live.script] if live else [])))
+    parts = [(section, section_html(section)) for section in sections]
     # The browser accepts only a style and a script with exactly these bytes; nothing can be fetched or sent.
+    asked = "connect-src 'self'; " if live else ""
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"{asked}base-uri 'none'; form-action 'none'"
     )
     template = _environment().get_template("page.html.j2")
     own = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 own files
     about = {"title": title, "subtitle": subtitle, "version": version("kilnet")}
-    return template.render(about, **own, parts=parts, album=album, policy=policy)
+    return template.render(about, **own, parts=parts, album=album, policy=policy, live=live)
 
 
 def percent(ratio: float | None) -> str:
@@ -72,7 +97,8 @@ def isolated(text: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(one_line(text))
 
 
-def _section(section: Section) -> Markup:
+def section_html(section: Section) -> Markup:
+    """Return what stands below a section's heading."""
     template = _environment().get_template(f"{section.template}.html.j2")
     return Markup(template.render(section.content))  # noqa: S704 the template escaped it
 

@@ -27,19 +27,25 @@ def search_page(summary: Summary, environment: Mapping[str, Any], evaluation: Ev
     Raises:
         InputError: no trial has an accuracy yet.
     """
+    subtitle = search_subtitle(summary, environment)
     config = summary.config
-    halving = ", in rungs" if config.halving else ""
-    state = "" if summary.is_complete else "; not finished"
-    data = environment.get("data", {}).get("name", "unknown data")
-    subtitle = (
-        f"{config.strategy} search{halving}: {len(summary.trials)} of {config.num_trials} trials of "
-        f"{config.run.model.name} on {data}, "
-        f"{summary.num_image_passes:,} images trained on{state}"
-    )
     told = config.model_copy(update={"run": config_without_paths(config.run)})
     repeat = begun_with("search", told.to_toml(), environment_without_paths(environment))
     sections = [*search_sections(summary, evaluation), repeat]
     return render(summary.folder.resolve().name, subtitle, sections)
+
+
+def search_subtitle(summary: Summary, environment: Mapping[str, Any]) -> str:
+    """Return what was searched, and how far the search has come."""
+    config = summary.config
+    halving = ", in rungs" if config.halving else ""
+    state = "" if summary.is_complete else "; not finished"
+    data = environment.get("data", {}).get("name", "unknown data")
+    return (
+        f"{config.strategy} search{halving}: {len(summary.trials)} of {config.num_trials} trials of "
+        f"{config.run.model.name} on {data}, "
+        f"{summary.num_image_passes:,} images trained on{state}"
+    )
 
 
 def search_sections(summary: Summary, evaluation: Evaluation | None = None) -> list[Section]:

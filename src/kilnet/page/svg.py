@@ -64,7 +64,7 @@ def fitted_axis(label: str, values: Sequence[float], lowest: float, highest: flo
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; `kind` is its class in the style sheet: first, second or soft."""
+    """A curve; `kind` is its class in the style sheet: first, second, soft, faint, or run0 to run7 and dashed."""
 
     kind: str
     points: Sequence[tuple[float, float]]

@@ -50,13 +50,19 @@ def ordered(runs: Sequence[ListedRun], key: str, reverse: bool = False) -> tuple
     name = whole_key(runs, key)
     having = [run for run in runs if name in run.to_dict()]
     are_numbers = all(_is_number(run.to_dict()[name]) for run in having)
-    highest_first = are_numbers and name.rpartition(".")[2] not in _LOW_IS_GOOD
+    highest_first = is_highest_first(runs, name)
     chosen = sorted(
         having,
         key=lambda run: run.to_dict()[name] if are_numbers else str(run.to_dict()[name]),
         reverse=highest_first is not reverse,
     )
     return (*chosen, *(run for run in runs if name not in run.to_dict()))
+
+
+def is_highest_first(runs: Sequence[ListedRun], name: str) -> bool:
+    """Return whether the best of a value is the highest."""
+    having = [run.to_dict()[name] for run in runs if name in run.to_dict()]
+    return all(map(_is_number, having)) and name.rpartition(".")[2] not in _LOW_IS_GOOD
 
 
 def whole_key(runs: Sequence[ListedRun], word: str) -> str:

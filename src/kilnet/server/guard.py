@@ -153,8 +153,10 @@ class Guard:
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), *_ENCODED_HEADERS]}
+                status, own = message["status"], list(message.get("headers", []))
+                named = {name for name, _ in own}  # an answer may have a policy of its own
+                others = [header for header in _ENCODED_HEADERS if header[0] not in named]
+                message = {**message, "headers": [*own, *others]}
             await send(message)
 
         async def noted_receive() -> Message:

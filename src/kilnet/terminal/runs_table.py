@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Group
 
-from kilnet.metrics.intervals import wilson_interval
+from kilnet.runs.leaderboard import accuracy_interval
 from kilnet.runs.listing import ListedRun
 from kilnet.runs.wording import counted, duration
 from kilnet.terminal.fitted_table import Column, FittedTable
@@ -92,7 +92,5 @@ def _percent(value: Any) -> str:
 
 def _interval(values: Any) -> str:
     """Return the interval of the validation accuracy."""
-    bounds = values.get("interval")
-    if bounds is None and values.get("num_validation") and "num_validation_correct" in values:
-        bounds = wilson_interval(values["num_validation_correct"], values["num_validation"])
+    bounds = accuracy_interval(values)
     return "" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"

@@ -41,4 +41,8 @@ const scrolled = new ResizeObserver((entries) => {
     target.setAttribute("aria-label", target.querySelector("caption")?.textContent ?? "chart");
   }
 });
-for (const element of document.querySelectorAll(".scroll")) scrolled.observe(element);
+function activateScrolls(root) {
+  for (const element of root.querySelectorAll(".scroll")) scrolled.observe(element);
+}
+
+activateScrolls(document);
