@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from changed_settings import ALL_CHANGED
-from kilnet.config import RunConfig
+from kilnet.config import RunConfig, by_dotted_key
 from kilnet.recipes.reading import load_config
 
 
@@ -50,3 +50,8 @@ def test_uris_of_other_programs_are_paths_too():
         config = load_config(settings={"data.source": text})
         assert config.data.source == text
         assert config.tree()["data"]["source"] == text
+
+
+def test_what_lies_in_tables_has_a_key_with_dots():
+    tree = {"a": 1, "b": {"c": [2], "d": {"e": None}}, "f": {}}
+    assert list(by_dotted_key(tree)) == [("a", 1), ("b.c", [2]), ("b.d.e", None)]

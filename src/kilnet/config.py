@@ -5,14 +5,13 @@ nearest right one. `[model]` also holds the network's own options (`model.c1`), 
 """
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
-
-from kilnet.dotted import by_dotted_key
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -387,3 +386,12 @@ class RunConfig(_Part):
     def flat(self) -> dict[str, Any]:
         """Return every key by its dotted name."""
         return dict(by_dotted_key(self.model_dump()))
+
+
+def by_dotted_key(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value that is no table with its key: `{"a": {"b": 1}}` has `("a.b", 1)`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from by_dotted_key(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kilnet.dotted import by_dotted_key
+from kilnet.config import by_dotted_key
 from kilnet.errors import InputError
 from kilnet.storage import MAX_JSON_BYTES, given_path, read_bytes, read_text
 
