@@ -41,8 +41,8 @@ def classifiers(run: Path, threads: int) -> dict[str, Classify]:
     return {
         "kilnet fp32": exact.probabilities,
         "kilnet bf16": rounded.probabilities,
-        "onnxruntime fp32": exports["onnx"].probabilities,
-        "onnxruntime int8": exports["int8"].probabilities,
+        "onnxruntime fp32": lambda images: exports["onnx"].answers(images)[0],
+        "onnxruntime int8": lambda images: exports["int8"].answers(images)[0],
     }
 
 

@@ -48,6 +48,7 @@ def test_csv_jsonl_and_json_say_the_same(command, colour_run, pictures, predicto
         assert float(row["probability_2"]) == line["classes"][1]["probability"]
         assert line["classes"][0]["probability"] == pytest.approx(prediction.confidence, abs=1e-6)
         assert (row["unsure"] == "unsure") == line["unsure"] == prediction.unsure
+        assert (row["unknown"] == "unknown") == line["unknown"] == prediction.unknown
 
 
 def test_unusable_files_are_listed_and_do_not_stop_the_others(command, colour_run, pictures):

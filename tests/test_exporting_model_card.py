@@ -89,6 +89,7 @@ def test_a_script_of_onnxruntime_numpy_and_pillow_gives_the_answers_of_kilnet_pr
     )
     for their, our in zip(theirs, ours, strict=True):
         assert their["classes"][0]["class"] == our["classes"][0]["class"], our["file"]
+        assert their["unknown"] == our["unknown"]
         expected = by_class(our["classes"])
         assert by_class(their["classes"]) == pytest.approx(expected, abs=2e-6), our["file"]
     confidences = {entry["classes"][0]["probability"] for entry in ours}

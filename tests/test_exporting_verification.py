@@ -12,9 +12,11 @@ import kilnet
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, VerificationError
 from kilnet.exporting import exported_file as exporting
-from kilnet.exporting.deployed import Deployed, TorchFile
+from kilnet.exporting.deployed import Deployed, TorchFile, temperature
 from kilnet.exporting.exported_file import readers
 from kilnet.exporting.verification import Tolerance, Verification, verify
+from kilnet.inference.unknown import strangeness
+from kilnet.metrics.logits import softmax
 from kilnet.recipes.reading import load_config
 
 pytest.importorskip("onnx")
@@ -33,9 +35,15 @@ def test_export_is_verified_on_the_validation_files(run, exports, name):
     dataset = load_dataset(load_config(run / "config.toml").data)
     predictor = kilnet.load(run)
     content = made.path.read_bytes()
+    split = dataset.validation
     exported = TorchFile(content) if name == "torch" else onnx_file.OnnxFile(content, "x")
-    theirs = exported.probabilities(dataset.validation.images)
+    theirs, strange = exported.answers(dataset.validation.images)
     ours = predictor.probabilities(dataset.validation.images)
+    unknown = [found.unknown for found in predictor.predictions(split.names, split.images)]
+    alike = int(((strange > predictor.unknown_above) == unknown).sum())
+    assert made.verification.num_agreeing_unknown == alike
+    assert made.verification.agreement_unknown == alike / len(split)
+    assert alike >= len(split) - 1  # the limit is one picture's own value, which rounding may move above it
     assert made.verification.num_images == len(dataset.validation)
     assert made.verification.num_agreeing == (theirs.argmax(1) == ours.argmax(1)).sum()
     assert made.verification.num_correct_kilnet == (ours.argmax(1) == dataset.validation.labels).sum()
@@ -43,11 +51,9 @@ def test_export_is_verified_on_the_validation_files(run, exports, name):
     assert made.verification.largest_difference == pytest.approx(np.abs(theirs - ours).max(), abs=1e-6)
     if name != "int8":
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
-    assert exported.probabilities(dataset.validation.images[:1]).shape == (1, 3)
-    assert exported.probabilities(np.tile(dataset.train.images, (3, 1, 1, 1))).shape == (
-        3 * len(dataset.train),
-        3,
-    )
+    assert exported.answers(dataset.validation.images[:1])[0].shape == (1, 3)
+    many = exported.answers(np.tile(dataset.train.images, (3, 1, 1, 1)))
+    assert [part.shape for part in many] == [(3 * len(dataset.train), 3), (3 * len(dataset.train),)]
 
 
 @pytest.mark.parametrize(
@@ -61,17 +67,23 @@ def test_export_is_verified_on_the_validation_files(run, exports, name):
         ((10, 10, 0.0, 9, 8), None),
         ((10, 10, 0.0, 9, 7), "falls by 20.00%"),
         ((1000, 1000, 0.0, 900, 940), None),
+        ((1000, 1000, 0.0, 900, 900, 999), None),
+        ((10, 10, 0.0, 9, 9, 9), None),
+        ((1000, 1000, 0.0, 900, 900, 998), "0.20% of the images are unknown to one alone"),
     ],
 )
 def test_every_tolerance_can_be_breached(numbers, says):
-    breach = Verification(*numbers, Tolerance(0.999, 1e-3, 0.005)).breach()
+    unknown = numbers[5] if len(numbers) > 5 else None
+    tolerance = Tolerance(0.999, 1e-3, 0.005)
+    breach = Verification(*numbers[:5], num_agreeing_unknown=unknown, tolerance=tolerance).breach()
     assert breach is None if says is None else says in breach
 
 
 def test_a_file_that_answers_differently_is_deleted_and_refused(run, tmp_path, monkeypatch):
     class Shifted(Deployed):
         def forward(self, images):
-            return super().forward(images).roll(1, 1)
+            probabilities, strangeness = super().forward(images)
+            return probabilities.roll(1, 1), strangeness
 
     monkeypatch.setattr(exporting, "Deployed", Shifted)
     out = tmp_path / "new" / "model.pt2"
@@ -86,10 +98,14 @@ def test_pictures_without_files_are_verified_from_png_bytes(run):
     split = load_dataset(load_config(run / "config.toml").data).validation
     (first, *_), predictor = readers(split, None), kilnet.load(run)
     assert first().startswith(b"\x89PNG")
-    found = verify(
-        predictor.probabilities, predictor, readers(split, None), split.labels, Tolerance(1, 1e-9, 0)
-    )
+
+    def answers(images):
+        logits = predictor.logits(images)
+        return softmax(logits, temperature(predictor)), strangeness(logits)
+
+    found = verify(answers, predictor, readers(split, None), split.labels, Tolerance(1, 1e-6, 0))
     assert found.breach() is None
+    assert found.num_agreeing_unknown == len(split)
     grey = kilnet.Split(split.images[:, :1], split.labels, split.names)
     with Image.open(io.BytesIO(readers(grey, None)[0]())) as picture:
         np.testing.assert_array_equal(np.asarray(picture), grey.images[0, 0])

@@ -81,6 +81,7 @@ def test_several_are_picked_at_once_and_one_cannot_be_used(page, files, colour_r
         prediction = predictor(path)
         assert lines[0].startswith(f"{prediction.label} {prediction.confidence:.1%}")
         assert ("unsure" in lines[0]) == prediction.unsure
+        assert ("like none of the classes" in lines[0]) == prediction.unknown
         text = " ".join(lines[1:])
         for name, value in zip(prediction.classes, prediction.probabilities, strict=True):
             assert re.search(rf"{re.escape(name)}\s+{value:.1%}", text), text
@@ -210,9 +211,11 @@ def test_what_unsure_means_is_said_where_it_is_said(page, files):
     page.set_input_files("#files", files[:3])
     expect(page.locator("#status")).to_have_text("3 pictures classified.")
     for card in page.locator(".card").all():
-        assert card.locator(".why").is_visible() == (card.locator(".unsure").count() == 1)
-        if card.locator(".unsure").count():
-            assert "a person should look" in card.locator(".why").inner_text()
+        is_unsure, is_unknown = (card.locator(f".{mark}").count() == 1 for mark in ("unsure", "unknown"))
+        assert card.locator(".why").is_visible() == (is_unsure or is_unknown)
+        why = card.locator(".why").inner_text() if is_unsure or is_unknown else ""
+        assert ("a person should look" in why) == is_unsure
+        assert ("may show none of them" in why) == is_unknown
 
 
 def test_the_api_is_described_on_a_page_of_its_own(page):

@@ -30,6 +30,8 @@ def test_an_answer_is_that_of_predict_and_of_grad_cam(client, predictor, media_t
         [entry["probability"] for entry in answer["classes"]], expected.probabilities[:2], rtol=1e-5
     )
     assert answer["unsure"] == expected.unsure
+    assert answer["unknown"] is expected.unknown
+    assert expected.unknown is not None
     image = to_input(pixels, predictor.image_shape)
     np.testing.assert_array_equal(pixels_of(answer["explanation"]["seen"]), image.transpose(1, 2, 0))
     heat = grad_cam(predictor, image, expected.label)
@@ -79,5 +81,6 @@ def test_a_network_without_convolution_answers_without_a_heat_map(tmp_path):
         answer = client.post("/api/predict?explain=true", content=picture, headers=OCTETS).json()
         assert client.get("/api/run").json()["calibrated"] is False
     assert answer["unsure"] is None
+    assert answer["unknown"] is None
     assert answer["explanation"]["heat"] is None
     assert pixels_of(answer["explanation"]["seen"]).shape == (4, 4, 3)

@@ -16,27 +16,32 @@ from kilnet.terminal import prediction_tables as tables
 CLASSES = ("dog, small", "cat", '"frog"')
 
 
-def prediction(name="a.png", unsure=False, probabilities=(0.7, 0.2, 0.1)):
-    return Prediction(name=name, classes=CLASSES, probabilities=probabilities, unsure=unsure)
+def prediction(name="a.png", unsure=False, probabilities=(0.7, 0.2, 0.1), unknown=False):
+    return Prediction(name=name, classes=CLASSES, probabilities=probabilities, unsure=unsure, unknown=unknown)
 
 
-PREDICTIONS = [prediction(), prediction("deep/b, c.png", unsure=True, probabilities=(0.4, 0.35, 0.25))]
+PREDICTIONS = [
+    prediction(),
+    prediction("deep/b, c.png", unsure=True, probabilities=(0.4, 0.35, 0.25), unknown=True),
+]
 
 
 @pytest.mark.parametrize("top", [1, 2, 3])
 @pytest.mark.parametrize("mark_unsure", [False, True])
 def test_csv_and_json_say_the_same(top, mark_unsure):
+    predictions = [*PREDICTIONS, prediction("odd.png", unknown=True)]
     file = io.StringIO(newline="")
-    write_rows(file, tables.csv_rows(PREDICTIONS, top, mark_unsure))
+    write_rows(file, tables.csv_rows(predictions, top, mark_unsure, mark_unknown=True))
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
-    assert file.getvalue().count("\r\n") == 3
-    for row, found in zip(rows, PREDICTIONS, strict=True):
+    assert file.getvalue().count("\r\n") == 4
+    for row, found in zip(rows, predictions, strict=True):
         told = json.loads(json.dumps(tables.as_dict(found, top, mark_unsure)))
         assert row["file"] == told["file"] == found.name
         assert len(told["classes"]) == top
         for rank, entry in enumerate(told["classes"], 1):
             assert row[f"class_{rank}"] == entry["class"] == CLASSES[rank - 1]
             assert float(row[f"probability_{rank}"]) == entry["probability"] == found.probabilities[rank - 1]
+        assert told["unknown"] == (row["unknown"] == "unknown") == found.unknown
         assert ("unsure" in told, "unsure" in row) == (mark_unsure, mark_unsure)
         if mark_unsure:
             assert told["unsure"] == (row["unsure"] == "unsure") == found.unsure
@@ -50,7 +55,7 @@ def test_rows_are_written_as_soon_as_they_are_known():
             assert file.getvalue().count("\n") == number
             yield found
 
-    write_rows(file, tables.csv_rows(slowly(), 1, False))
+    write_rows(file, tables.csv_rows(slowly(), 1, mark_unsure=False, mark_unknown=False))
     assert file.getvalue().count("\n") == 3
 
 

@@ -37,5 +37,9 @@ def export(
     say(f"largest difference     {found.largest_difference:.2g} (at most {allowed.difference:g})")
     most = f"at most {100 * allowed.accuracy_lost:.2f}, or one image"
     say(f"accuracy lost          {100 * found.accuracy_lost:.2f} points ({most})")
+    if found.agreement_unknown is not None:
+        say(
+            f"unknown to both        {found.agreement_unknown:.2%}, or to neither (at least {allowed.agreement:.2%})"
+        )
     say(f"how to use it: {card_path(made.path)}")
     say_next("kilnet", "serve", run, *own_model_words(model))

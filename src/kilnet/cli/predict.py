@@ -85,7 +85,11 @@ def predict(
         say(rows.summary(found, unsure))
         say_next("kilnet", "serve", run, *own_model_words(model))
     elif output is Format.CSV:
-        print_rows(rows.csv_rows(usable(), min(top, len(classifier.classes)), unsure))
+        print_rows(
+            rows.csv_rows(
+                usable(), min(top, len(classifier.classes)), unsure, classifier.unknown_above is not None
+            )
+        )
     else:
         for prediction in usable():
             print_json(rows.as_dict(prediction, top, unsure))

@@ -26,6 +26,7 @@ _FITTING: dict[Fit, str] = {
     "stretch": "both sides scaled to image_size by Pillow's bicubic filter",
 }
 _NOTES = "kilnet.json"
+Answers = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 _BATCH_SIZE = 64
 
 
@@ -35,7 +36,7 @@ def resize_rule(fitting: Fit) -> str:
 
 
 class Deployed(nn.Module):
-    """Maps stored pixels to calibrated probabilities.
+    """Maps stored pixels to calibrated probabilities, and to how little each image is like any class.
 
     Where a run looks at further views only if it is unsure, an exported file always computes them all: it has no
     branches.
@@ -58,11 +59,15 @@ class Deployed(nn.Module):
         self.temperature = temperature(classifier)
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 (num_images, channels, height, width) to float32 probabilities (num_images, num_classes)."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map uint8 (num_images, channels, height, width) to probabilities and strangeness.
+
+        Returns:
+            float32 (num_images, num_classes), and float32 (num_images,): see `kilnet.inference.unknown.strangeness`.
+        """
         normalised = images.float() * self.scale + self.shift
         logits = self._views(normalised) if views.has_more(self.views) else self.model(normalised)
-        return torch.softmax(logits / self.temperature, 1)
+        return torch.softmax(logits / self.temperature, 1), -torch.logsumexp(logits, 1)
 
     def _views(self, images: Tensor) -> Tensor:
         seen = self.model(torch.cat([images, views.further(images, self.views)]))
@@ -95,6 +100,7 @@ def describe(classifier: Classifier) -> dict[str, str]:
         "resize": resize_rule(classifier.preprocessing.fitting),
         "temperature": repr(temperature(classifier)),
         "unsure_below": json.dumps(threshold),
+        "unknown_above": json.dumps(classifier.unknown_above),
         "made_by": f"kilnet {version('kilnet')}",
     }
 
@@ -116,11 +122,12 @@ class TorchFile:
             self._network = torch.export.load(io.BytesIO(content), extra_files=extra).module()
         self.notes: dict[str, str] = json.loads(extra[_NOTES])
 
-    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return float32 (num_images, num_classes) for uint8 (num_images, channels, height, width)."""
+    def answers(self, images: npt.NDArray[np.uint8]) -> Answers:
+        """Return probabilities and strangeness, as `Deployed` does, for uint8 (num_images, channels, height, width)."""
         parts = torch.split(torch.from_numpy(images), _BATCH_SIZE)
         with torch.inference_mode():
-            return torch.cat([self._network(part) for part in parts]).numpy()
+            probabilities, strangeness = zip(*(self._network(part) for part in parts), strict=True)
+        return torch.cat(probabilities).numpy(), torch.cat(strangeness).numpy()
 
 
 def write_torch(network: Deployed, image_shape: tuple[int, int, int], notes: Mapping[str, str]) -> bytes:

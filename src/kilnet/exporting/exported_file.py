@@ -16,7 +16,7 @@ from PIL import Image
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError, DataError, VerificationError
-from kilnet.exporting.deployed import Deployed, TorchFile, describe, write_torch
+from kilnet.exporting.deployed import Answers, Deployed, TorchFile, describe, write_torch
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.classifier import Classifier
 from kilnet.seeding import generator
@@ -64,7 +64,7 @@ class Export:
         return {**content, "path": str(self.path), _PROOF: verification}
 
 
-_Answers = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
+_Exported = Callable[[npt.NDArray[np.uint8]], Answers]
 
 
 def file_name(export_format: str) -> str:
@@ -147,12 +147,12 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: it has gone since the data was loaded") from None
 
 
-def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Answers, str]:
+def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> tuple[bytes, _Exported, str]:
     network, notes = Deployed(classifier), describe(classifier)
     machine = hardware.machine()
     if export_format == "torch":
         content = write_torch(network, classifier.image_shape, notes)
-        return content, TorchFile(content).probabilities, f"torch {version('torch')} on {machine}"
+        return content, TorchFile(content).answers, f"torch {version('torch')} on {machine}"
     from kilnet.exporting.onnx_file import OnnxFile, quantise, write_onnx  # the extra `export`
 
     content = write_onnx(network, classifier.image_shape, notes)
@@ -161,7 +161,7 @@ def _make(classifier: Classifier, dataset: ImageDataset, export_format: str) -> 
         chosen = generator(0, "quantisation").permutation(len(images))[:NUM_RANGE_IMAGES]
         content = quantise(content, images[chosen], notes)
     runtime = f"onnxruntime {version('onnxruntime')} on {machine}"
-    return content, OnnxFile(content, "the export").probabilities, runtime
+    return content, OnnxFile(content, "the export").answers, runtime
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:

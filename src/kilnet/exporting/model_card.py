@@ -8,6 +8,7 @@ from kilnet.config import Fit
 from kilnet.exporting.deployed import resize_rule
 from kilnet.exporting.exported_file import Export
 from kilnet.inference.classifier import Classifier
+from kilnet.inference.unknown import KNOWN_KEPT
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.intervals import wilson_interval
 from kilnet.models.pretrained import origin
@@ -28,6 +29,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 notes = session.get_modelmeta().custom_metadata_map
 classes, channels, side = json.loads(notes["classes"]), int(notes["channels"]), int(notes["image_height"])
+unknown_above = json.loads(notes["unknown_above"])
 
 
 def to_input(path):
@@ -43,10 +45,11 @@ def to_input(path):
 
 
 for path in sys.argv[2:]:
-    probabilities = session.run(None, {"images": to_input(path)[None]})[0][0]
+    (probabilities,), (strangeness,) = session.run(None, {"images": to_input(path)[None]})
     order = np.argsort(-probabilities)
     ranked = [{"class": classes[i], "probability": float(probabilities[i])} for i in order]
-    print(json.dumps({"file": path, "classes": ranked}))
+    unknown = None if unknown_above is None else bool(strangeness > unknown_above)
+    print(json.dumps({"file": path, "classes": ranked, "unknown": unknown}))
 '''
 _SQUARE: dict[Fit, str] = {
     "pad": """\
@@ -115,8 +118,7 @@ def model_card(
         "## Use",
         _use(exported, classifier),
         "## Limits",
-        "It names one of its classes for any picture, even for one that shows none of them, and these numbers hold "
-        "only for pictures like those it was trained on.",
+        _limits(classifier),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -141,6 +143,12 @@ def _interface(classifier: Classifier) -> str:
             "Normalisation is inside the file.",
             f"* `probabilities`: float32, (any number, {len(classifier.classes)}), in the order of the classes above. "
             "Temperature and softmax are inside the file.",
+            "* `strangeness`: float32, (any number,): how little a picture is like any class. "
+            + (
+                "The run keeps no limit for it."
+                if classifier.unknown_above is None
+                else f"Above {classifier.unknown_above:.4g} it is probably none of them."
+            ),
             f"* Prepare a picture like this before the file sees it: {resize_rule(classifier.preprocessing.fitting)}.",
         ]
     )
@@ -177,6 +185,14 @@ def _verification(exported: Export) -> str:
             f"at most {allowed.difference:g} |",
             f"| accuracy lost, in points | {100 * found.accuracy_lost:.2f} | at most "
             f"{100 * allowed.accuracy_lost:.2f}, or one image |",
+            *(
+                []
+                if found.agreement_unknown is None
+                else [
+                    f"| unknown to both or to neither | {found.agreement_unknown:.2%} | at least "
+                    f"{allowed.agreement:.2%}, or all but one image |"
+                ]
+            ),
         ]
     )
 
@@ -189,8 +205,18 @@ def _use(exported: Export, classifier: Classifier) -> str:
         "```python\nimport torch\n\n"
         f"network = torch.export.load({exported.path.name!r}).module()\n"
         f"images = torch.zeros(1, {', '.join(map(str, classifier.image_shape))}, dtype=torch.uint8)\n"
-        "probabilities = network(images)\n```"
+        "probabilities, strangeness = network(images)\n```"
     )
+
+
+def _limits(classifier: Classifier) -> str:
+    told = (
+        "It names one of its classes for any picture, even for one that shows none of them, and these numbers hold "
+        "only for pictures like those it was trained on."
+    )
+    if classifier.unknown_above is None:
+        return told
+    return f"{told} Of known pictures, {1 - KNOWN_KEPT:.0%} are above the limit of `strangeness` too."
 
 
 def _text(name: str) -> str:

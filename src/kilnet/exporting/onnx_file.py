@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from kilnet.errors import InputError, MissingPackageError, ModelError
-from kilnet.exporting.deployed import Deployed
+from kilnet.exporting.deployed import Answers, Deployed
 
 try:
     import onnx
@@ -21,7 +21,7 @@ try:
 except ImportError as error:
     raise MissingPackageError(f"{error.name} is not installed; run: pip install 'kilnet[export]'") from None
 
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, OUTPUTS = "images", ["probabilities", "strangeness"]
 _BATCH_SIZE = 64
 
 
@@ -61,12 +61,16 @@ class OnnxFile:
             raise InputError(f"{where}: ONNX Runtime cannot run it: {str(error).splitlines()[0]}") from None
         if [node.name for node in self._session.get_inputs()] != [INPUT]:
             raise InputError(f"{where}: Kilnet did not export this classifier: its input is not {INPUT!r}")
+        if [node.name for node in self._session.get_outputs()] != OUTPUTS:
+            raise InputError(f"{where}: its outputs are not {' and '.join(OUTPUTS)}; export the run again")
         self.notes: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
 
-    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return float32 (num_images, num_classes) for uint8 (num_images, channels, height, width)."""
+    def answers(self, images: npt.NDArray[np.uint8]) -> Answers:
+        """Return probabilities and strangeness, as `Deployed` does, for uint8 (num_images, channels, height, width)."""
         parts = np.array_split(images, max(1, -(-len(images) // _BATCH_SIZE)))
-        return np.concatenate([self._session.run([OUTPUT], {INPUT: part})[0] for part in parts])
+        found = [self._session.run(OUTPUTS, {INPUT: part}) for part in parts]
+        probabilities, strangeness = map(np.concatenate, zip(*found, strict=True))
+        return probabilities, strangeness
 
 
 def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapping[str, str]) -> bytes:
@@ -85,7 +89,7 @@ def write_onnx(network: Deployed, image_shape: tuple[int, int, int], notes: Mapp
                 (example,),
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=OUTPUTS,
                 dynamic_shapes=({0: torch.export.Dim("num_images")},),
                 external_data=False,
                 verbose=False,

@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.decode import to_input
-from kilnet.exporting.deployed import on_cpu
+from kilnet.exporting.deployed import Answers, on_cpu, temperature
 from kilnet.inference.classifier import Classifier
+from kilnet.inference.unknown import strangeness
+from kilnet.metrics.logits import softmax
 
 _BATCH_SIZE = 256
 
@@ -18,7 +20,8 @@ class Tolerance:
     """How far the answers of an exported file may be from those of Kilnet.
 
     Attributes:
-        agreement: at least this fraction of the images must get the same class.
+        agreement: at least this fraction of the images must get the same class, and as many must be unknown to both or
+            to neither.
         difference: no probability may differ by more.
         accuracy_lost: accuracy may fall by at most this fraction of the images, or by one image where that is more.
     """
@@ -37,6 +40,7 @@ class Verification:
         num_agreeing: how many of them get the same class from both.
         largest_difference: the largest difference between the two probabilities of a class.
         num_correct_kilnet, num_correct_export: how many images each gets right.
+        num_agreeing_unknown: how many are unknown to both or to neither; None where the run keeps no limit for that.
         tolerance: what was allowed.
     """
 
@@ -45,12 +49,18 @@ class Verification:
     largest_difference: float
     num_correct_kilnet: int
     num_correct_export: int
+    num_agreeing_unknown: int | None
     tolerance: Tolerance
 
     @property
     def agreement(self) -> float:
         """Fraction of the images that get the same class from both."""
         return self.num_agreeing / self.num_images
+
+    @property
+    def agreement_unknown(self) -> float | None:
+        """Fraction of the images that are unknown to both or to neither; None where the run keeps no limit."""
+        return None if self.num_agreeing_unknown is None else self.num_agreeing_unknown / self.num_images
 
     @property
     def accuracy_lost(self) -> float:
@@ -68,11 +78,16 @@ class Verification:
         if num_lost > max(1, allowed.accuracy_lost * self.num_images):
             most = f"at most {allowed.accuracy_lost:.2%} is allowed"
             return f"accuracy falls by {self.accuracy_lost:.2%}, {most}"
+        if self.num_agreeing_unknown is not None:
+            num_differing = self.num_images - self.num_agreeing_unknown
+            if num_differing > max(1, (1 - allowed.agreement) * self.num_images):
+                most = f"at most {1 - allowed.agreement:.2%} is allowed"
+                return f"{num_differing / self.num_images:.2%} of the images are unknown to one alone, {most}"
         return None
 
 
 def verify(
-    exported: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]],
+    exported: Callable[[npt.NDArray[np.uint8]], Answers],
     classifier: Classifier,
     files: Sequence[Callable[[], bytes]],
     labels: npt.NDArray[np.int64],
@@ -81,18 +96,22 @@ def verify(
     """Classify picture files with an exported file and with Kilnet in fp32, and compare the answers.
 
     Args:
-        exported: maps uint8 images of the classifier's `image_shape` to probabilities.
+        exported: maps uint8 images of the classifier's `image_shape` to probabilities and strangeness.
         files: functions that return the bytes of each picture file; at least one.
         labels: int64 (num_files,), their classes.
         tolerance: how far the answers may be apart.
     """
     reference, fitting = on_cpu(classifier), classifier.preprocessing.fitting
-    num_agreeing = num_correct_kilnet = num_correct_export = 0
+    limit = classifier.unknown_above
+    num_agreeing = num_correct_kilnet = num_correct_export = num_agreeing_unknown = 0
     largest = 0.0
     for start in range(0, len(files), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
         images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
-        theirs, ours = exported(images), reference.probabilities(images)
+        logits = reference.logits(images)
+        (theirs, strange), ours = exported(images), softmax(logits, temperature(reference))
+        if limit is not None:
+            num_agreeing_unknown += int(((strange > limit) == (strangeness(logits) > limit)).sum())
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())
         num_correct_kilnet += int((predicted == labels[part]).sum())
@@ -104,5 +123,6 @@ def verify(
         largest_difference=largest,
         num_correct_kilnet=num_correct_kilnet,
         num_correct_export=num_correct_export,
+        num_agreeing_unknown=None if limit is None else num_agreeing_unknown,
         tolerance=tolerance,
     )

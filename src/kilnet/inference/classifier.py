@@ -80,6 +80,7 @@ class Prediction:
         best = zip(self.classes[:5], self.probabilities[:5], strict=True)
         facts = {name: f"{probability:.1%}" for name, probability in best}
         note = {"unsure": "a person should look"} if self.unsure else {}
+        note |= {"unknown": "like none of the classes"} if self.unknown else {}
         return facts_html(self.name or "prediction", facts | note)
 
     @property
@@ -193,6 +194,11 @@ class Classifier:
         """Return softmax of `logits`, divided by the temperature if there is one: float32 (num_images, num_classes)."""
         return self._softmax(self.logits(images)).astype(np.float32)
 
+    @property
+    def unknown_above(self) -> float | None:
+        """Strangeness above which a picture is like none of the classes; None where the run keeps no limit."""
+        return None if self.calibration is None else self.calibration.unknown_above
+
     def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
         """Return the most probable class name of each image; see `logits` for the images."""
         return [self.classes[index] for index in self.logits(images).argmax(1)]
@@ -201,7 +207,7 @@ class Classifier:
         """Return one prediction per image: uint8 (num_images, channels, height, width), of `image_shape`."""
         logits = self.logits(images)
         probabilities = self._softmax(logits)
-        limit = None if self.calibration is None else self.calibration.unknown_above
+        limit = self.unknown_above
         unknown = [None] * len(images) if limit is None else (strangeness(logits) > limit).tolist()
         order = np.argsort(-probabilities, axis=1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, axis=1).tolist()

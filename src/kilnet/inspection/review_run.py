@@ -48,7 +48,7 @@ class RunReview:
     ) -> None:
         self._dataset, self._classifier = dataset, classifier
         self._temperature = 1.0 if classifier.calibration is None else classifier.calibration.temperature
-        self._limit = None if classifier.calibration is None else classifier.calibration.unknown_above
+        self._limit = classifier.unknown_above
         self._parts: dict[str, Judged] = {}
         images = dataset.train.images
         progress("look at training images", 0, len(images))

@@ -58,6 +58,9 @@ class PredictionAnswer(BaseModel):
     unsure: bool | None = Field(
         description="Whether a person should check it; null if the run is not calibrated."
     )
+    unknown: bool | None = Field(
+        description="Whether the picture is like none of the classes; null if the run keeps no limit for that."
+    )
     explanation: Explanation | None
 
 
@@ -215,6 +218,7 @@ def make_app(
         return PredictionAnswer(
             classes=[ClassProbability(name=label, probability=value) for label, value in ranked],
             unsure=prediction.unsure,
+            unknown=prediction.unknown,
             explanation=Explanation(seen=base64_png(image), heat=heat) if explain else None,
         )
 

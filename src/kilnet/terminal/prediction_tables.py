@@ -46,12 +46,16 @@ def summary(predictions: Sequence[Prediction], mark_unsure: bool) -> str:
     return f"{text}; {num_unsure:,} unsure" if mark_unsure else text
 
 
-def csv_rows(predictions: Iterable[Prediction], top: int, mark_unsure: bool) -> Iterator[list[str]]:
+def csv_rows(
+    predictions: Iterable[Prediction], top: int, mark_unsure: bool, mark_unknown: bool
+) -> Iterator[list[str]]:
     """Yield a header and one row per picture, each as soon as it is known."""
     ranks = [column for rank in range(1, top + 1) for column in (f"class_{rank}", f"probability_{rank}")]
-    yield ["file", *ranks, *([UNSURE] if mark_unsure else [])]
+    yield ["file", *ranks, *([UNSURE] if mark_unsure else []), *([UNKNOWN] if mark_unknown else [])]
     for prediction in predictions:
-        yield _row(prediction, top, mark_unsure)
+        marks = [_mark(prediction)] if mark_unsure else []
+        marks += [UNKNOWN if prediction.unknown else ""] if mark_unknown else []
+        yield [*_cells(prediction, top), *marks]
 
 
 def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, Any]:
@@ -66,10 +70,9 @@ def as_dict(prediction: Prediction, top: int, mark_unsure: bool) -> dict[str, An
     return {**content, UNSURE: prediction.unsure} if mark_unsure else content
 
 
-def _row(prediction: Prediction, top: int, mark_unsure: bool) -> list[str]:
+def _cells(prediction: Prediction, top: int) -> list[str]:
     ranked = zip(prediction.classes[:top], prediction.probabilities[:top], strict=True)
-    cells = [cell for name, value in ranked for cell in (name, f"{value:.6f}")]
-    return [prediction.name, *cells, *([_mark(prediction)] if mark_unsure else [])]
+    return [prediction.name, *(cell for name, value in ranked for cell in (name, f"{value:.6f}"))]
 
 
 def _mark(prediction: Prediction) -> str:

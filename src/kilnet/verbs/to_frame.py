@@ -10,8 +10,8 @@ from kilnet.metrics.notebook import DataFrame, data_frame
 def to_frame(predictions: Iterable[Prediction | Problem] | Prediction) -> DataFrame:
     """Return predictions as a pandas DataFrame, one row per picture.
 
-    The columns are `name`, `label`, `confidence`, `unsure` and `problem` (why there is no prediction), and the
-    probability of each class under its name with `p: ` before it.
+    The columns are `name`, `label`, `confidence`, `unsure`, `unknown` (None where the run keeps no limit for that) and
+    `problem` (why there is no prediction), and the probability of each class under its name with `p: ` before it.
 
         kilnet.to_frame(kilnet.predict("runs/demo", ["photos/"]))
 
@@ -32,8 +32,10 @@ def _row(found: Prediction | Problem) -> dict[str, object]:
             "label": None,
             "confidence": None,
             "unsure": None,
+            "unknown": None,
             "problem": found.reason,
         }
-    given = {"name": found.name, "label": found.label, "confidence": found.confidence, "unsure": found.unsure}
+    given = {"name": found.name, "label": found.label, "confidence": found.confidence}
+    given |= {"unsure": found.unsure, "unknown": found.unknown}
     probabilities = dict(sorted(zip(found.classes, found.probabilities, strict=True)))
     return {**given, "problem": None, **{f"p: {name}": value for name, value in probabilities.items()}}

@@ -119,13 +119,16 @@ function showClasses(list, classes) {
   find("sure").hidden = false;
 }
 
-async function showAnswer(card, { name, blob, truth }, { classes, unsure, explanation }) {
+async function showAnswer(card, { name, blob, truth }, { classes, unsure, unknown, explanation }) {
   const [first] = classes;
   const verdict = card.querySelector(".verdict");
   const strong = document.createElement("strong");
   strong.append(isolated(first.class));
   verdict.replaceChildren(strong, ` ${percent(first.probability)} `);
-  if (unsure) verdict.append(Object.assign(isolated("unsure: check it", "span"), { className: "unsure" }));
+  const marks = [];
+  if (unknown) marks.push(["unknown", "like none of the classes"]);
+  if (unsure) marks.push(["unsure", "unsure: check it"]);
+  for (const [className, text] of marks) verdict.append(Object.assign(isolated(text, "span"), { className }), " ");
   if (truth !== undefined) {
     const right = truth === first.class;
     const note = isolated("", "span");
@@ -134,10 +137,13 @@ async function showAnswer(card, { name, blob, truth }, { classes, unsure, explan
     verdict.append(" ", note);
   }
   showClasses(card.querySelector(".classes"), classes);
-  if (unsure) {
+  if (marks.length) {
     const why = card.querySelector(".why");
-    why.textContent = limits.sure_from === null ? "Unsure: no confidence of this run is enough; a person should look." :
-      `Unsure: below ${percent(limits.sure_from)} this run is wrong too often to be trusted alone; a person should look.`;
+    const doubts = [];
+    if (unknown) doubts.push("It is less like the classes than 95% of the pictures that the run was validated on: it may show none of them.");
+    if (unsure) doubts.push(limits.sure_from === null ? "Unsure: no confidence of this run is enough; a person should look." :
+      `Unsure: below ${percent(limits.sure_from)} this run is wrong too often to be trusted alone; a person should look.`);
+    why.textContent = doubts.join(" ");
     why.hidden = false;
   }
   showOriginal(card, name, blob);
