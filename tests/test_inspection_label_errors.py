@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from kilnet.errors import InputError
 from kilnet.inspection.label_errors import label_errors, ranked_labels, suspected_labels
@@ -31,6 +32,23 @@ def test_planted_label_errors_are_counted_and_rank_first(noise, temperature):
         for low, high in ((0.2, 0.5), (0.5, 0.8)):  # a suspicion is a probability, if what it supposes holds
             those = (found.suspicion > low) & (found.suspicion < high)
             assert wrong[those].mean() == pytest.approx(found.suspicion[those].mean(), abs=0.12)
+
+
+def test_a_network_that_has_learned_the_noise_still_ranks_the_labels():
+    """Labels are drawn from what the network says of each picture: no fraction of wrong ones explains them better."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 4, 8000)
+    doubt = random.uniform(0, 0.8, (8000, 1))
+    probabilities = (1 - doubt) * np.eye(4)[truth] + doubt * np.eye(4)[(truth + 1) % 4]
+    labels = np.where(random.random(8000) < doubt[:, 0], (truth + 1) % 4, truth)
+    found = label_errors(probabilities, labels)
+    assert found.suspicion.max() < 0.01
+    np.testing.assert_array_equal(found.given, probabilities[np.arange(8000), labels])
+    places = np.argsort(found.ranking)
+    assert roc_auc_score(labels != truth, -places) == pytest.approx(
+        roc_auc_score(labels != truth, -found.given)
+    )
+    assert roc_auc_score(labels != truth, -places) > 0.65
 
 
 def test_an_aim_chooses_the_cut():

@@ -24,15 +24,21 @@ class LabelErrors:
     Attributes:
         suspicion: float64 (num_images,), 0 to 1.
         suggested: int64 (num_images,), the most probable class other than the label.
+        given: float64 (num_images,), the network's probability of the label.
     """
 
     suspicion: Probabilities
     suggested: Labels
+    given: Probabilities
 
     @property
     def ranking(self) -> Labels:
-        """int64 (num_images,), all images, the most suspicious first."""
-        return np.argsort(-self.suspicion, kind="stable")
+        """int64 (num_images,), all images, the most suspicious first, of equal ones the least probable label.
+
+        A network that has learned how often people err predicts the labels so well that no fraction of wrong ones makes
+        them likelier: then no label is suspicious, and the probability of the label still ranks them.
+        """
+        return np.lexsort((self.given, -self.suspicion))
 
     @property
     def suspects(self) -> Labels:
@@ -167,7 +173,8 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     others[np.arange(len(labels)), labels] = -1
     fits = [_fit(logits / temperature, labels) for temperature in _TEMPERATURES]
     _, suspicion = max(fits, key=lambda fit: fit[0])
-    return LabelErrors(suspicion, others.argmax(1))
+    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return LabelErrors(suspicion, others.argmax(1), given)
 
 
 def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
