@@ -22,7 +22,7 @@ def prediction(name="a.png", unsure=False, probabilities=(0.7, 0.2, 0.1), unknow
 
 PREDICTIONS = [
     prediction(),
-    prediction("deep/b, c.png", unsure=True, probabilities=(0.4, 0.35, 0.25), unknown=True),
+    prediction("deep/b, c.png", unsure=True, probabilities=(0.4, 0.35, 0.25)),
 ]
 
 
