@@ -113,6 +113,19 @@ CorrectionsOption = Annotated[
         help="A table of labels put right and of images left out, as kilnet review writes it.",
     ),
 ]
+RunsFolderArgument = Annotated[
+    Path | None,
+    Argument(
+        metavar="FOLDER",
+        help="Where to look, at any depth; default: runs and searches here.",
+        autocompletion=completion.runs,
+    ),
+]
+HostOption = Annotated[
+    str,
+    Option("--host", help="Address to listen at; the default can be reached from this machine only."),
+]
+PortOption = Annotated[int, Option("--port", help="Port to listen at; 0 takes a free one.")]
 MovedDataOption = Annotated[
     str | None, Option("--data", help="Where the run's folder of pictures lies now, if it has moved.")
 ]

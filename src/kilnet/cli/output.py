@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -132,6 +132,18 @@ def print_json(content: Any) -> None:
     """Print one JSON object; what a terminal would obey is escaped, which means the same in JSON."""
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     print(re.sub(r"[^ -~]", _escaped, text), flush=True)  # noqa: T201
+
+
+def say_address(as_json: bool, note: str = "Ctrl-C ends it") -> Callable[[str], None]:
+    """Return what prints the address of a page as soon as it is served, with a note, or as JSON."""
+
+    def started(url: str) -> None:
+        if as_json:
+            print_json({"url": url})
+        else:
+            say(f"{url}  ({note})")
+
+    return started
 
 
 def _escaped(found: re.Match[str]) -> str:

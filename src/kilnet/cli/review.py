@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
-from kilnet.cli.options import DataDirOption, JsonOption, MovedDataOption, OwnModelOption, RunArgument
-from kilnet.cli.output import print_json, say
+from kilnet.cli.options import (
+    DataDirOption,
+    HostOption,
+    JsonOption,
+    MovedDataOption,
+    OwnModelOption,
+    PortOption,
+    RunArgument,
+)
+from kilnet.cli.output import say, say_address
 from kilnet.runs.wording import WORDS, counted
 
 
@@ -33,13 +41,8 @@ def review(
             "--folds", metavar="K", help="Judge the training labels better, by K more trainings; resumes."
         ),
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            "--host", help="Address to listen at; the default can be reached from this machine only."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="Port to listen at; 0 takes a free one.")] = 8000,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,
@@ -47,12 +50,6 @@ def review(
 ) -> None:
     """Serve a page of suspicious pictures, on which a person puts labels right, until Ctrl-C."""
     import kilnet
-
-    def started(url: str) -> None:
-        if as_json:
-            print_json({"url": url})
-        else:
-            say(f"{url}  (answers are saved as they come; Ctrl-C ends it)")
 
     found = kilnet.review(
         run,
@@ -65,7 +62,7 @@ def review(
         data=data,
         data_dir=data_dir,
         model=model,
-        started=started,
+        started=say_address(as_json, "answers are saved as they come; Ctrl-C ends it"),
         progress=not as_json,
     )
     if as_json:

@@ -1,13 +1,11 @@
 """kilnet runs."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Option
 
-from kilnet.cli import completion
-from kilnet.cli.options import JsonOption
+from kilnet.cli.options import JsonOption, RunsFolderArgument
 from kilnet.cli.output import print_json, print_rich, print_rows, say, say_next
 
 if TYPE_CHECKING:
@@ -22,14 +20,7 @@ class Format(StrEnum):
 
 
 def runs(
-    folder: Annotated[
-        Path | None,
-        Argument(
-            metavar="FOLDER",
-            help="Where to look, at any depth; default: runs and searches here.",
-            autocompletion=completion.runs,
-        ),
-    ] = None,
+    folder: RunsFolderArgument = None,
     where: Annotated[
         list[str] | None,
         Option(
