@@ -212,6 +212,17 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
+def exposure(host: str, deeds: str) -> str | None:
+    """Return a warning where others can reach a server at `host`; None where only this machine can.
+
+    Args:
+        deeds: what they can do there.
+    """
+    if is_loopback(host):
+        return None
+    return f"listening at {host}: anyone who can reach this machine there can {deeds}, without encryption or a password"
+
+
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(name)

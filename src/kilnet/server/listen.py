@@ -89,8 +89,10 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises:
         PortError: the port is in use, or this user may not listen there.
-        InputError: `host` is not an address of this machine.
+        InputError: `host` is not an address of this machine, or `port` none that there can be.
     """
+    if not 0 <= port <= 65535:
+        raise InputError(f"`port={port}`: ports are 0 to 65535")
     try:
         known = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = known[0]

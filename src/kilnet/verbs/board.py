@@ -9,7 +9,7 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from kilnet.errors import InputError, MissingPackageError
+from kilnet.errors import InputError
 from kilnet.page import board_page
 from kilnet.page.document import Live, section_html
 from kilnet.runs.deletion import delete, is_written
@@ -18,6 +18,7 @@ from kilnet.runs.listing import Known, ListedRun, found_below, places_of, read_h
 from kilnet.runs.selection import is_highest_first, keys_in, matching, ordered, whole_key
 from kilnet.runs.wording import counted, one_line
 from kilnet.storage import read_text
+from kilnet.verbs.page_server import server_packages
 
 if TYPE_CHECKING:
     from kilnet.page.document import Section
@@ -53,13 +54,8 @@ def board(
         InputError: there is no such folder or address.
         KeyboardInterrupt: Ctrl-C, once the server has ended.
     """
-    try:
+    with server_packages("the board"):
         from kilnet.server import board_app, guard, listen
-    except ModuleNotFoundError as error:
-        message = f"the board needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
-        raise MissingPackageError(message) from None
-    if not 0 <= port <= 65535:
-        raise InputError(f"`port={port}`: ports are 0 to 65535")
     shown = Board(folder)
     with listen.bind(host, port) as bound:
         application = board_app.make_board_app(shown, guard.own_names(host))

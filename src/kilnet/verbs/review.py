@@ -10,7 +10,7 @@ from kilnet.data.answer_table import AnswerTable, counted
 from kilnet.data.corrections import table_rows
 from kilnet.data.growing_labels import GrowingLabels
 from kilnet.data.sources import NAMES, Data
-from kilnet.errors import InputError, MissingPackageError
+from kilnet.errors import InputError
 from kilnet.inspection.review_queue import UNLABELLED, ReviewItem
 from kilnet.inspection.review_run import RunReview, original_folder
 from kilnet.inspection.unlabelled import to_label
@@ -20,6 +20,7 @@ from kilnet.storage import given_path, read_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated
 from kilnet.verbs.inspect import held_out
+from kilnet.verbs.page_server import server_packages
 from kilnet.verbs.winner import opened_or_winner
 
 
@@ -86,16 +87,11 @@ def review(
         InputError: there is no such run or address.
         KilnetError: see `kilnet.errors`.
     """
-    try:
+    with server_packages("reviewing"):
         from kilnet.server import guard, listen
         from kilnet.server.review_app import make_review_app
         from kilnet.server.review_pictures import ReviewPictures
         from kilnet.server.review_session import ReviewSession
-    except ModuleNotFoundError as error:
-        message = f"reviewing needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
-        raise MissingPackageError(message) from None
-    if not 0 <= port <= 65535:
-        raise InputError(f"`port={port}`: ports are 0 to 65535")
     folder = None if unlabelled is None else given_path(unlabelled)
     if folder is not None and not folder.is_dir():
         raise InputError(f"`unlabelled={str(unlabelled)!r}`: no such folder")
@@ -136,11 +132,8 @@ def review(
                 session = ReviewSession(dataset.classes, items, table, answered=labels.write)
                 settings = {"data.root": str(labels.root)}
                 call = f"kilnet.train({str(path)!r}, budget='10m', settings={settings!r})"
-            if not guard.is_loopback(host):
-                display.say(
-                    f"listening at {host}: anyone who can reach this machine there can see these pictures and answer, "
-                    "without encryption or a password"
-                )
+            if line := guard.exposure(host, "see these pictures and answer"):
+                display.say(line)
         facts = {
             "name": run.folder.resolve().name,
             "kind": "labels" if folder is None else UNLABELLED,

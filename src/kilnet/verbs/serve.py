@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from kilnet.errors import InputError, KilnetError, MissingPackageError
+from kilnet.errors import InputError, KilnetError
 from kilnet.runs.run import Run
 from kilnet.server.answers import Example, examples_of, is_at_hand
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.verbs.page_server import server_packages
 from kilnet.verbs.winner import opened_or_winner
 
 
@@ -40,13 +41,8 @@ def serve(
         InputError: there is no such run or address.
         KeyboardInterrupt: Ctrl-C, once the server has ended.
     """
-    try:
+    with server_packages("serving"):
         from kilnet.server import app, guard, listen
-    except ModuleNotFoundError as error:
-        message = f"serving needs {error.name}, which is not installed: pip install 'kilnet[serve]'"
-        raise MissingPackageError(message) from None
-    if not 0 <= port <= 65535:
-        raise InputError(f"`port={port}`: ports are 0 to 65535")
     with listen.bind(host, port) as bound:
         run = opened_or_winner(run, model)
         classifier = run.calibrated_classifier()
@@ -54,11 +50,8 @@ def serve(
             examples = _examples(run, data_dir, display)
             if classifier.calibration is None:
                 display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
-            if not guard.is_loopback(host):
-                display.say(
-                    f"listening at {host}: anyone who can reach this machine there can use the network and see its "
-                    "examples, without encryption or a password"
-                )
+            if line := guard.exposure(host, "use the network and see its examples"):
+                display.say(line)
         name = run.folder.resolve().name
         application = app.make_app(classifier, name, examples, guard.own_names(host))
         listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
