@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from importlib.resources import files
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from kilnet.server.batching import Batcher, QueueFullError
 from kilnet.server.decoders import Decoders
 from kilnet.server.decoding import MAX_BYTES, MAX_PIXELS
 from kilnet.server.guard import MEDIA_TYPE, Guard, Refusal, RefusedError, RequestCounters
+from kilnet.server.page_files import add_page_files
 from kilnet.server.upload import Uploads
 
-_ASSETS = files("kilnet.server") / "assets"
-# These files and no others: a request never chooses a path on disk.
 _PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/camera.js": ("camera.js", "text/javascript; charset=utf-8"),
@@ -241,11 +239,5 @@ def make_app(
         gauges = {"kilnet_waiting_pictures": ("Pictures waiting for a forward pass.", batcher.num_waiting)}
         return Response(counters.text(totals, gauges), media_type=MEDIA_TYPE)
 
-    for path, (file, media_type) in _PAGE_FILES.items():
-        page_file = partial(_page_file, (_ASSETS / file).read_bytes(), media_type)
-        app.add_api_route(path, page_file, include_in_schema=False, response_class=Response)
+    add_page_files(app, _PAGE_FILES)
     return Guard(app, names, counters)
-
-
-async def _page_file(content: bytes, media_type: str) -> Response:
-    return Response(content, media_type=media_type)

@@ -2,22 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from kilnet.data.corrections import Verdict
 from kilnet.errors import KilnetError
+from kilnet.server.body import receive
 from kilnet.server.guard import Guard, Refusal, RefusedError, RequestCounters
+from kilnet.server.page_files import add_page_files
 from kilnet.server.review_pictures import ReviewPictures
-from kilnet.server.review_session import ReviewSession, Verdict
+from kilnet.server.review_session import ReviewSession
 
-_ASSETS = files("kilnet.server") / "assets"
 _PAGE_FILES = {
     "/": ("review.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
@@ -114,23 +114,13 @@ def make_review_app(
         await changed(session.show_more)
         return _json({})
 
-    for path, (file, media_type) in _PAGE_FILES.items():
-        app.add_api_route(
-            path, _page_file((_ASSETS / file).read_bytes(), media_type), response_class=Response
-        )
+    add_page_files(app, _PAGE_FILES)
     return Guard(app, names, RequestCounters())
 
 
 def _json(content: Any, status: int = 200) -> Response:
     """Return JSON in ASCII: names of files may hold what is no text."""
     return Response(json.dumps(content), status, media_type="application/json")
-
-
-def _page_file(content: bytes, media_type: str) -> Callable[[], Awaitable[Response]]:
-    async def page_file() -> Response:
-        return Response(content, media_type=media_type)
-
-    return page_file
 
 
 def _described(session: ReviewSession, number: int, told: dict[int, Any]) -> dict[str, Any]:
@@ -156,16 +146,13 @@ async def _read(request: Request, model: type[Any] | None) -> Any:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RefusedError(415, "send JSON")
     content = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for chunk in request.stream():
-                content += chunk
-                if len(content) > _MAX_BYTES:
-                    raise RefusedError(413, f"more than {_MAX_BYTES // 1024} kB")
-    except TimeoutError:
-        raise RefusedError(408, f"the request did not arrive within {_BODY_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise RefusedError(400, "the connection ended before the request was complete") from None
+
+    def take(chunk: bytes) -> None:
+        content.extend(chunk)
+        if len(content) > _MAX_BYTES:
+            raise RefusedError(413, f"more than {_MAX_BYTES // 1024} kB")
+
+    await receive(request, take, _BODY_SECONDS, "request")
     try:
         parsed = json.loads(content)
         return None if model is None else model.model_validate(parsed)

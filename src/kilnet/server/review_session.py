@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kilnet.data.answer_table import AnswerTable
+from kilnet.data.corrections import VERDICTS, Verdict
 from kilnet.errors import InputError
 from kilnet.inspection.review_queue import ReviewItem
 
-Verdict = Literal["right", "wrong", "remove", "unsure"]
 _TAKEN_BACK = 1000  # answers that can be undone
 
 
@@ -79,7 +79,7 @@ class ReviewSession:
         found = {}
         for number, item in enumerate(self.items):
             row = rows.get(item.image.name)
-            if row is not None and row["verdict"] in ("right", "wrong", "remove", "unsure"):
+            if row is not None and row["verdict"] in VERDICTS:
                 verdict: Any = row["verdict"]
                 found[number] = Told(verdict, row["correction"] or None)
         return found

@@ -1,11 +1,12 @@
 """One picture from the body of a request, with limits on bytes and time."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
+from kilnet.server.body import receive
 from kilnet.server.decoding import MAX_BYTES
 from kilnet.server.guard import RefusedError
 
@@ -39,25 +40,18 @@ class Uploads:
             raise _too_large()
         content = bytearray()
         try:
-            await self._receive(request, content)
+            await receive(request, partial(self._hold, content), _BODY_SECONDS, "picture")
             yield bytes(content)
         finally:
             self._num_bytes_held -= len(content)
 
-    async def _receive(self, request: Request, content: bytearray) -> None:
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                async for chunk in request.stream():
-                    if len(content) + len(chunk) > MAX_BYTES:
-                        raise _too_large()
-                    if self._num_bytes_held + len(chunk) > _MAX_BYTES_HELD:
-                        raise RefusedError(503, "too many pictures are being sent at once; try again")
-                    content += chunk
-                    self._num_bytes_held += len(chunk)
-        except TimeoutError:
-            raise RefusedError(408, f"the picture did not arrive within {_BODY_SECONDS:.0f} s") from None
-        except ClientDisconnect:
-            raise RefusedError(400, "the connection ended before the picture was complete") from None
+    def _hold(self, content: bytearray, chunk: bytes) -> None:
+        if len(content) + len(chunk) > MAX_BYTES:
+            raise _too_large()
+        if self._num_bytes_held + len(chunk) > _MAX_BYTES_HELD:
+            raise RefusedError(503, "too many pictures are being sent at once; try again")
+        content += chunk
+        self._num_bytes_held += len(chunk)
 
 
 def _too_large() -> RefusedError:
