@@ -12,7 +12,7 @@ import kilnet
 from kilnet.data.sources import load_dataset
 from kilnet.errors import DataError, VerificationError
 from kilnet.exporting import exported_file as exporting
-from kilnet.exporting.deployed import Deployed, TorchFile, temperature
+from kilnet.exporting.deployed import Deployed, TorchFile
 from kilnet.exporting.exported_file import readers
 from kilnet.exporting.verification import Tolerance, Verification, verify
 from kilnet.inference.unknown import strangeness
@@ -101,7 +101,7 @@ def test_pictures_without_files_are_verified_from_png_bytes(run):
 
     def answers(images):
         logits = predictor.logits(images)
-        return softmax(logits, temperature(predictor)), strangeness(logits)
+        return softmax(logits, predictor.temperature), strangeness(logits)
 
     found = verify(answers, predictor, readers(split, None), split.labels, Tolerance(1, 1e-6, 0))
     assert found.breach() is None

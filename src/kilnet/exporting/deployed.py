@@ -56,7 +56,7 @@ class Deployed(nn.Module):
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
         self.views = classifier.views
-        self.temperature = temperature(classifier)
+        self.temperature = classifier.temperature
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,11 +83,6 @@ def on_cpu(classifier: Classifier) -> Classifier:
     return replace(classifier, model=model, settings=settings)
 
 
-def temperature(classifier: Classifier) -> float:
-    """Return the number by which logits are divided."""
-    return 1.0 if classifier.calibration is None else classifier.calibration.temperature
-
-
 def describe(classifier: Classifier) -> dict[str, str]:
     """Return what a user of the file must know, as its metadata."""
     channels, height, width = classifier.image_shape
@@ -98,7 +93,7 @@ def describe(classifier: Classifier) -> dict[str, str]:
         "image_height": str(height),
         "image_width": str(width),
         "resize": resize_rule(classifier.preprocessing.fitting),
-        "temperature": repr(temperature(classifier)),
+        "temperature": repr(classifier.temperature),
         "unsure_below": json.dumps(threshold),
         "unknown_above": json.dumps(classifier.unknown_above),
         "made_by": f"kilnet {version('kilnet')}",

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.decode import to_input
-from kilnet.exporting.deployed import Answers, on_cpu, temperature
+from kilnet.exporting.deployed import Answers, on_cpu
 from kilnet.inference.classifier import Classifier
 from kilnet.inference.unknown import strangeness
 from kilnet.metrics.logits import softmax
@@ -109,7 +109,7 @@ def verify(
         part = slice(start, start + _BATCH_SIZE)
         images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
         logits = reference.logits(images)
-        (theirs, strange), ours = exported(images), softmax(logits, temperature(reference))
+        (theirs, strange), ours = exported(images), softmax(logits, reference.temperature)
         if limit is not None:
             num_agreeing_unknown += int(((strange > limit) == (strangeness(logits) > limit)).sum())
         predicted = ours.argmax(1)

@@ -195,6 +195,11 @@ class Classifier:
         return self._softmax(self.logits(images)).astype(np.float32)
 
     @property
+    def temperature(self) -> float:
+        """The number by which logits are divided; 1 where it is not calibrated."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
+
+    @property
     def unknown_above(self) -> float | None:
         """Strangeness above which a picture is like none of the classes; None where the run keeps no limit."""
         return None if self.calibration is None else self.calibration.unknown_above
@@ -223,9 +228,10 @@ class Classifier:
         ]
 
     def _softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        temperature = 1.0 if self.calibration is None else self.calibration.temperature
         return (
-            softmax(logits, temperature) if self.shift is None else softmax(logits / temperature + self.shift)
+            softmax(logits, self.temperature)
+            if self.shift is None
+            else softmax(logits / self.temperature + self.shift)
         )
 
 

@@ -47,8 +47,6 @@ class RunReview:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._dataset, self._classifier = dataset, classifier
-        self._temperature = 1.0 if classifier.calibration is None else classifier.calibration.temperature
-        self._limit = classifier.unknown_above
         self._parts: dict[str, Judged] = {}
         images = dataset.train.images
         progress("look at training images", 0, len(images))
@@ -69,7 +67,7 @@ class RunReview:
             images=evaluated.images,
             logits=evaluated.logits,
             own_logits=evaluated.logits,
-            temperature=self._temperature,
+            temperature=self._classifier.temperature,
         )
 
     def items(self) -> tuple[ReviewItem, ...]:
@@ -78,7 +76,7 @@ class RunReview:
         thumbnails = None
         if total <= MAX_PICTURES:
             thumbnails = {name: self._thumbnails(part.images) for name, part in self._parts.items()}
-        return review_queue(self._parts, self._dataset.classes, thumbnails, self._limit)
+        return review_queue(self._parts, self._dataset.classes, thumbnails, self._classifier.unknown_above)
 
     @property
     def images(self) -> Mapping[str, npt.NDArray[np.uint8]]:

@@ -46,8 +46,7 @@ def to_label(
         raise InputError(f"{folder}: no picture in it that is not trained on already")
     names = tuple(pictures.paths[place] for place in new)
     every = Split(images[new], np.zeros(len(new), np.int64), names)
-    temperature = 1.0 if classifier.calibration is None else classifier.calibration.temperature
-    logits = classifier.logits(every.images) / np.float32(temperature)
+    logits = classifier.logits(every.images) / np.float32(classifier.temperature)
     features = last_features(classifier, every.images, progress)
     chosen = next_to_label(softmax(logits), features, count)
     wanted = every.take(chosen)

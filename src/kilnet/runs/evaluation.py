@@ -100,8 +100,8 @@ def evaluate_classifier(
     indices = match_classes(classifier, dataset.classes)
     images = replace(images, labels=indices[images.labels])
     logits = classifier.logits(images.images)
-    temperature = 1.0 if classifier.calibration is None else classifier.calibration.temperature
-    evaluation = Evaluation.from_logits(split, classifier.classes, logits, images.labels, temperature)
+    labels = images.labels
+    evaluation = Evaluation.from_logits(split, classifier.classes, logits, labels, classifier.temperature)
     return EvaluatedSplit(evaluation, images, logits)
 
 
