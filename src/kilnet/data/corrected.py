@@ -3,12 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from kilnet.data.corrections import AppliedCorrections, Corrections, digest_of, read_corrections
+from kilnet.data.corrections import AppliedCorrections, Corrections, digest_of
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Split
 from kilnet.errors import DataError, nearest
 
@@ -28,7 +27,7 @@ class Corrected:
     changes: dict[str, str | None]
 
 
-def corrected(dataset: ImageDataset, path: Path) -> ImageDataset:
+def corrected(dataset: ImageDataset, table: Corrections) -> ImageDataset:
     """Return a data set with a table of corrections applied.
 
     Images stay in the splits in which they were: a test before and after the corrections is about the same images,
@@ -36,13 +35,12 @@ def corrected(dataset: ImageDataset, path: Path) -> ImageDataset:
 
     Args:
         dataset: whose test split is not sealed.
-        path: of the table.
+        table: which is checked line by line.
 
     Raises:
-        DataError: it cannot be read; a line names an image or a class that there is not, or a label that the data does
+        DataError: a line names an image or a class that there is not, or a label that the data does
             not have; a class has no training image left.
     """
-    table = read_corrections(path)
     parts = {name: dataset.split(name) for name in SPLIT_NAMES}
     names = [name for part in parts.values() for name in part.names]
     labels = np.concatenate([part.labels for part in parts.values()])
@@ -61,7 +59,7 @@ def corrected(dataset: ImageDataset, path: Path) -> ImageDataset:
         result[name] = part if kept.all() else part.take(np.flatnonzero(kept))
     for label, class_name in enumerate(dataset.classes):
         if not (result["train"].labels == label).any():
-            raise DataError(f"{path}: with it, class {class_name} has no image left to train on")
+            raise DataError(f"{table.path}: with it, class {class_name} has no image left to train on")
     return replace(
         dataset,
         train=result["train"],

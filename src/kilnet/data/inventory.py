@@ -18,7 +18,7 @@ from kilnet.data.groups import joined_groups
 from kilnet.data.labelled_files import find_source, read_labelled
 from kilnet.data.leaks import Leak, find_leaks
 from kilnet.data.mapped_images import gathered
-from kilnet.data.near_duplicates import near_duplicates
+from kilnet.data.near_duplicates import kept_near_duplicates
 from kilnet.data.sources import NAMES, load_dataset
 from kilnet.data.splits import content_hashes
 from kilnet.data.together import group_warnings
@@ -123,8 +123,9 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     folder = find_source(config.source, NAMES)
     contents = read_labelled(folder, config, progress)
     as_read = contents
-    if config.corrections is not None:
-        contents = _with_corrections(contents, read_corrections(given_path(config.corrections)))
+    corrections = None if config.corrections is None else read_corrections(given_path(config.corrections))
+    if corrections is not None:
+        contents = _with_corrections(contents, corrections)
     if table is not None:
         write_label_table(table, folder, contents, config)
     pictures = contents.pictures
@@ -134,11 +135,11 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     notes: tuple[str, ...] = ()
     leaks: tuple[Leak, ...] = ()
     told: tuple[str, ...] = ()
-    near = near_duplicates(pictures.thumbnails)
+    near = kept_near_duplicates(pictures.thumbnails)
     try:
         dataset = assemble(folder, as_read, config.model_copy(update={"on_bad_image": "skip"}))
-        if config.corrections is not None:
-            dataset = corrected(dataset, given_path(config.corrections))
+        if corrections is not None:
+            dataset = corrected(dataset, corrections)
     except DataError as error:
         notes = (str(error),)
     else:

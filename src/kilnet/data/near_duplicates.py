@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from safetensors.numpy import load
 
 from kilnet.data.groups import joined_groups
@@ -40,6 +41,13 @@ _BRIGHTER = (1.2, 1.4)  # as copies are, with white cut off
 
 Float = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return what a picture is compared by, uint8 (SIDE, SIDE, 3), of uint8 (height, width, 3)."""
+    if pixels.shape == (SIDE, SIDE, 3):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:

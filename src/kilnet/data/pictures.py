@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from PIL import __version__ as pillow_version
 from safetensors import safe_open
 
@@ -22,7 +21,7 @@ from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
 from kilnet.data.mapped_images import empty_images, gathered, most_in_memory
-from kilnet.data.near_duplicates import SIDE
+from kilnet.data.near_duplicates import SIDE, thumbnail
 from kilnet.data.squares import default_side, to_square
 from kilnet.data.tensor_files import mapped_tensor, read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import RunFolderError, StorageError, UnusableImageError
@@ -127,11 +126,7 @@ def decode_all(
             return ()
         images[index] = to_square(pixels, image_size, fitting)
         sizes[index] = pixels.shape[1::-1]
-        if pixels.shape == (SIDE, SIDE, 3):
-            thumbnails[index] = pixels
-        else:
-            small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
-            thumbnails[index] = np.asarray(small)
+        thumbnails[index] = thumbnail(pixels)
         digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
         digest.update(np.ascontiguousarray(pixels).data)
         hashes[index] = int.from_bytes(digest.digest())

@@ -13,6 +13,7 @@ from kilnet.data.adopt import PairDataset, adopt_as_they_are, adopt_dataset
 from kilnet.data.archive import is_archive
 from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.corrected import corrected
+from kilnet.data.corrections import read_corrections
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
 from kilnet.data.folder import as_they_are
 from kilnet.data.labelled_arrays import as_pairs
@@ -41,7 +42,7 @@ def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> Im
     if isinstance(data, ImageDataset):
         if config.corrections is None or data.corrections is not None:
             return data
-        return corrected(data, given_path(config.corrections))
+        return corrected(data, read_corrections(given_path(config.corrections)))
     if isinstance(data, str | Path):
         return load_dataset(config, progress)
     if config.corrections is not None:
@@ -56,7 +57,7 @@ def _as_it_is(config: DataConfig) -> DataConfig:
 
 def _with_corrections(dataset: ImageDataset, config: DataConfig, path: str) -> ImageDataset:
     """Return all of the data as the corrections have it, and then its first images."""
-    dataset = corrected(dataset, given_path(path))
+    dataset = corrected(dataset, read_corrections(given_path(path)))
     return replace(dataset, train=first_images(dataset.train, config.num_train))
 
 

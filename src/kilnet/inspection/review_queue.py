@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.dataset import Split
-from kilnet.data.near_duplicates import near_duplicates
+from kilnet.data.near_duplicates import kept_near_duplicates
 from kilnet.inference.unknown import KNOWN_KEPT, strangeness
 from kilnet.inspection.label_errors import label_errors
 from kilnet.metrics.logits import softmax
@@ -169,7 +169,7 @@ def _twins(
     places = [(name, place) for name, part in parts.items() for place in range(len(part.images))]
     labels = np.concatenate([part.images.labels for part in parts.values()])
     found: dict[tuple[str, int], Shown] = {}
-    for one, other in near_duplicates(np.concatenate([thumbnails[name] for name in parts])).tolist():
+    for one, other in kept_near_duplicates(np.concatenate([thumbnails[name] for name in parts])).tolist():
         if labels[one] != labels[other]:
             for this, that in ((one, other), (other, one)):
                 split, place = places[that]

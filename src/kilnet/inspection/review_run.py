@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from kilnet.data.archive import is_archive
 from kilnet.data.dataset import ImageDataset, Progress, Split, silent
 from kilnet.data.labelled_files import find_source, read_labelled
-from kilnet.data.near_duplicates import MAX_PICTURES, SIDE
+from kilnet.data.near_duplicates import MAX_PICTURES, SIDE, thumbnail
 from kilnet.data.sources import NAMES
 from kilnet.errors import DataError, KilnetError, ModelError
 from kilnet.inference.classifier import Classifier
@@ -150,5 +149,4 @@ def _stacked(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint
 
 def _small(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     pixels = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+    return thumbnail(np.ascontiguousarray(pixels))

@@ -9,8 +9,8 @@ from markupsafe import Markup
 
 from kilnet.page.document import Live, Section, render, section_html
 from kilnet.page.svg import Axis, Line, Scale, fitted_axis, line_chart, tag
-from kilnet.runs.leaderboard import accuracy_interval
-from kilnet.runs.listing import ListedRun
+from kilnet.runs.leaderboard import accuracy_interval, interval_text
+from kilnet.runs.listing import REPORT, ListedRun
 from kilnet.runs.wording import counted, duration, one_line
 
 MEASURES = {
@@ -92,10 +92,10 @@ def leaderboard(
                         "tied": place in tied,
                         "status": "running" if place in running else run.values["status"],
                         "picture": _picture(run.values, across),
-                        "interval": _interval(run.values),
+                        "interval": interval_text(run.values),
                         "own": [_shown(run.values.get(key)) for _, key, _ in own],
                         "seconds": duration(run.values["seconds"]) if "seconds" in run.values else "",
-                        "has_report": (run.path / "report.html").is_file(),
+                        "has_report": (run.path / REPORT).is_file(),
                     },
                 )
             ),
@@ -224,11 +224,6 @@ def _picture(values: Mapping[str, Any], across: Scale) -> Markup | str:
         tag("circle", class_="spot", cx=across(values["accuracy"]), cy=8, r=4),
     ]
     return tag("svg", *parts, viewBox="0 0 120 16", role="img", aria_label=title)
-
-
-def _interval(values: Mapping[str, Any]) -> str:
-    bounds = accuracy_interval(values)
-    return "" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"
 
 
 def _shown(value: Any) -> str:

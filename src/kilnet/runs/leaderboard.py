@@ -20,6 +20,12 @@ def accuracy_interval(values: Mapping[str, Any]) -> tuple[float, float] | None:
     return None
 
 
+def interval_text(values: Mapping[str, Any]) -> str:
+    """Return this interval in per cent, such as `71.0–72.8`; "" where it is not known."""
+    bounds = accuracy_interval(values)
+    return "" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"
+
+
 def tied_with_best(runs: Sequence[ListedRun]) -> set[int]:
     """Return the places of the runs that may be the best of those validated on the same images.
 

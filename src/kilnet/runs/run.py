@@ -13,6 +13,7 @@ import numpy.typing as npt
 from kilnet import models
 from kilnet.config import DataConfig, RunConfig
 from kilnet.data.corrected import corrected
+from kilnet.data.corrections import read_corrections
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, silent
 from kilnet.data.sources import NAMES, Data, elsewhere, in_memory, located, to_evaluate
 from kilnet.data.splits import first_images
@@ -241,7 +242,7 @@ class Run:
         corrections = self.data_config().corrections
         if corrections is not None and dataset.corrections is None:
             with suppress(DataError):
-                return corrected(dataset, given_path(corrections))
+                return corrected(dataset, read_corrections(given_path(corrections)))
         return dataset
 
     def was_trained_on(self, dataset: ImageDataset | LabelledImages) -> bool:

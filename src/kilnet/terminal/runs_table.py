@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Group
 
-from kilnet.runs.leaderboard import accuracy_interval
+from kilnet.runs.leaderboard import interval_text
 from kilnet.runs.listing import ListedRun
 from kilnet.runs.wording import counted, duration
 from kilnet.terminal.fitted_table import Column, FittedTable
@@ -48,7 +48,7 @@ def runs_table(runs: Sequence[ListedRun], keys: Sequence[str] = ()) -> Group:
             values.get("data", ""),
             *(_shown(values.get(key)) for key in own),
             _percent(values.get("accuracy")),
-            _interval(values),
+            interval_text(values),
             _percent(values.get("test.accuracy")),
             _shown(values.get("epochs")),
             duration(values["seconds"]) if "seconds" in values else "",
@@ -88,9 +88,3 @@ def _shown(value: Any) -> str:
 
 def _percent(value: Any) -> str:
     return f"{value:.2%}" if isinstance(value, int | float) else ""
-
-
-def _interval(values: Any) -> str:
-    """Return the interval of the validation accuracy."""
-    bounds = accuracy_interval(values)
-    return "" if bounds is None else f"{100 * bounds[0]:.1f}–{100 * bounds[1]:.1f}"

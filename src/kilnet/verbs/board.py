@@ -14,7 +14,7 @@ from kilnet.page import board_page
 from kilnet.page.document import Live, section_html
 from kilnet.runs.deletion import delete, is_written
 from kilnet.runs.leaderboard import tied_with_best
-from kilnet.runs.listing import Known, ListedRun, found_below, places_of, read_history, run_behind
+from kilnet.runs.listing import REPORT, Known, ListedRun, found_below, places_of, read_history, run_behind
 from kilnet.runs.selection import is_highest_first, keys_in, matching, ordered, whole_key
 from kilnet.runs.wording import counted, one_line
 from kilnet.storage import read_text
@@ -170,7 +170,7 @@ class Board:
 
     def report(self, run: str) -> str:
         """Return the report of a run that was made before."""
-        path = self._chosen([run])[0].path / "report.html"
+        path = self._chosen([run])[0].path / REPORT
         if path.is_symlink() or not path.is_file():
             raise InputError(f"{path}: no report yet; `kilnet report` makes one")
         return read_text(path, _MAX_REPORT_BYTES)

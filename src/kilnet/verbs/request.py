@@ -139,10 +139,8 @@ def folder_name(dataset: ImageDataset | str, config: RunConfig) -> str:
 
 
 STARTS = ("scratch", "pretrained")
-_LARGEST = (
-    PUBLISHED_SIZES[-1],
-    320,
-)  # size and pixels; more than it is meant for suits it (docs/experiments.md)
+# Size and pixels: more than the network is meant for suits it (docs/experiments.md).
+_LARGEST = (PUBLISHED_SIZES[-1], 320)
 # What is chosen of a network with pretrained weights.
 _FREE_PRETRAINED: tuple[PlannedKey, ...] = ("training.frozen", "augment.horizontal_flip", "views.mirror")
 # What is chosen for the images and the time where the user has named neither recipe nor network.
