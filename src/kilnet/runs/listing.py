@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kilnet.config import by_dotted_key
 from kilnet.errors import InputError
 from kilnet.storage import MAX_JSON_BYTES, given_path, read_bytes, read_text
 
@@ -199,7 +198,7 @@ def _is_finished(folder: Path, values: Mapping[str, Any]) -> bool:
 
 def _of_search(folder: Path, files: Files) -> dict[str, Any]:
     tree = tomllib.loads(read_text(folder / SEARCH, _MAX_TEXT_BYTES))
-    values = dict(by_dotted_key(tree["run"]))
+    values = _flat(tree["run"])
     summary = _json(folder / SUMMARY) if SUMMARY in files else {}
     data = _json(folder / ENVIRONMENT).get("data", {})
     values |= {
@@ -280,8 +279,14 @@ def _settings(text: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads("{" + ",".join(parts) + "}")
     except ValueError:  # what JSON writes otherwise
-        found = dict(by_dotted_key(tomllib.loads(text)))
+        found = _flat(tomllib.loads(text))
     return found
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    from kilnet.config import by_dotted_key  # which takes a while to import; most runs are read without
+
+    return dict(by_dotted_key(tree))
 
 
 def _metrics(folder: Path) -> dict[str, Any]:

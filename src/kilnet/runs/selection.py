@@ -48,20 +48,20 @@ def ordered(runs: Sequence[ListedRun], key: str, reverse: bool = False) -> tuple
         InputError: no run has the value.
     """
     name = whole_key(runs, key)
-    having = [run for run in runs if name in run.to_dict()]
-    are_numbers = all(_is_number(run.to_dict()[name]) for run in having)
+    having = [run for run in runs if _has(run, name)]
+    are_numbers = all(_is_number(_value(run, name)) for run in having)
     highest_first = is_highest_first(runs, name)
     chosen = sorted(
         having,
-        key=lambda run: run.to_dict()[name] if are_numbers else str(run.to_dict()[name]),
+        key=lambda run: _value(run, name) if are_numbers else str(_value(run, name)),
         reverse=highest_first is not reverse,
     )
-    return (*chosen, *(run for run in runs if name not in run.to_dict()))
+    return (*chosen, *(run for run in runs if not _has(run, name)))
 
 
 def is_highest_first(runs: Sequence[ListedRun], name: str) -> bool:
     """Return whether the best of a value is the highest."""
-    having = [run.to_dict()[name] for run in runs if name in run.to_dict()]
+    having = [_value(run, name) for run in runs if _has(run, name)]
     return all(map(_is_number, having)) and name.rpartition(".")[2] not in _LOW_IS_GOOD
 
 
@@ -71,9 +71,9 @@ def whole_key(runs: Sequence[ListedRun], word: str) -> str:
     Raises:
         InputError: no run has such a value, or several end so.
     """
-    known = dict.fromkeys(key for run in runs for key in run.to_dict())
-    if not runs or word in known:
+    if not runs or any(_has(run, word) for run in runs):
         return word
+    known = dict.fromkeys(key for run in runs for key in run.to_dict())
     meant = [key for key in known if key.rpartition(".")[2] == word]
     if len(meant) > 1:
         raise InputError(f"{word} may be {' or '.join(meant)}; write the whole name")
@@ -99,7 +99,7 @@ def _test(runs: Sequence[ListedRun], condition: str) -> Callable[[ListedRun], bo
     if sign in _COMPARE:
 
         def holds(run: ListedRun) -> bool:
-            value = run.to_dict().get(key)
+            value = _value(run, key)
             if value is None:
                 return False
             if number is not None and _is_number(value):
@@ -109,13 +109,24 @@ def _test(runs: Sequence[ListedRun], condition: str) -> Callable[[ListedRun], bo
         return holds
 
     def equals(run: ListedRun) -> bool:
-        value = run.to_dict().get(key)
+        value = _value(run, key)
         if number is not None and _is_number(value):
             return bool(value == number)
         shown = str(value).lower() if isinstance(value, bool) else str(value)
         return value is not None and fnmatch.fnmatchcase(shown, text)
 
     return (lambda run: not equals(run)) if sign == "!=" else equals
+
+
+def _has(run: ListedRun, name: str) -> bool:
+    return name in run.values or name in ("path", "kind")
+
+
+def _value(run: ListedRun, name: str) -> Any:
+    """Return what `to_dict` has by this name, without making all of it; None where it has nothing."""
+    if name in run.values:
+        return run.values[name]
+    return {"path": str(run.path), "kind": run.kind}.get(name)
 
 
 def _is_number(value: Any) -> bool:
