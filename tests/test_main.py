@@ -107,7 +107,9 @@ def test_a_process_that_is_to_ignore_ctrl_c_ignores_it():
 # Standard output and standard error that are full, closed or read by nobody. Python itself buffers them or does not.
 
 
-@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+@pytest.fixture(
+    params=[pytest.param("", id="buffered"), pytest.param("1", id="unbuffered", marks=pytest.mark.slow)]
+)
 def shell(request, tmp_path):
     """Run words with redirections by a shell."""
 

@@ -18,7 +18,7 @@ from kilnet.runs.wording import one_line
 from made_up_search import make_row, make_summary
 from pages import LOW_CONTRASTS, TINY, inferno, visit
 
-pytestmark = pytest.mark.usefixtures("no_figures")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_figures")]
 
 RUN_ME = "<script>window.hacked=1</script>"
 CLASSES = (
@@ -393,7 +393,6 @@ def test_prints_without_controls_and_with_its_pictures(open_page, run):
     assert page.pdf().startswith(b"%PDF")
 
 
-@pytest.mark.slow
 def test_page_of_a_search(open_page, tmp_path):
     random = np.random.default_rng(0)
     rows = [

@@ -13,6 +13,8 @@ from kilnet.page.document import render
 from kilnet.training.records import EpochRecord
 from pages import LOW_CONTRASTS, visit
 
+pytestmark = pytest.mark.slow
+
 NUM_CLASSES = 121
 SUPPORT = 20
 
@@ -164,7 +166,6 @@ def test_sections_fold_and_a_link_opens_what_it_leads_to(page):
     page.wait_for_selector("nav a[href='#classes'][aria-current]")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1400, "dark")])
 def test_nothing_is_cut_off_or_faint(browser, path, width, scheme):
     page = visit(browser, path.as_uri(), viewport={"width": width, "height": 844}, color_scheme=scheme).page

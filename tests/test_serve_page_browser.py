@@ -12,6 +12,8 @@ from kilnet.data.decode import to_input
 from kilnet.inspection.attribution import grad_cam
 from pages import LOW_CONTRASTS, inferno, visit
 
+pytestmark = pytest.mark.slow
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser tests: playwright is not installed")
 expect = sync_api.expect
 
@@ -231,7 +233,6 @@ def test_the_api_is_described_on_a_page_of_its_own(page):
     assert "The server is busy; try again." in text
 
 
-@pytest.mark.slow
 def test_a_phone_may_take_a_photograph_and_sees_the_result(open_page, files):
     page = open_page(viewport={"width": 390, "height": 740}, has_touch=True, is_mobile=True)
     assert page.get_by_text("Take a photograph").is_visible()
@@ -242,7 +243,6 @@ def test_a_phone_may_take_a_photograph_and_sees_the_result(open_page, files):
     assert 0 <= verdict["y"] < 740 - verdict["height"], "the answer is in view"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1200])
 def test_the_camera_is_shown_live_and_what_it_shows_is_classified(camera_browser, served, width):
     visited = visit(camera_browser, served.url, viewport={"width": width, "height": 740})
@@ -264,12 +264,10 @@ def test_the_camera_is_shown_live_and_what_it_shows_is_classified(camera_browser
     assert visited.complaints == []
 
 
-@pytest.mark.slow
 def test_without_a_camera_none_is_offered(page):
     assert not page.locator("#open-camera").is_visible()
 
 
-@pytest.mark.slow
 def test_a_line_in_the_bar_marks_from_where_on_the_run_is_sure(page, files, colour_run):
     page.set_input_files("#files", files[:3])
     expect(page.locator("#status")).to_have_text("3 pictures classified.")

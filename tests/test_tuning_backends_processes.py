@@ -271,6 +271,7 @@ def test_workers_that_never_start_are_no_fault_of_the_job(images, tmp_path, monk
     workers.close()
 
 
+@pytest.mark.slow
 def test_two_workers_train_at_once_and_have_a_log_each(images, tmp_path):
     workers = LocalWorkers(2, 1, tmp_path / "logs")
     workers.start(job_of(tmp_path / "first", images))

@@ -61,6 +61,7 @@ def test_every_cell_runs_and_draws_what_it_promises(tutorial, walk):
                 assert min(Image.open(BytesIO(content)).size) > 200, cell.id
 
 
+@pytest.mark.slow
 def test_the_walk_leaves_what_the_text_says(walk):
     _, folder = walk
     finetuned = folder / "search" / "finetuned"
