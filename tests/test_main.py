@@ -71,8 +71,12 @@ def test_an_interruption_while_torch_is_imported_is_one_line(number, library, tm
         "def work(word): os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(9)\nverb.list_settings = work",
         "class Noted:\n    def __del__(self): os.kill(os.getpid(), signal.SIGINT); [0 for _ in range(9)]\n"
         "def work(word): Noted(); __import__('time').sleep(9)\nverb.list_settings = work",
+        # Something was left half done, and fails where it is taken to pieces.
+        "class Half:\n    def __del__(self): raise KeyError(1)\n"
+        "def work(word): half = Half(); os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(9)\n"
+        "verb.list_settings = work",
     ],
-    ids=["before", "import", "work", "noted"],
+    ids=["before", "import", "work", "noted", "half"],
 )
 def test_an_interruption_at_any_moment_is_one_line(code, name, tmp_path):
     code = code.replace("SIGINT", name)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kilnet.__main__ import _end_at_once
 from operations import Operations, Strike
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -245,7 +246,8 @@ def _reap() -> None:
 
 def _be_child(request: dict[str, Any], beginning: int, out: int, err: int) -> None:
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # as `kilnet.__main__.main` does
+        signal.signal(number, _end_at_once)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)

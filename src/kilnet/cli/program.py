@@ -120,25 +120,30 @@ def _guarded(command: Callable[[], int]) -> int:
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM be a KeyboardInterrupt within this context; within an import they do what they did before.
 
-    There it could come out as any error, or be noted on standard error and forgotten.
+    There it could come out as any error, or be noted on standard error and forgotten. What fails afterwards where
+    nobody can catch it, such as a callback of what was left half done, is not told.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     unraisable = sys.unraisablehook
+    is_interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_interrupted
         at = frame
         while at is not None:
             if at.f_code.co_filename.startswith("<frozen importlib"):
                 before[signal.Signals(number)](number, frame)
             at = at.f_back
+        is_interrupted = True
         raise KeyboardInterrupt
 
     def note(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
             for number, handler in before.items():
                 handler(number, None)
-        unraisable(lost)
+        if not is_interrupted:
+            unraisable(lost)
 
     for number in before:
         signal.signal(number, interrupt)
@@ -148,7 +153,8 @@ def _interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = unraisable
+        if not is_interrupted:  # else the program ends, and nobody can see what fails on the way
+            sys.unraisablehook = unraisable
 
 
 @contextmanager
