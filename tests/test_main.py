@@ -75,8 +75,11 @@ def test_an_interruption_while_torch_is_imported_is_one_line(number, library, tm
         "class Half:\n    def __del__(self): raise KeyError(1)\n"
         "def work(word): half = Half(); os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(9)\n"
         "verb.list_settings = work",
+        # Compiled code makes another error of it.
+        "def work(word):\n    try: os.kill(os.getpid(), signal.SIGINT); __import__('time').sleep(9)\n"
+        "    except KeyboardInterrupt: raise ValueError('turned') from None\nverb.list_settings = work",
     ],
-    ids=["before", "import", "work", "noted", "half"],
+    ids=["before", "import", "work", "noted", "half", "turned"],
 )
 def test_an_interruption_at_any_moment_is_one_line(code, name, tmp_path):
     code = code.replace("SIGINT", name)

@@ -101,59 +101,70 @@ def _run() -> int:
 
 def _guarded(command: Callable[[], int]) -> int:
     try:
-        with _interruptible(), results_written(), _in_options():
+        with _interruptible() as interruptions, results_written(), _in_options():
             return command()
-    except KilnetError as error:
-        return _fail(_in_our_words(str(error)), error.exit_code)
-    except typer.TyperException as error:
-        message = error.format_message().rstrip(".")  # empty where the help has been printed instead
-        return _fail(f"{message}; {_advice(error)}", error.exit_code) if message else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
-    except OutputError as error:
+    except Exception as error:
+        if (
+            interruptions and getattr(error, "exit_code", None) != 130
+        ):  # compiled code makes it an error of its own
+            return _fail("interrupted", 130)
+        return _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Print an error that a user can meet, and return its exit code; any other is raised again."""
+    if isinstance(error, KilnetError):
+        return _fail(_in_our_words(str(error)), error.exit_code)
+    if isinstance(error, typer.TyperException):
+        message = error.format_message().rstrip(".")  # empty where the help has been printed instead
+        return _fail(f"{message}; {_advice(error)}", error.exit_code) if message else error.exit_code
+    if isinstance(error, OutputError):
         if error.reader_has_left:  # of a pipe; nothing is wrong
             return 0
         return _fail(f"cannot write to standard output: {error}", 1)
+    raise error
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def _interruptible() -> Iterator[list[int]]:
     """Let Ctrl-C and SIGTERM be a KeyboardInterrupt within this context; within an import they do what they did before.
 
     There it could come out as any error, or be noted on standard error and forgotten. What fails afterwards where
-    nobody can catch it, such as a callback of what was left half done, is not told.
+    nobody can catch it, such as a callback of what was left half done, is not told. The list that is given gets the
+    number of each signal that came.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in handlers.items() if callable(handler)}
     unraisable = sys.unraisablehook
-    is_interrupted = False
+    interruptions: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal is_interrupted
         at = frame
         while at is not None:
             if at.f_code.co_filename.startswith("<frozen importlib"):
                 before[signal.Signals(number)](number, frame)
             at = at.f_back
-        is_interrupted = True
+        interruptions.append(number)
         raise KeyboardInterrupt
 
     def note(lost: Any) -> None:
         if issubclass(lost.exc_type, KeyboardInterrupt):
             for number, handler in before.items():
                 handler(number, None)
-        if not is_interrupted:
+        if not interruptions:
             unraisable(lost)
 
     for number in before:
         signal.signal(number, interrupt)
     sys.unraisablehook = note
     try:
-        yield
+        yield interruptions
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if not is_interrupted:  # else the program ends, and nobody can see what fails on the way
+        if not interruptions:  # else the program ends, and nobody can see what fails on the way
             sys.unraisablehook = unraisable
 
 
