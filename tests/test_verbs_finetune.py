@@ -9,8 +9,10 @@ from safetensors.numpy import load_file
 
 import kilnet
 from digit_searches import SETTINGS, SPACE
+from kilnet.config import OptimizerConfig
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.training.run_folder import RunFolder
+from kilnet.verbs.finetune import _default_lr
 from made_up_machine import HARDWARE, TINY, make_dataset
 
 
@@ -101,3 +103,11 @@ def test_all_of_a_network_whose_last_layer_was_fitted_is_fine_tuned(digit_runs, 
     assert tuned.config.training.frozen == "statistics"
     before, after = (load_file(run / "weights.safetensors") for run in (parent, tuned.folder))
     assert all((before[name] != after[name]).any() for name in before if name.endswith(".weight"))
+
+
+@pytest.mark.parametrize(
+    ("name", "parent", "expected"),
+    [("adam", 0.0003, "0.00024"), ("muon", 0.05, "0.01"), ("adam", 0.1, "0.0008")],
+)
+def test_the_default_rate_is_written_as_a_person_would(name, parent, expected):
+    assert repr(_default_lr(OptimizerConfig(name=name, lr=parent))) == expected

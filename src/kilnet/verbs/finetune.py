@@ -107,9 +107,8 @@ def finetune(
 
 
 def _default_lr(parent: OptimizerConfig) -> float:
-    if parent.name == "muon":
-        return MUON_LR_FACTOR * parent.lr
-    return min(LR, LR_FACTOR * parent.lr)
+    lr = MUON_LR_FACTOR * parent.lr if parent.name == "muon" else min(LR, LR_FACTOR * parent.lr)
+    return float(f"{lr:.10g}")  # 0.00024, where the product of floats is 0.00023999999999999998
 
 
 def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]:
