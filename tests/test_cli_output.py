@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import pytest
 
@@ -16,3 +17,16 @@ def test_a_terminal_gets_no_name_that_it_would_obey(is_terminal, monkeypatch):
     output.print_rows([["file", "class"], ["\x1b[2J.png", 1]])
     name = "\ufffd[2J.png" if is_terminal else "\x1b[2J.png"
     assert stream.getvalue() == f"file,class\r\n{name},1\r\n"
+
+
+def test_what_loads_slowly_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(output, "_SECONDS_OF_SILENCE", 0.01)
+    with output.told_if_slow("loading ...", quiet=False):
+        time.sleep(1)
+    assert capsys.readouterr() == ("", "loading ...\n")
+    with output.told_if_slow("loading ...", quiet=True):
+        time.sleep(0.1)
+    monkeypatch.setattr(output, "_SECONDS_OF_SILENCE", 60)
+    with output.told_if_slow("loading ...", quiet=False):
+        pass
+    assert capsys.readouterr() == ("", "")

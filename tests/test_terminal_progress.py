@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from itertools import pairwise
 
 import pytest
@@ -142,3 +143,26 @@ def test_loading_tells_how_long_it_still_takes(monkeypatch):
         display.advance("reading", 0, 10)
         assert display._status.left is None, "another work of the same name begins again"
     assert console.file.getvalue() == "reading: 50 of 200\n"
+
+
+def test_what_takes_long_is_told_in_a_pipe_and_what_does_not_is_not(monkeypatch):
+    stream = io.StringIO()
+    display = ProgressDisplay(Console(file=stream, width=80))
+    told, long = threading.Event(), display.say
+    monkeypatch.setattr(display, "say", lambda line: (long(line), told.set()))
+    with display, display.during("measuring"):
+        assert told.wait(20)
+    assert stream.getvalue() == "measuring ...\n"
+    with display, display.during("measuring"):
+        pass
+    assert stream.getvalue() == "measuring ...\n"
+
+
+def test_what_is_under_way_moves_on_a_terminal_and_leaves_no_line():
+    stream = io.StringIO()
+    display = ProgressDisplay(Console(file=stream, width=40, force_terminal=True))
+    with display, display.during("measuring"):
+        display._live.refresh()
+    text = stream.getvalue()
+    assert "measuring ..." in text
+    assert "measuring ...\n" not in text

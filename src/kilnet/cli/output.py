@@ -11,9 +11,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import IO, Any, cast
 
 from kilnet.runs.wording import IN_DETAIL, in_ascii, printable, speaks_ascii
+
+_SECONDS_OF_SILENCE = 1.5  # as `kilnet.terminal.progress`, which imports torch
 
 
 class OutputError(Exception):
@@ -104,6 +107,19 @@ def _wrapped(line: str, stream: IO[str]) -> str:
         break_on_hyphens=False,
     )
     return "\n".join(lines)
+
+
+@contextmanager
+def told_if_slow(line: str, quiet: bool) -> Iterator[None]:
+    """Say on standard error what is under way within this context, if it takes long."""
+    timer = Timer(_SECONDS_OF_SILENCE, say, [line], {"error": True})
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def say_next(*words: str | Path) -> None:

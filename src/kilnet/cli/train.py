@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from kilnet.cli import options
-from kilnet.cli.output import own_model_words, print_json, say, say_next, told_in_detail
+from kilnet.cli.output import own_model_words, print_json, say, say_next, told_if_slow, told_in_detail
 
 if TYPE_CHECKING:
     from kilnet.runs.cross_validation import CrossValidated
@@ -52,8 +52,9 @@ def train(
 ) -> None:
     """Train a network, or resume a run that was interrupted."""
     started = monotonic()
-    import kilnet
-    from kilnet.verbs.cross_validate import validated
+    with told_if_slow("loading PyTorch ...", quiet=as_json):
+        import kilnet
+        from kilnet.verbs.cross_validate import validated
 
     with told_in_detail(verbose):
         run = kilnet.train(

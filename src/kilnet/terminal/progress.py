@@ -1,7 +1,9 @@
 """Progress on standard error: on a terminal a table that grows above a line that moves, plain lines elsewhere."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from threading import Timer
 from time import monotonic
 
 from rich.console import Console
@@ -21,6 +23,7 @@ from kilnet.training.resolution import size_at
 
 # Without a terminal, a long epoch or download prints a line this often.
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_OF_SILENCE = 1.5  # after which it is said what is under way
 
 
 class ProgressDisplay:
@@ -35,6 +38,7 @@ class ProgressDisplay:
         self.console = console or TerminalConsole(stderr=True, quiet=not enabled)
         self._is_live = enabled and self.console.is_terminal
         self._status: StatusLine | None = None
+        self._under_way = Text(end="")  # what is drawn where there is no status
         self._live = Live(
             console=self.console, get_renderable=self._drawn, refresh_per_second=8, transient=True
         )
@@ -65,6 +69,21 @@ class ProgressDisplay:
         """Print what the user should know of a data set: a foreign checksum, files that were skipped."""
         for warning in told_together(warnings):
             self.say(f"warning: {warning}")
+
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Say what is under way within this context: at once on a terminal, elsewhere only if it takes long."""
+        line = f"{what} ..."
+        timer = Timer(_SECONDS_OF_SILENCE, self.say, [line])
+        timer.daemon = True
+        before, self._under_way = self._under_way, Text(line, no_wrap=True, overflow="ellipsis", end="")
+        if not self._is_live:
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._under_way = before
 
     def advance(self, what: str, done: int, total: int) -> None:
         """Show how much of some work is done, in files or bytes; a `Progress` of `kilnet.data.dataset`."""
@@ -118,7 +137,7 @@ class ProgressDisplay:
         self._last_line = monotonic()
 
     def _drawn(self) -> StatusLine | Text:
-        return self._status or Text(end="")
+        return self._status or self._under_way
 
     def _line_is_due(self) -> bool:
         """Return whether plain output is wanted and nothing was printed for a while."""

@@ -120,7 +120,8 @@ def _chosen(
                 display.say(weights)
             return in_memory(data, config.data, display.advance)
 
-        config, dataset, line = choose(scratch, pretrained, load, lambda: monotonic() - started)
+        with display.during("trying which network suits these images"):
+            config, dataset, line = choose(scratch, pretrained, load, lambda: monotonic() - started)
         if line:
             display.say(line)
         elif not pretrained and is_photographs(dataset):
@@ -162,7 +163,8 @@ def train_as(
             begun = free_folder(*out, config, None)
             if begun != folder:
                 display.say(f"{begun} was begun with other images; a new run begins")
-        session = TrainingSession(dataset, config, folder, started, own_models=own, answers=answers)
+        with display.during("measuring how fast this machine trains the network"):
+            session = TrainingSession(dataset, config, folder, started, own_models=own, answers=answers)
         _introduce(session, dataset, display)
         display.follow(
             _with_notes(session, display), None if config.budget.seconds else config.training.epochs
