@@ -1,9 +1,13 @@
 """Names as they are shown."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 
 from kilnet.metrics.classification import Evaluation
+from kilnet.runs import wording
 from kilnet.runs.wording import (
     MAX_CHARACTERS,
     counted,
@@ -137,3 +141,12 @@ def test_lines_of_one_kind_become_one():
     ]
     assert told_together(["a: x", "b: x", "y: z: x"]) == ["a: x", "b: x", "y: z: x"]
     assert told_together([]) == []
+
+
+def test_streams_that_take_ascii_alone_get_it(monkeypatch):
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.setenv(name, "en_GB.UTF-8")
+    for encoding in ("utf-8", "ascii"):
+        with monkeypatch.context() as patch, io.TextIOWrapper(io.BytesIO(), encoding) as stream:
+            patch.setattr(sys, "stdout", stream)
+            assert wording.speaks_ascii() is (encoding == "ascii")

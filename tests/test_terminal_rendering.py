@@ -20,7 +20,7 @@ WIDTHS = (60, 80, 120, 200)
 ESCAPE = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|4[0-7]|9[0-7])(?:;\d+)*m")
 
-# What is given to each verb; `serve` goes on until it is interrupted, and prints a line.
+# What is given to each verb; those that serve a page end here as soon as they have begun.
 WORDS = {
     "data": ["data", "digits"],
     "evaluate": ["evaluate", "a", "--split", "val"],
@@ -30,6 +30,9 @@ WORDS = {
     "predict": ["predict", "a", "pictures", "--unsure"],
     "report-search": ["report", "search"],
     "promote": ["promote", "search", "0", "--out", "promoted"],
+    "serve": ["serve", "a", "--port", "0"],
+    "board": ["board", ".", "--port", "0"],
+    "review": ["review", "a", "--port", "0"],
     "recipes": ["recipes"],
     "settings": ["settings", "flip"],
     "help": ["help"],
@@ -59,6 +62,7 @@ WORDS = {
         "new",
     ],
 }
+PAGES = ("serve", "board", "review")
 QUICK = ("data", "evaluate", "compare", "compare-many", "runs", "predict", "recipes", "settings", "train")
 
 
@@ -71,6 +75,8 @@ def place(digit_runs, search, tmp_path, monkeypatch, quick_disk):
     shutil.copytree(pictures_of(tmp_path), tmp_path / "pictures")
     doubles_in(tmp_path / "doubles")
     monkeypatch.chdir(tmp_path)
+    listen = pytest.importorskip("kilnet.server.listen", reason="the extra `serve` is not installed")
+    monkeypatch.setattr(listen, "run", lambda app, bound, started: started())
     return tmp_path
 
 
@@ -168,7 +174,7 @@ def check(verb, mode, width, text):
         assert "\x1b" not in text
     if mode == "plain terminal":
         assert not COLOUR.search(text)
-    if not verb.startswith("help"):
+    if verb not in PAGES and not verb.startswith("help"):
         (following,) = (line for line in lines_of(text) if line.startswith("next: kilnet "))
         assert following == plain.strip().split("\n")[-1]
 
@@ -193,7 +199,27 @@ def test_what_any_verb_prints_fits_everywhere(verb, width, mode, place, monkeypa
 
 def test_with_lang_c_all_is_ascii(place, monkeypatch, capfd):
     monkeypatch.setenv("LC_ALL", "C")
-    for verb, mode in (("evaluate", "pipe"), ("runs", "terminal"), ("train", "terminal")):
-        text = printed(WORDS[verb], mode, 80, monkeypatch, capfd)
-        assert text.isascii(), re.findall(r"[^\x00-\x7f].*", text)
-        check(verb, mode, 80, text)
+    for verb, mode in (
+        ("evaluate", "pipe"),
+        ("runs", "terminal"),
+        ("train", "terminal"),
+        ("board", "pipe"),
+        ("recipes", "terminal"),
+        ("settings", "pipe"),
+    ):
+        check_ascii(verb, mode, monkeypatch, capfd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["terminal", "pipe"])
+@pytest.mark.parametrize("verb", WORDS)
+def test_with_lang_c_all_that_any_verb_prints_is_ascii(verb, mode, place, monkeypatch, capfd):
+    monkeypatch.setenv("LC_ALL", "C")
+    check_ascii(verb, mode, monkeypatch, capfd)
+
+
+def check_ascii(verb, mode, monkeypatch, capfd):
+    text = printed(WORDS[verb], mode, 80, monkeypatch, capfd)
+    assert text.isascii(), re.findall(r"[^\x00-\x7f].*", text)
+    assert "?" not in ESCAPE.sub("", text), "a character with a form in ASCII has been lost"
+    check(verb, mode, 80, text)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -104,8 +105,12 @@ def duration(seconds: float) -> str:
 def speaks_ascii() -> bool:
     """Whether the user's locale is the plain one, LANG=C, whose terminals may know no other characters.
 
+    So it is where PYTHONIOENCODING says ascii.
+
     Python writes UTF-8 there nevertheless; it sets LC_CTYPE=C.UTF-8 itself for that (PEP 538, PEP 540).
     """
+    if any(getattr(stream, "encoding", None) == "ascii" for stream in (sys.stdout, sys.stderr)):
+        return True
     chosen = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE", "")
     if chosen in ("", "C.UTF-8"):
         chosen = os.environ.get("LANG", "")
