@@ -13,4 +13,4 @@ def board(
     """Show runs and searches on a page that follows, compares and deletes them, until Ctrl-C."""
     import kilnet
 
-    kilnet.board(folder, host=host, port=port, started=say_address(as_json))
+    kilnet.board(folder, host=host, port=port, started=say_address(as_json), progress=not as_json)

@@ -42,7 +42,7 @@ def review(
         ),
     ] = None,
     host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
+    port: PortOption = 8002,
     data: MovedDataOption = None,
     data_dir: DataDirOption = None,
     model: OwnModelOption = None,

@@ -18,7 +18,7 @@ from kilnet.runs.listing import REPORT, Known, ListedRun, found_below, places_of
 from kilnet.runs.selection import is_highest_first, keys_in, matching, ordered, whole_key
 from kilnet.runs.wording import counted, one_line
 from kilnet.storage import read_text
-from kilnet.verbs.page_server import server_packages
+from kilnet.verbs.page_server import server_packages, warn_of_exposure
 
 if TYPE_CHECKING:
     from kilnet.page.document import Section
@@ -36,6 +36,7 @@ def board(
     host: str = "127.0.0.1",
     port: int = 8001,
     started: Callable[[str], None] = lambda _: None,
+    progress: bool = True,
 ) -> None:
     """Show the runs and searches below a folder on a page, until the process is interrupted.
 
@@ -47,6 +48,7 @@ def board(
         host: name or address to listen at. Anyone who can reach it may delete runs; the default is this machine alone.
         port: 0 takes a free one.
         started: called with the URL once connections are accepted.
+        progress: whether to warn on standard error that others can reach it.
 
     Raises:
         MissingPackageError: the extra `serve` is not installed.
@@ -58,6 +60,7 @@ def board(
         from kilnet.server import board_app, guard, listen
     shown = Board(folder)
     with listen.bind(host, port) as bound:
+        warn_of_exposure(host, "see and delete these runs", progress)
         application = board_app.make_board_app(shown, guard.own_names(host))
         listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
 

@@ -20,7 +20,7 @@ from kilnet.storage import given_path, read_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.evaluate import evaluated
 from kilnet.verbs.inspect import held_out
-from kilnet.verbs.page_server import server_packages
+from kilnet.verbs.page_server import server_packages, warn_of_exposure
 from kilnet.verbs.winner import opened_or_winner
 
 
@@ -47,7 +47,7 @@ def review(
     out: str | Path | None = None,
     num_folds: int | None = None,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: int = 8002,
     data: Data | None = None,
     data_dir: str | None = None,
     model: str | None = None,
@@ -132,8 +132,7 @@ def review(
                 session = ReviewSession(dataset.classes, items, table, answered=labels.write)
                 settings = {"data.root": str(labels.root)}
                 call = f"kilnet.train({str(path)!r}, budget='10m', settings={settings!r})"
-            if line := guard.exposure(host, "see these pictures and answer"):
-                display.say(line)
+        warn_of_exposure(host, "see these pictures and answer", progress)
         facts = {
             "name": run.folder.resolve().name,
             "kind": "labels" if folder is None else UNLABELLED,

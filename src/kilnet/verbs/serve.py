@@ -7,7 +7,7 @@ from kilnet.errors import InputError, KilnetError
 from kilnet.runs.run import Run
 from kilnet.server.answers import Example, examples_of, is_at_hand
 from kilnet.terminal.progress import ProgressDisplay
-from kilnet.verbs.page_server import server_packages
+from kilnet.verbs.page_server import server_packages, warn_of_exposure
 from kilnet.verbs.winner import opened_or_winner
 
 
@@ -50,8 +50,7 @@ def serve(
             examples = _examples(run, data_dir, display)
             if classifier.calibration is None:
                 display.say("not calibrated: confidences are raw; `kilnet evaluate` calibrates a run")
-            if line := guard.exposure(host, "use the network and see its examples"):
-                display.say(line)
+        warn_of_exposure(host, "use the network and see its examples", progress)
         name = run.folder.resolve().name
         application = app.make_app(classifier, name, examples, guard.own_names(host))
         listen.run(application, bound, lambda: started(listen.url_of(bound, host)))
