@@ -110,7 +110,9 @@ def test_without_time_for_both_only_what_may_be_a_photograph_is_tried_with_pretr
     assert line is None
     monkeypatch.setattr(choice, "_PHOTOGRAPH_SIDE", 32)
     config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 12.0)
-    assert config is scratch  # for lack of time even for its features
+    assert config.model.name == "EfficientNetLite"  # what suits photographs, even without time to see all
+    assert config.training.frozen == "features"
+    assert "FastNet" not in line
     config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 6.0)
     assert config.model.name == "EfficientNetLite"
     assert "FastNet" not in line

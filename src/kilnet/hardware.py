@@ -157,6 +157,7 @@ def choose(
     images: Tensor,
     num_classes: int,
     trains: bool = True,
+    seconds: float = _PROBE_SECONDS,
 ) -> Settings:
     """Decide how to run a network, by timing real steps where the configuration leaves it open.
 
@@ -169,6 +170,7 @@ def choose(
         images: float32 (batch_size, channels, height, width), a batch as in training.
         num_classes: number of logits.
         trains: whether steps of training are timed, or forward passes alone, which take a quarter of the time.
+        seconds: for each of two comparisons at most, but for a first step of each candidate and two that are timed.
 
     Raises:
         ConfigError: the device is not there.
@@ -190,7 +192,7 @@ def choose(
         kept = Settings(**recall("hardware.json", key) or {})
         if replace(kept, reason=candidates[0].reason) in candidates:
             return kept
-    chosen = _measure(candidates, model, images, num_classes, trains)
+    chosen = _measure(candidates, model, images, num_classes, trains, min(seconds, _PROBE_SECONDS))
     remember("hardware.json", key, vars(chosen))
     return chosen
 
@@ -241,7 +243,12 @@ def matmul_gflops(precision: str, device: str = "cpu", side: int = 1024) -> floa
 
 
 def _measure(
-    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int, trains: bool
+    candidates: list[Settings],
+    model: nn.Module,
+    images: Tensor,
+    num_classes: int,
+    trains: bool,
+    seconds: float,
 ) -> Settings:
     """Time precision and layout with all threads, then the best of them with fewer, as small networks like it."""
     candidates[0].apply()
@@ -254,18 +261,23 @@ def _measure(
     most = max(c.threads for c in candidates)
     if device == "cpu":  # on a GPU so few would measure how fast kernels are launched
         images = images[: probe_size(*images.shape[2:])]
-    speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes, trains)
+    speed = _speeds([c for c in candidates if c.threads == most], model, images, num_classes, trains, seconds)
     best = max(speed, key=speed.__getitem__)
     rivals = [c for c in candidates if (c.precision, c.layout) == (best.precision, best.layout)]
     if len(rivals) > 1:
-        speed |= _speeds(rivals, model, images, num_classes, trains)
+        speed |= _speeds(rivals, model, images, num_classes, trains, seconds)
         best = max(rivals, key=speed.__getitem__)
     others = ", ".join(f"{_name(c)} {speed[c]:,.0f}" for c in speed if c is not best)
     return replace(best, reason=f"{_name(best)}: {speed[best]:,.0f} images/s ({others}{dropped})")
 
 
 def _speeds(
-    candidates: list[Settings], model: nn.Module, images: Tensor, num_classes: int, trains: bool
+    candidates: list[Settings],
+    model: nn.Module,
+    images: Tensor,
+    num_classes: int,
+    trains: bool,
+    most_seconds: float,
 ) -> dict[Settings, float]:
     """Return images per second by candidate: the best step of several, since noise only ever adds time."""
     timers = {c: _steps(c, model, images, num_classes, trains) for c in candidates}
@@ -273,7 +285,7 @@ def _speeds(
     for timer in timers.values():
         next(timer)  # warm-up
     start = time.perf_counter()
-    while len(seconds[candidates[0]]) < 2 or time.perf_counter() - start < _PROBE_SECONDS:
+    while len(seconds[candidates[0]]) < 2 or time.perf_counter() - start < most_seconds:
         for candidate in candidates:  # in turn, so that a busy moment hits all alike
             seconds[candidate].append(next(timers[candidate]))
         most = _FAR_BEHIND * min(min(times) for times in seconds.values())

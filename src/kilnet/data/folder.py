@@ -20,6 +20,7 @@ from kilnet.data.class_folders import (
     turned_round,
 )
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progress, Split, silent
+from kilnet.data.decoded import DecodedPictures
 from kilnet.data.file_names import pairs_note
 from kilnet.data.pictures import Pictures, read_pictures
 from kilnet.data.splits import complete, shuffled
@@ -122,7 +123,11 @@ def name_of(source: Path) -> str:
 
 
 def read_folder(
-    folder: Place, config: DataConfig, progress: Progress = silent, known: Sequence[str] | None = None
+    folder: Place,
+    config: DataConfig,
+    progress: Progress = silent,
+    known: Sequence[str] | None = None,
+    decoded: DecodedPictures | None = None,
 ) -> FolderContents:
     """Decode every file in the class folders of `folder`; only a folder without classes is refused.
 
@@ -132,6 +137,7 @@ def read_folder(
         folder, known: see `find_classes`.
         config: says how large the images become.
         progress: told how far decoding is.
+        decoded: see `read_pictures`.
 
     Raises:
         DataError: as in `find_classes`.
@@ -146,7 +152,7 @@ def read_folder(
         where += [(split, label)] * len(files)
         problems += [Problem(path.relative_to(folder).as_posix(), reason) for path, reason in unreadable]
     fitting = config.fit or "pad"
-    pictures: Pictures = read_pictures(folder, paths, config.image_size, progress, fitting)
+    pictures: Pictures = read_pictures(folder, paths, config.image_size, progress, fitting, None, decoded)
     kept = [where[i] for i in pictures.indices]
     notices = layout.notices if layout.splits else (*layout.notices, *turned_round(paths))
     return FolderContents(

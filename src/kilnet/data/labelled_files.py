@@ -12,6 +12,7 @@ from kilnet.config import DataConfig
 from kilnet.data.archive import Member, is_archive, is_table_name, opened
 from kilnet.data.class_folders import Problem, list_folder, refuse_unknown
 from kilnet.data.dataset import ImageDataset, Progress, silent
+from kilnet.data.decoded import DecodedPictures
 from kilnet.data.folder import FolderContents, assemble, read_folder
 from kilnet.data.grey import in_channels
 from kilnet.data.groups import EXIF, is_pattern, names_by_exif, names_by_pattern
@@ -23,13 +24,19 @@ from kilnet.storage import MAX_TABLE_BYTES, given_path, read_bytes, reading
 ENDINGS = ".csv, .tsv, .parquet, .zip, .tar, .tar.gz"
 
 
-def load_folder(source: Path, config: DataConfig, progress: Progress = silent) -> ImageDataset:
+def load_folder(
+    source: Path, config: DataConfig, progress: Progress = silent, decoded: DecodedPictures | None = None
+) -> ImageDataset:
     """Load a folder of pictures, a table of labels or an archive as a data set; see `read_labelled` and `assemble`."""
-    return assemble(source, read_labelled(source, config, progress), config)
+    return assemble(source, read_labelled(source, config, progress, None, decoded), config)
 
 
 def read_labelled(
-    source: Path, config: DataConfig, progress: Progress = silent, known: Sequence[str] | None = None
+    source: Path,
+    config: DataConfig,
+    progress: Progress = silent,
+    known: Sequence[str] | None = None,
+    decoded: DecodedPictures | None = None,
 ) -> FolderContents:
     """Decode the pictures of a folder, a table or an archive; rows and files that cannot be used are listed.
 
@@ -39,20 +46,21 @@ def read_labelled(
         source, config: what to read, and how.
         progress: told how far decoding is.
         known: see `find_classes`.
+        decoded: see `read_pictures`.
 
     Raises:
         DataError, MissingPackageError: it cannot be read as a whole, or has no classes.
     """
     if source.is_dir():
         _refuse_columns(source, config)
-        return _finished(read_folder(source, config, progress, known), source, config)
+        return _finished(read_folder(source, config, progress, known, decoded), source, config)
     if is_table_name(source.name):
         with reading(source, "give a table of labels", "cannot be read", DataError):
             content = read_bytes(source, MAX_TABLE_BYTES)
         root = source.parent if config.root is None else given_path(config.root)
         if not root.is_dir():
             raise DataError(f"`data.root={config.root!r}`: no such folder")
-        return _read_table(source, content, root, config, progress, known)
+        return _read_table(source, content, root, config, progress, known, None, decoded)
     with opened(source) as archive:
         top = archive.top
         folders, files = list_folder(top)
@@ -66,9 +74,9 @@ def read_labelled(
                     raise DataError(
                         f"{source}: `data.root={config.root!r}`: no such folder beside {table.name} in it"
                     )
-                return _read_table(source, content, root_in, config, progress, known, table.name)
+                return _read_table(source, content, root_in, config, progress, known, table.name, decoded)
         _refuse_columns(source, config)
-        return _finished(read_folder(top, config, progress, known), top, config)
+        return _finished(read_folder(top, config, progress, known, decoded), top, config)
 
 
 def find_source(source: str, names: Sequence[str]) -> Path:
@@ -110,6 +118,7 @@ def _read_table(
     progress: Progress,
     known: Sequence[str] | None,
     name: str | None = None,
+    decoded: DecodedPictures | None = None,
 ) -> FolderContents:
     where = str(source) if name is None else f"{source}/{name}"
     columns = parse_columns(config.columns)
@@ -118,7 +127,9 @@ def _read_table(
     table = read_label_table(where, content, columns, lambda path: _below(root, path))
     rows = {row.path: row for row in table.rows}
     _refuse_wrong_root(where, table, root)
-    pictures = read_pictures(root, list(rows), config.image_size, progress, config.fit or "pad", source)
+    pictures = read_pictures(
+        root, list(rows), config.image_size, progress, config.fit or "pad", source, decoded
+    )
     kept = [rows[path] for path in pictures.paths]
     classes = _classes(where, kept or table.rows, known)
     unusable = [Problem(rows[problem.path].where, problem.reason) for problem in pictures.problems]

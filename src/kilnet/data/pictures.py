@@ -20,6 +20,7 @@ from kilnet.data.archive import Member, found_at
 from kilnet.data.class_folders import Problem
 from kilnet.data.dataset import Progress, silent
 from kilnet.data.decode import MAX_FILE_BYTES, VERSION, decode, estimate
+from kilnet.data.decoded import Decoded, DecodedPictures
 from kilnet.data.mapped_images import empty_images, gathered, most_in_memory
 from kilnet.data.near_duplicates import SIDE, thumbnail
 from kilnet.data.squares import default_side, to_square
@@ -69,6 +70,7 @@ def read_pictures(
     progress: Progress = silent,
     fitting: Fit = "pad",
     source: Path | None = None,
+    decoded: DecodedPictures | None = None,
 ) -> Pictures:
     """Decode files and scale them to squares, or take them from the cache while no file has changed.
 
@@ -81,6 +83,7 @@ def read_pictures(
         image_size: side of the squares in pixels; None, `default_side` of the files.
         fitting: see `to_square`.
         source: the table or the archive that the paths come from, if they do.
+        decoded: pictures of this folder that need not be decoded again; it takes those that are decoded now.
     """
     whole = folder if source is None else source
     whole = whole.resolve() if isinstance(whole, Path) else whole
@@ -90,7 +93,7 @@ def read_pictures(
     fingerprint = _fingerprint(folder, paths)
     pictures = _load(cached, paths, fingerprint)
     if pictures is None:
-        pictures = decode_all(folder, paths, image_size, progress, fitting)
+        pictures = decode_all(folder, paths, image_size, progress, fitting, decoded)
         try:
             make_folder(cached.parent, parents=True)
             write_bytes(cached, _dump(pictures, fingerprint))
@@ -106,6 +109,7 @@ def decode_all(
     image_size: int | None,
     progress: Progress = silent,
     fitting: Fit = "pad",
+    decoded: DecodedPictures | None = None,
 ) -> Pictures:
     """Decode files as `read_pictures` does, without the cache."""
     stopped = threading.Event()
@@ -118,19 +122,24 @@ def decode_all(
     thumbnails = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
 
     def read(index: int) -> tuple[str, ...] | UnusableImageError:
-        try:
-            pixels, found = decode(found_at(folder / paths[index], MAX_FILE_BYTES), stopped.is_set)
-        except UnusableImageError as error:
-            return error
+        picture = decoded.get(paths[index]) if decoded else None
+        if picture is None:
+            try:
+                picture = Decoded(*decode(found_at(folder / paths[index], MAX_FILE_BYTES), stopped.is_set))
+            except UnusableImageError as error:
+                return error
+            if decoded:
+                decoded.keep(paths[index], picture)
         if stopped.is_set():
             return ()
+        pixels = picture.pixels
         images[index] = to_square(pixels, image_size, fitting)
         sizes[index] = pixels.shape[1::-1]
         thumbnails[index] = thumbnail(pixels)
         digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=8)
         digest.update(np.ascontiguousarray(pixels).data)
         hashes[index] = int.from_bytes(digest.digest())
-        return found
+        return picture.warnings
 
     problems, warnings, usable = [], [], []
     for index, found in enumerate(_by_threads(read, len(paths), stopped, progress)):

@@ -15,6 +15,7 @@ from kilnet.data.cifar10 import load_cifar10
 from kilnet.data.corrected import corrected
 from kilnet.data.corrections import read_corrections
 from kilnet.data.dataset import ImageDataset, LabelledImages, Progress, Split, silent
+from kilnet.data.decoded import DecodedPictures
 from kilnet.data.folder import as_they_are
 from kilnet.data.labelled_arrays import as_pairs
 from kilnet.data.labelled_files import find_source, is_column, load_folder, read_labelled
@@ -31,20 +32,23 @@ Data = str | Path | ImageDataset | PairDataset | tuple[Any, Any]
 (images, labels) as arrays, tensors or lists, where images may be paths."""
 
 
-def in_memory(data: Data, config: DataConfig, progress: Progress = silent) -> ImageDataset:
+def in_memory(
+    data: Data, config: DataConfig, progress: Progress = silent, decoded: DecodedPictures | None = None
+) -> ImageDataset:
     """Load data, or read it into memory, unless it is there already; see `load_dataset` and `adopt_dataset`.
 
     Args:
         data: what the caller gave.
         config: says how; of a name or a folder also which.
         progress: told how far fetching and decoding are.
+        decoded: see `read_pictures`.
     """
     if isinstance(data, ImageDataset):
         if config.corrections is None or data.corrections is not None:
             return data
         return corrected(data, read_corrections(given_path(config.corrections)))
     if isinstance(data, str | Path):
-        return load_dataset(config, progress)
+        return load_dataset(config, progress, decoded)
     if config.corrections is not None:
         whole = adopt_dataset(as_pairs(data), config=_as_it_is(config))
         return _with_corrections(whole, config, config.corrections)
@@ -114,11 +118,14 @@ def source_of(data: str | Path) -> str:
     return f".{os.sep}{data}" if is_folder else str(data)
 
 
-def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDataset:
+def load_dataset(
+    config: DataConfig, progress: Progress = silent, decoded: DecodedPictures | None = None
+) -> ImageDataset:
     """Load "cifar10", "digits", a folder of pictures, a table of labels or an archive, as `config` says.
 
     Args:
         progress: told how far fetching and decoding are.
+        decoded: see `read_pictures`.
 
     Raises:
         DataError: there is no such data set or folder, or it cannot be used; one line says why.
@@ -126,9 +133,10 @@ def load_dataset(config: DataConfig, progress: Progress = silent) -> ImageDatase
     """
     name = config.source
     if config.corrections is not None:
-        return _with_corrections(load_dataset(_as_it_is(config), progress), config, config.corrections)
+        whole = load_dataset(_as_it_is(config), progress, decoded)
+        return _with_corrections(whole, config, config.corrections)
     if name not in NAMES:
-        return load_folder(find_source(name, NAMES), config, progress)
+        return load_folder(find_source(name, NAMES), config, progress, decoded)
     dataset = load_digits(config) if name == "digits" else load_cifar10(config, progress)
     if Path(name).is_dir():
         warning = f"{name} is the data set of that name, and not the folder .{os.sep}{name}, which is written like this"

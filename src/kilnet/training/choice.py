@@ -34,6 +34,7 @@ _SIZES_PART, _LEAST_PER_CLASS = 0.2, 20  # for comparing networks by some of the
 _LEAST_SECONDS, _LEAST_SECONDS_OF_PHOTOGRAPHS = 4.0, 10.0
 _PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
 _MEMORY_PART = 0.1  # of the machine's, for images
+_HARDWARE_PART = 0.02  # of the budget, for finding out what to compute with
 _WIDTHS = [32, 96, 96]  # of FastNet in its attempt
 _NUM_PASSES = 6  # batches as of a run of so many passes
 # Work of EfficientNet-Lite1 and 2 for an image of their own size, as a multiple of Lite0's (multiplications of 631 and
@@ -55,6 +56,7 @@ class Attempt:
         config: that gets the rest of the time if this one is chosen.
         dataset: its images.
         gain: factor on its errors that the rest of the time is expected to bring.
+        is_unfinished: whether it has seen some of the training images alone, for lack of time.
     """
 
     title: str
@@ -63,6 +65,7 @@ class Attempt:
     config: RunConfig
     dataset: ImageDataset
     gain: float
+    is_unfinished: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -83,6 +86,8 @@ def choose(
     own_models: Set[str] = frozenset(),
 ) -> tuple[RunConfig, ImageDataset, str | None]:
     """Try random and pretrained weights on the images, each for a small part of the budget, and choose.
+
+    Where time is too short to look at all photographs once, random weights would not do better, and are not tried.
 
     Args:
         scratch: begins with random weights; with a budget.
@@ -105,12 +110,19 @@ def choose(
     if pretrained and (has_time_for_both or is_photographs(dataset)):
         attempts += _try_pretrained(pretrained, dataset, load, spent, not has_time_for_both)
     attempt_seconds = max(_LEAST_SECONDS, _ATTEMPT_PART * budget)
+    is_settled = is_photographs(dataset) and any(attempt.is_unfinished for attempt in attempts)
+    has_time_for_both = has_time_for_both and not is_settled
     if attempts and has_time_for_both and training_seconds(budget, 0.0) - spent() > 2 * attempt_seconds:
         attempts.append(_try_random(scratch, dataset, spent, own_models))
     if not attempts:
         return scratch, dataset, None
     best = min(attempts, key=lambda attempt: attempt.expected_error)
     return best.config, best.dataset, verdict(attempts, best)
+
+
+def room_for_pictures() -> int:
+    """Return how many bytes of decoded pictures to keep, so that candidates of other sizes decode nothing again."""
+    return int(_MEMORY_PART * memory_bytes())
 
 
 def is_photographs(dataset: ImageDataset) -> bool:
@@ -163,8 +175,8 @@ def _try_pretrained(
     all_seconds = (num_train + num_validation) / per_second
     affordable = [c for c in candidates if all_seconds * _work(c) / unit <= _FEATURES_PART * left]
     time_part = _FEATURES_PART if affordable or is_alone else _ATTEMPT_PART
-    part = 1.0 if affordable else min(1.0, time_part * left / all_seconds)
-    if part * num_train < 4 * num_classes:
+    part = 1.0 if affordable else min(1.0, max(0.0, time_part * left / all_seconds))
+    if part * num_train < 4 * num_classes and not is_photographs(small):
         return []
     networks = [
         _Pretrained(without_flips_of_grey(config, channels), load, settings)
@@ -195,7 +207,7 @@ def _try_pretrained(
     more_images = min(1 / part, max(1.0, 1 + left / all_seconds))
     gain = float(more_images**-_OF_IMAGES * (1 + num_passes) ** -_OF_PASSES)
     title = f"{config.model.name} {_size(config)} with pretrained weights at {_side(config)} pixels"
-    return [Attempt(title, seconds, right, config, dataset, gain)]
+    return [Attempt(title, seconds, right, config, dataset, gain, part < 1)]
 
 
 @dataclass(frozen=True)
@@ -304,8 +316,9 @@ def _measured(config: RunConfig, channels: int, num_images: int, num_classes: in
     side = _side(config)
     images = torch.zeros(config.training.batch_size_for(num_images), channels, side, side)
     model = models.build(config.model, (channels, side, side), num_classes)
+    seconds = _HARDWARE_PART * (config.budget.seconds or 0.0)
     settings = hardware.choose(
-        _usual(config.hardware), model, config.model, images, num_classes, trains=False
+        _usual(config.hardware), model, config.model, images, num_classes, trains=False, seconds=seconds
     )
     settings.apply()
     images = images[: hardware.probe_size(side, side)]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
+from kilnet.data.decoded import DecodedPictures
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.figures import charts as figures
@@ -23,7 +24,7 @@ from kilnet.runs.wording import counted
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
 from kilnet.training.balance import advice
-from kilnet.training.choice import choose, is_photographs
+from kilnet.training.choice import choose, is_photographs, room_for_pictures
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
@@ -113,12 +114,13 @@ def _chosen(
             return config, data
     if out is not None and RunFolder(out).exists:
         return scratch, data  # which will be refused
+    decoded = DecodedPictures(room_for_pictures())
     with ProgressDisplay(enabled=progress) as display:
 
         def load(config: RunConfig) -> ImageDataset:
             if weights := origin(config.model):
                 display.say(weights)
-            return in_memory(data, config.data, display.advance)
+            return in_memory(data, config.data, display.advance, decoded)
 
         with display.during("trying which network suits these images"):
             config, dataset, line = choose(scratch, pretrained, load, lambda: monotonic() - started)
