@@ -88,6 +88,16 @@ def image_of(data, name):
     return data.train.images[data.train.names.index(name)]
 
 
+@pytest.mark.slow
+def test_a_run_that_lost_its_calibration_has_the_same_confidences(run):
+    def confidences():
+        return [sample.confidence for sample in kilnet.inspect(run, progress=False).samples]
+
+    before = confidences()
+    (run / "calibration.json").unlink()
+    assert confidences() == before
+
+
 def test_one_layer_and_how_it_is_drawn(run, command):
     code, out, _ = command("inspect", run, "--layer", 2, "--all-kernels", "--columns", 8, "--json")
     assert code == 0

@@ -143,6 +143,7 @@ def inspect(
         classifier.settings.apply()
         dataset = run.own_data(data, data_dir, display.advance)
         display.warn(dataset.warnings)
+        run.calibrate(dataset)  # or a run that lost its calibration would have other confidences
         names = _layers(classifier, layer, channel, all_kernels)
         grids = [filters(classifier, name, channel, all_kernels) for name in names]
         wanted = None if image is None else find_picture(classifier, dataset, split, image)

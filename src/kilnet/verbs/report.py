@@ -85,9 +85,8 @@ def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: boo
             reason = str(error)
             display.say(f"no pictures: {reason}")
         if dataset is not None and not run.evaluations().keys() & {"test", "validation"}:
-            found = run.evaluated("validation")
             run.calibrate(dataset)
-            record(run, found)
+            record(run, run.evaluated("validation"))
         originals = _originals(run, data)
         page = run_page(run.files, run.classifier, dataset, reason, display.advance, originals)
     with run.files.locked():
