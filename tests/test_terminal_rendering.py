@@ -164,7 +164,7 @@ def check(verb, mode, width, text):
         )  # to be copied, so the terminal breaks it
         # In a pipe, which has no width, prose is one line each, and so are the entries of lists.
         is_plain = mode == "pipe" and (
-            "  " not in line.strip() or verb in ("recipes", "settings", "doctor", "export")
+            "  " not in line.strip() or verb in ("recipes", "settings", "doctor", "export", *PAGES)
         )
         fits = cell_len(line) <= width
         assert fits or has_command or is_plain or any(len(word) > width - 4 for word in words), line
