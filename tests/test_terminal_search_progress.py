@@ -8,7 +8,8 @@ from rich.console import Console
 
 from kilnet.terminal import search_progress
 from kilnet.terminal.search_progress import SearchDisplay
-from kilnet.tuning.search import Notice, SearchLoop
+from kilnet.tuning.backends.jobs import Notice
+from kilnet.tuning.search import SearchLoop
 from made_up_workers import THREE, MadeUpWorkers, config_of, found, loop_of, make_dataset
 
 pytestmark = pytest.mark.usefixtures("quick_disk", "no_importance")

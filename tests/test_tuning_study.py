@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from kilnet.errors import StorageError
-from kilnet.tuning.search import Notice
+from kilnet.tuning.backends.jobs import Notice
 from kilnet.tuning.study import StudyCopy, sqlite_url
 from kilnet.tuning.summary import summarise
 from made_up_workers import (

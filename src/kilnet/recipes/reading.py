@@ -99,8 +99,11 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
     return settings
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, name: str = "budget") -> float:
     """Return the seconds of a time written with units: 90s, 10m, 1.5h, 1h30m.
+
+    Args:
+        name: of the argument, for the message.
 
     Raises:
         ConfigError: it is no such time, or none at all.
@@ -112,7 +115,7 @@ def parse_duration(text: str) -> float:
         parts = []
     seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
     if not seconds:
-        raise ConfigError(f"`budget={text!r}`: write a time with its unit, for example 90s, 10m or 1h30m")
+        raise ConfigError(f"`{name}={text!r}`: write a time with its unit, for example 90s, 10m or 1h30m")
     return seconds
 
 

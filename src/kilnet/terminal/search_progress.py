@@ -12,8 +12,8 @@ from kilnet.runs.wording import WORDS, counted, duration
 from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.fitted_table import Column, FittedTable
 from kilnet.terminal.search_tables import trials_table
-from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
-from kilnet.tuning.search import Notice, SearchLoop
+from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent
+from kilnet.tuning.search import SearchLoop
 from kilnet.tuning.search_config import describe
 from kilnet.tuning.summary import Summary, summarise
 

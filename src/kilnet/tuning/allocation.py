@@ -1,7 +1,7 @@
 """What all trials of a search share: precision and layout, how many workers, and how many threads each has."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from kilnet import hardware, models
 from kilnet.data.dataset import ImageDataset
 from kilnet.storage import recall, remember
-from kilnet.tuning.backends.jobs import SpeedJob, Workers
+from kilnet.tuning.backends.jobs import SpeedJob
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.halving import MAX_DECISIONS, REDUCTION
 from kilnet.tuning.search_config import SearchConfig
@@ -29,7 +29,7 @@ class Allocation:
 
     Attributes:
         num_workers: processes that train at the same time.
-        num_threads: of each.
+        num_threads: of each; 0 where each machine has its own.
         reason: what was measured, for the user.
     """
 
@@ -39,11 +39,20 @@ class Allocation:
 
     def __str__(self) -> str:
         workers = f"{self.num_workers} worker{'s' if self.num_workers > 1 else ''}"
-        return f"{workers} with {_threads(self.num_threads)} each ({self.reason})"
+        each = f" with {_threads(self.num_threads)} each" if self.num_threads else ""
+        return f"{workers}{each} ({self.reason})"
+
+
+Measure = Callable[[int | None, SpeedJob, Path], Allocation]  # as `allocate`
 
 
 def settle(
-    config: SearchConfig, workers: int | None, dataset: ImageDataset, own_models: frozenset[str], logs: Path
+    config: SearchConfig,
+    workers: int | None,
+    dataset: ImageDataset,
+    own_models: frozenset[str],
+    logs: Path,
+    measure: Measure | None = None,
 ) -> tuple[SearchConfig, Allocation]:
     """Decide precision, layout and threads for all trials at once, so that they can be compared and repeated.
 
@@ -54,6 +63,7 @@ def settle(
         workers, logs: as for `allocate`.
         dataset: what the trials train on.
         own_models: see `kilnet.models.complete`.
+        measure: what allocates workers elsewhere; by default `allocate`.
 
     Returns:
         The configuration with nothing left open, and the workers of this machine.
@@ -72,11 +82,11 @@ def settle(
         seconds=_SECONDS_PER_SPEED,
         own_models=own_models,
     )
-    allocation = allocate(workers, job, logs)
+    allocation = (measure or allocate)(workers, job, logs)
     decided = decided.model_copy(update={"threads": allocation.num_threads})
     cohort = config.cohort
     if config.strategy == "tpe":
-        cohort = REDUCTION**MAX_DECISIONS if config.halving else allocation.num_workers
+        cohort = REDUCTION**MAX_DECISIONS if config.halving else max(1, allocation.num_workers)
     run = config.run.model_copy(update={"hardware": decided})
     return config.model_copy(update={"run": run, "cohort": cohort}), allocation
 
@@ -122,7 +132,7 @@ def _measure(sizes: Sequence[int], cores: int, job: SpeedJob, logs: Path) -> All
     return Allocation(best, cores // best, f"images/s of all workers: {measured}")
 
 
-def _speed(workers: Workers, job: SpeedJob, num_workers: int, num_threads: int) -> float:
+def _speed(workers: LocalWorkers, job: SpeedJob, num_workers: int, num_threads: int) -> float:
     """Return images a second of so many workers together; those that fail add nothing."""
     own = job.config.hardware.model_copy(update={"threads": num_threads})
     job = replace(job, config=job.config.model_copy(update={"hardware": own}))

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from kilnet import models
 from kilnet.config import DataConfig, ModelConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import InterruptedRunError, KilnetError, StorageError, WorkerError
-from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent, Workers
+from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent, Workers
 from kilnet.tuning.backends.shared_images import is_shared, map_images, remove_damaged, share_images
 from kilnet.tuning.finalists import choose_finalists
 from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
@@ -31,13 +30,6 @@ from kilnet.tuning.trial import Trial
 # A run is given up when its worker has died so often without an epoch in between.
 MAX_CRASHES = 5
 _POLL_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A line for the user about what the search does."""
-
-    line: str
 
 
 class SearchLoop:
@@ -169,10 +161,13 @@ class SearchLoop:
                 if self._workers.num_idle and job.name not in self.running:
                     self._workers.start(job)
                     self.running[job.name] = (job, None)
-            if not self.running:
+            if not self.running and not due():  # else there is no machine now
                 return
             event = self._workers.next_event(_POLL_SECONDS)
             if event is None:
+                continue
+            if isinstance(event, Notice):
+                yield event
                 continue
             job, _ = self.running[event.job.name]
             if event.is_end:
@@ -190,7 +185,7 @@ class SearchLoop:
         """Write what went wrong with a run, if anything."""
         if event.kind == "blocked":
             raise StorageError(event.reason)
-        if event.kind == "done":
+        if event.kind in ("done", "lost"):
             return
         old, num_epochs = self.folder.attempts(folder), len(self.folder.history(folder))
         nums_epochs = (*old.num_epochs, num_epochs)

@@ -38,7 +38,7 @@ from kilnet.training.run_folder import (
     read_environment,
     write_environment,
 )
-from kilnet.tuning.allocation import Allocation, settle
+from kilnet.tuning.allocation import Allocation, Measure, settle
 from kilnet.tuning.backends.shared_images import read_array
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.space import Values
@@ -255,14 +255,19 @@ def free_up(folders: Iterable[Path], budget_bytes: int) -> None:
 
 
 def open_search(
-    path: Path, asked: SearchConfig, workers: int | None, dataset: ImageDataset, own_models: frozenset[str]
+    path: Path,
+    asked: SearchConfig,
+    workers: int | None,
+    dataset: ImageDataset,
+    own_models: frozenset[str],
+    measure: Measure | None = None,
 ) -> tuple[SearchFolder, Allocation]:
     """Return the folder of a search, begun here if there is none, and the workers that this machine gives it.
 
     Args:
         path: of the folder.
         asked: the search as it was asked for; one that was begun keeps what was settled then.
-        workers, dataset, own_models: as for `settle`.
+        workers, dataset, own_models, measure: as for `settle`.
 
     Raises:
         RunFolderError: the folder holds another search, or this one on other data.
@@ -272,7 +277,7 @@ def open_search(
         if folder.exists:
             _refuse_another(folder, asked, dataset)
             asked = folder.config()
-        config, allocation = settle(asked, workers, dataset, own_models, folder.logs_path)
+        config, allocation = settle(asked, workers, dataset, own_models, folder.logs_path, measure)
         if not folder.exists:
             packages = ("torch", "numpy", "optuna")
             folder.begin(config, environment_of(dataset, packages, hardware.machine()))

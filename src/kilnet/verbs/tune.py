@@ -12,15 +12,17 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.notebook import facts_html, interval
+from kilnet.recipes.reading import parse_duration
 from kilnet.runs.run import Run
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.training.balance import advice
-from kilnet.tuning.backends.jobs import WorkerEvent
+from kilnet.tuning.backends.cluster import ClusterWorkers
+from kilnet.tuning.backends.jobs import Notice, WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
-from kilnet.tuning.search import Notice, SearchLoop
+from kilnet.tuning.search import SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check, search_config
 from kilnet.tuning.search_folder import SearchFolder, free_search_folder, open_search
 from kilnet.tuning.space import models_in, read_space
@@ -42,7 +44,10 @@ class SearchOptions(TypedDict, total=False):
         trials: for random and tpe, 30 by default.
         finalists: how many of the best are trained again; 3 by default.
         seeds: with how many seeds each; 3 by default, 0 takes the best trial as it is.
-        workers: processes that train at the same time; by default as measured.
+        workers: processes that train at the same time; by default as measured. On a cluster, of each machine.
+        cluster: train on the machines of a Ray cluster: host and port of its head, or "auto" for the one that this
+            machine is in, or else one of this machine alone.
+        wait: how long to wait when no machine of the cluster is there, such as "10m"; by default for ever.
         optimise: as for `train`; with "macro-recall" trials are compared by it.
         model, recipe, settings, epochs, seed, device: what all trials have in common, as for `train`.
         out: search folder; by default a free name in `searches/`, or the search of this configuration there.
@@ -59,6 +64,8 @@ class SearchOptions(TypedDict, total=False):
     finalists: int
     seeds: int
     workers: int | None
+    cluster: str | None
+    wait: str | None
     optimise: str | None
     model: str | None
     recipe: str | Path | None
@@ -119,6 +126,7 @@ class HyperSearch:
         _refuse_clashes(asked, options, self._named)
         named = options.get("model"), (options.get("settings") or {}).get("model.name")
         self.own_models = models.own_models(*named, *models_in(space or ()))
+        cluster = _cluster(options)
         with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
             if self.dataset.corrections is not None:
@@ -140,7 +148,14 @@ class HyperSearch:
                     if not SearchFolder(path).exists:
                         raise
                     display.say(f"warning: {error}; the search resumes, and copies its trials there later")
-            folder, self.allocation = open_search(path, asked, workers, self.dataset, self.own_models)
+            try:
+                folder, self.allocation = open_search(
+                    path, asked, workers, self.dataset, self.own_models, cluster.allocate if cluster else None
+                )
+            except BaseException:
+                if cluster:
+                    cluster.close()
+                raise
             self.config = folder.config()
             halving = ", halving" if self.config.halving else ""
             display.say(
@@ -151,7 +166,8 @@ class HyperSearch:
         self.loop = SearchLoop(
             folder,
             self._load,
-            LocalWorkers(self.allocation.num_workers, self.allocation.num_threads, folder.logs_path),
+            cluster
+            or LocalWorkers(self.allocation.num_workers, self.allocation.num_threads, folder.logs_path),
             disk_budget_bytes=round(options.get("disk_gb", 10.0) * 1e9),
             study=study,
             own_models=self.own_models,
@@ -267,6 +283,15 @@ def _free_folder(name: str, asked: SearchConfig, fingerprint: str, display: Prog
     if begun != folder and not SearchFolder(folder).exists:
         display.say(f"{begun} was begun with other images; a new search begins")
     return folder
+
+
+def _cluster(options: SearchOptions) -> ClusterWorkers | None:
+    address, wait = options.get("cluster"), options.get("wait")
+    if address is None:
+        if wait is not None:
+            raise ConfigError(f"`wait={wait!r}`: only a search on a `cluster` waits for machines")
+        return None
+    return ClusterWorkers(address, None if wait is None else parse_duration(wait, "wait"))
 
 
 def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) -> None:

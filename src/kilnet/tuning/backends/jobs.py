@@ -68,11 +68,12 @@ class WorkerEvent:
     Attributes:
         job: which.
         kind: "step" now and then, "epoch" after each, "done", "failed" (it cannot succeed), "crashed" (it may
-            succeed the next time), "blocked" (no job can succeed before somebody helps: a full disk).
+            succeed the next time), "lost" (its machine is gone, which is no fault of the job), "blocked" (no job can
+            succeed before somebody helps: a full disk).
         record: for "epoch".
         step, num_steps: for "step".
         images_per_second: for "done" of a `SpeedJob`.
-        reason: for "failed", "crashed" and "blocked": one line.
+        reason: for "failed", "crashed", "lost" and "blocked": one line.
     """
 
     job: Job
@@ -89,6 +90,13 @@ class WorkerEvent:
         return self.kind not in ("step", "epoch")
 
 
+@dataclass(frozen=True)
+class Notice:
+    """A line for the user about what the search does."""
+
+    line: str
+
+
 class Workers(Protocol):
     """Do several jobs at the same time. All that a search asks of one machine, or of many."""
 
@@ -99,7 +107,7 @@ class Workers(Protocol):
     def start(self, job: Job) -> None:
         """Begin a job; there must be an idle worker."""
 
-    def next_event(self, timeout_seconds: float) -> WorkerEvent | None:
+    def next_event(self, timeout_seconds: float) -> WorkerEvent | Notice | None:
         """Wait for the next event, at most so long."""
 
     def close(self) -> None:

@@ -6,8 +6,9 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import IO, Any, cast
@@ -15,7 +16,7 @@ from typing import IO, Any, cast
 from kilnet.errors import StorageError, WorkerError
 from kilnet.storage import make_folder, remove
 from kilnet.training.records import EpochRecord
-from kilnet.tuning.backends.jobs import Job, WorkerEvent, job_to_line
+from kilnet.tuning.backends.jobs import Job, TrainingJob, WorkerEvent, job_to_line
 
 _SECONDS_TO_SAVE = 2.5  # what all interrupted workers get to end their steps and write their states
 _MAX_FALSE_STARTS = 10  # in a row
@@ -60,7 +61,7 @@ class LocalWorkers:
         worker.job = job
         stream = cast("IO[str]", worker.process.stdin)
         with suppress(OSError):  # it has died, which `_listen` notices
-            stream.write(job_to_line(job) + "\n")
+            stream.write(job_to_line(_with_threads(job, self._num_threads)) + "\n")
             stream.flush()
 
     def next_event(self, timeout_seconds: float) -> WorkerEvent | None:
@@ -125,8 +126,6 @@ class LocalWorkers:
         environment = {
             "OMP_NUM_THREADS": str(self._num_threads),
             "OMP_WAIT_POLICY": "passive",  # spinning would take the cores from the other workers
-            # `python -P` imports what this process would, in the same order.
-            "PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path),
         }
         remove(log)  # a link would lead elsewhere, a pipe would block
         try:
@@ -134,15 +133,7 @@ class LocalWorkers:
         except OSError as error:
             raise StorageError(f"cannot write {log}: {error.strerror or error}") from None
         with errors:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "kilnet.tuning.backends.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=os.environ | environment,
-                encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
-            )
+            process = begin_python("kilnet.tuning.backends.worker", [], errors, environment)
         worker = _Process(process, log)
         self._processes.append(worker)
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
@@ -155,6 +146,37 @@ class LocalWorkers:
                     self._messages.put((worker, json.loads(line)))
         worker.process.wait()
         self._messages.put((worker, None))
+
+
+def begin_python(
+    module: str, words: Sequence[str], errors: IO[str], environment: dict[str, str]
+) -> subprocess.Popen[str]:
+    """Start a module as a process that reads and writes lines.
+
+    Args:
+        module, words: `python -m module words`; it imports what this process would, in the same order.
+        errors: gets its standard error.
+        environment: variables beside those of this process.
+    """
+    path = {"PYTHONPATH": os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)}
+    return subprocess.Popen(  # noqa: S603 modules of Kilnet
+        [sys.executable, "-P", "-m", module, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=os.environ | path | environment,
+        encoding="utf-8",
+        start_new_session=True,  # Ctrl-C is for the search, which then stops its workers in order
+    )
+
+
+def _with_threads(job: Job, num_threads: int) -> Job:
+    """Return the job, trained with so many threads where its search has left that to each machine."""
+    own = job.config.hardware
+    if own.threads or not isinstance(job, TrainingJob):
+        return job
+    hardware = own.model_copy(update={"threads": num_threads})
+    return replace(job, config=job.config.model_copy(update={"hardware": hardware}))
 
 
 def _close_input(worker: _Process) -> None:

@@ -28,7 +28,7 @@ _MAX_TIMED_IMAGES = 128  # in a batch of a `SpeedJob`
 _map_images = lru_cache(maxsize=2)(map_images)
 
 
-class _Channel:
+class Channel:
     """Messages to the search; whatever else writes on standard output goes to the log."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class _Channel:
 
 def main() -> None:
     """Do the jobs that come in on standard input, until that ends."""
-    channel = _Channel()
+    channel = Channel()
     jobs: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     channel.send("ready")
@@ -79,7 +79,7 @@ def _listen(jobs: "queue.Queue[str]") -> None:
     os._exit(1)  # the search is gone; what was saved is whole at any time
 
 
-def _train(job: TrainingJob, channel: _Channel) -> None:
+def _train(job: TrainingJob, channel: Channel) -> None:
     dataset = _map_images(job.images)
     session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
     history = session.loop.history

@@ -1,0 +1,145 @@
+"""Searches on a real Ray, its nodes on this machine: the table of one machine, whatever is killed in between."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+import kilnet
+from digit_searches import SETTINGS, SPACE
+from kilnet.training.run_folder import RunFolder
+from kilnet.tuning.backends.jobs import Notice
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+if sys.platform != "linux":
+    pytest.skip("finds workers in /proc", allow_module_level=True)
+
+OPTIONS = {"finalists": 1, "seeds": 1, "epochs": 6, "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    """No process of Ray reports to its makers, and no cluster of this machine is joined by accident."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", "/tmp/kilnet-tests")  # noqa: S108 sockets need short paths
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@pytest.fixture
+def cluster():
+    """A head without CPUs, to which nodes are added."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    yield cluster
+    cluster.shutdown()
+
+
+def table(folder):
+    """What a search has found, without what the clock writes; checks that no epoch is lost or doubled."""
+    with (folder / "search.csv").open(newline="") as file:
+        rows = [
+            {key: cell for key, cell in row.items() if key not in ("seconds", "reason")}
+            for row in csv.DictReader(file)
+        ]
+    runs = sorted([*(folder / "trials").iterdir(), *(folder / "finalists").iterdir()])
+    epochs = [[record.epoch for record in RunFolder(run).history()] for run in runs]
+    assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in epochs)
+    assert not list(folder.rglob("*.tmp"))
+    return rows, epochs, [(run / "weights.safetensors").read_bytes() for run in runs]
+
+
+@pytest.fixture(scope="module")
+def of_one_machine(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "one"
+    kilnet.HyperSearch("digits", SPACE, settings=SETTINGS, out=folder, workers=1, **OPTIONS).optimize()
+    return table(folder)
+
+
+def search_on(address, folder, **options):
+    return kilnet.HyperSearch(
+        "digits", SPACE, settings=SETTINGS, out=folder, cluster=address, **OPTIONS, **options
+    )
+
+
+def workers_here():
+    """The processes that train on machines of a cluster."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            where = (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"kilnet.tuning.backends.worker" in words and b"RAY_" in where:
+            found.append(int(path.name))
+    return found
+
+
+def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_machine):
+    pytest.importorskip("ray")
+    before = set(Path(tempfile.gettempdir()).glob("kilnet-*"))
+    list(search_on("auto", tmp_path / "own"))
+    assert table(tmp_path / "own") == of_one_machine
+    assert set(Path(tempfile.gettempdir()).glob("kilnet-*")) == before
+    assert not workers_here()
+
+
+def test_a_worker_and_a_node_are_killed_and_another_joins(cluster, tmp_path, of_one_machine):
+    nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    lines, num_epochs = [], 0
+    for event in search_on(cluster.address, tmp_path / "killed", workers=1):
+        if isinstance(event, Notice):
+            lines.append(event.line)
+            continue
+        num_epochs += event.kind == "epoch"
+        if event.kind == "epoch" and num_epochs == 1:
+            os.kill(workers_here()[0], signal.SIGKILL)
+        if event.kind == "epoch" and num_epochs == 3:
+            for node in nodes:  # no machine is left
+                cluster.remove_node(node, allow_graceful=False)
+        if event.kind == "lost" and len(nodes) == 2:
+            nodes.append(cluster.add_node(num_cpus=1))
+    assert sum("is gone; its trials resume elsewhere" in line for line in lines) == 2
+    assert sum("takes part: 1 worker with 1 thread each" in line for line in lines) == 3
+    assert table(tmp_path / "killed") == of_one_machine
+
+
+def test_the_search_is_killed_and_the_same_command_resumes(cluster, tmp_path, of_one_machine):
+    cluster.add_node(num_cpus=1)
+    folder = tmp_path / "killed"
+    words = [
+        sys.executable,
+        "-m",
+        "kilnet",
+        "tune",
+        "digits",
+        "--cluster",
+        cluster.address,
+        "--out",
+        str(folder),
+    ]
+    words += ["--finalists", "1", "--seeds", "1", "--epochs", "6", "--device", "cpu"]
+    for key, value in SETTINGS.items():
+        words += ["--set", f"{key}={value}"]
+    for key, values in SPACE.items():
+        words += ["--space", f"{key}={','.join(map(str, values))}"]
+    search = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(folder.glob("trials/*/state/state.safetensors")):
+        assert search.poll() is None
+        time.sleep(0.1)
+    search.kill()
+    search.wait()
+    found = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert found.returncode == 0, found.stderr
+    assert "ray" not in found.stderr.lower().replace(str(folder).lower(), "")
+    assert table(folder) == of_one_machine
