@@ -116,6 +116,19 @@ def test_the_inventory_counts_what_is_left(photos, tmp_path):
     assert counts == {"cat": 8, "dog": 11}
 
 
+def test_the_inventory_reads_the_corrections_once(photos, tmp_path):
+    """Near-duplicates of what is left are named by the pictures that are left."""
+    for name in ("cat/3.png", "cat/9.png", "dog/8.png"):
+        (photos / name).write_bytes((photos / "dog/2.png").read_bytes())
+    table = write(tmp_path / "c.csv", ("cat/3.png", "cat", "remove", ""), ("cat/9.png", "cat", "wrong", "dog"))
+    for source, changes in ((photos, {"data.corrections": str(table)}), (photos, None)):
+        found = kilnet.inspect_data(source, settings=changes, progress=False)
+        in_two_classes = {name for pair in found.duplicates_across_classes for name in pair}
+        assert in_two_classes == (set() if changes else {"cat/3.png", "cat/9.png", "dog/2.png", "dog/8.png"})
+        note = next(note for note in found.notes if "show nearly the same" in note)
+        assert note.startswith("3 pictures" if changes else "4 pictures")
+
+
 def test_only_what_changes_the_data_changes_its_fingerprint(photos, tmp_path):
     plain = load(photos)
     of_test = plain.test.names[0]

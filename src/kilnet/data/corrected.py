@@ -1,7 +1,7 @@
 """A data set as a table of corrections has it: other labels, and images left out, in the splits that there were."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,22 +41,42 @@ def corrected(dataset: ImageDataset, table: Corrections) -> ImageDataset:
         DataError: a line names an image or a class that there is not, or a label that the data does
             not have; a class has no training image left.
     """
-    parts = {name: dataset.split(name) for name in SPLIT_NAMES}
-    names = [name for part in parts.values() for name in part.names]
-    labels = np.concatenate([part.labels for part in parts.values()])
-    found = apply(table, names, labels, dataset.classes)
+    parts = [dataset.split(name) for name in SPLIT_NAMES]
+    names = [name for part in parts for name in part.names]
+    labels = np.concatenate([part.labels for part in parts])
+    return with_changes(dataset, table, apply(table, names, labels, dataset.classes).changes)
+
+
+def with_changes(
+    dataset: ImageDataset, table: Corrections, changes: Mapping[str, str | None]
+) -> ImageDataset:
+    """Return a data set with what `apply` made of a table, which is not checked again.
+
+    Args:
+        dataset: as for `corrected`.
+        table: where the changes are from.
+        changes: by name, the new class, or None where an image is left out.
+
+    Raises:
+        DataError: a class has no training image left.
+    """
+    known = {unicodedata.normalize("NFC", name): label for label, name in enumerate(dataset.classes)}
     changed: dict[str, int] = {}
     removed: dict[str, int] = {}
     result: dict[str, Split] = {}
-    start = 0
-    for name, part in parts.items():
-        place = slice(start, start + len(part))
-        start += len(part)
-        kept = found.is_kept[place]
-        removed[name] = int((~kept).sum())
-        changed[name] = int((found.labels[place] != part.labels)[kept].sum())
-        part = replace(part, labels=found.labels[place])
-        result[name] = part if kept.all() else part.take(np.flatnonzero(kept))
+    for name in SPLIT_NAMES:
+        part = dataset.split(name)
+        here = {place: changes[image] for place, image in enumerate(part.names) if image in changes}
+        labels, is_kept = part.labels.copy(), np.ones(len(part), bool)
+        for place, class_name in here.items():
+            if class_name is None:
+                is_kept[place] = False
+            else:
+                labels[place] = known[class_name]
+        removed[name] = int((~is_kept).sum())
+        changed[name] = len(here) - removed[name]
+        part = replace(part, labels=labels)
+        result[name] = part if is_kept.all() else part.take(np.flatnonzero(is_kept))
     for label, class_name in enumerate(dataset.classes):
         if not (result["train"].labels == label).any():
             raise DataError(f"{table.path}: with it, class {class_name} has no image left to train on")
@@ -71,7 +91,7 @@ def corrected(dataset: ImageDataset, table: Corrections) -> ImageDataset:
             content=table.content,
             changed=changed,
             removed=removed,
-            digest=digest_of(found.changes),
+            digest=digest_of(changes),
         ),
     )
 

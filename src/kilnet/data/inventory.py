@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from kilnet.config import DataConfig
 from kilnet.data.class_folders import Problem
-from kilnet.data.corrected import apply, corrected
-from kilnet.data.corrections import Corrections, read_corrections
+from kilnet.data.corrected import Corrected, apply, with_changes
+from kilnet.data.corrections import read_corrections
 from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, Progress, Split, silent
 from kilnet.data.file_names import pairs_note, series_note
 from kilnet.data.folder import FolderContents, assemble, missing_images, name_of
@@ -123,9 +123,14 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     folder = find_source(config.source, NAMES)
     contents = read_labelled(folder, config, progress)
     as_read = contents
-    corrections = None if config.corrections is None else read_corrections(given_path(config.corrections))
-    if corrections is not None:
-        contents = _with_corrections(contents, corrections)
+    near = kept_near_duplicates(as_read.pictures.thumbnails)
+    corrections = None
+    changes: dict[str, str | None] = {}
+    if config.corrections is not None:
+        corrections = read_corrections(given_path(config.corrections))
+        found = apply(corrections, contents.pictures.paths, contents.labels, contents.classes)
+        contents, changes = _with_corrections(contents, found), found.changes
+        near = _of_the_kept(near, found.is_kept)
     if table is not None:
         write_label_table(table, folder, contents, config)
     pictures = contents.pictures
@@ -135,18 +140,17 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     notes: tuple[str, ...] = ()
     leaks: tuple[Leak, ...] = ()
     told: tuple[str, ...] = ()
-    near = kept_near_duplicates(pictures.thumbnails)
     try:
         dataset = assemble(folder, as_read, config.model_copy(update={"on_bad_image": "skip"}))
         if corrections is not None:
-            dataset = corrected(dataset, corrections)
+            dataset = with_changes(dataset, corrections, changes)
     except DataError as error:
         notes = (str(error),)
     else:
         num_images = _per_split(dataset)
         parts = {name: dataset.split(name) for name in SPLIT_NAMES}
-        found = group_warnings(dataset.classes, parts, contents.split_folders)
-        told = tuple(line for line in found if "split leaks" not in line)  # a note says more of that
+        warned = group_warnings(dataset.classes, parts, contents.split_folders)
+        told = tuple(line for line in warned if "split leaks" not in line)  # a note says more of that
         leaks = _leaks(contents, parts, near)
     within_class, across_classes, across_splits = _find_duplicates(
         pictures.paths, pictures.hashes, contents.labels, contents.splits
@@ -170,10 +174,11 @@ def _of_folder(config: DataConfig, progress: Progress, table: Path | None) -> In
     )
 
 
-def _with_corrections(contents: FolderContents, table: Corrections) -> FolderContents:
-    pictures = contents.pictures
-    found = apply(table, pictures.paths, contents.labels, contents.classes)
-    kept = np.flatnonzero(found.is_kept)
+def _with_corrections(contents: FolderContents, found: Corrected) -> FolderContents:
+    contents = replace(contents, labels=found.labels)
+    if found.is_kept.all():
+        return contents
+    pictures, kept = contents.pictures, np.flatnonzero(found.is_kept)
     names = contents.group_names
     return replace(
         contents,
@@ -187,10 +192,16 @@ def _with_corrections(contents: FolderContents, table: Corrections) -> FolderCon
             paths=tuple(pictures.paths[i] for i in kept),
         ),
         splits=contents.splits[kept],
-        labels=found.labels[kept],
+        labels=contents.labels[kept],
         group_names=None if names is None else tuple(names[i] for i in kept),
         weights=None if contents.weights is None else contents.weights[kept],
     )
+
+
+def _of_the_kept(pairs: npt.NDArray[np.int64], is_kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the pairs of pictures that are kept, by their places among these."""
+    place = np.cumsum(is_kept) - 1
+    return place[pairs[is_kept[pairs].all(1)]]
 
 
 def _near(contents: FolderContents, pairs: npt.NDArray[np.int64], kinds: npt.NDArray[np.generic]) -> Groups:
