@@ -120,7 +120,9 @@ def test_the_inventory_reads_the_corrections_once(photos, tmp_path):
     """Near-duplicates of what is left are named by the pictures that are left."""
     for name in ("cat/3.png", "cat/9.png", "dog/8.png"):
         (photos / name).write_bytes((photos / "dog/2.png").read_bytes())
-    table = write(tmp_path / "c.csv", ("cat/3.png", "cat", "remove", ""), ("cat/9.png", "cat", "wrong", "dog"))
+    table = write(
+        tmp_path / "c.csv", ("cat/3.png", "cat", "remove", ""), ("cat/9.png", "cat", "wrong", "dog")
+    )
     for source, changes in ((photos, {"data.corrections": str(table)}), (photos, None)):
         found = kilnet.inspect_data(source, settings=changes, progress=False)
         in_two_classes = {name for pair in found.duplicates_across_classes for name in pair}
