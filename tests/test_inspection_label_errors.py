@@ -51,10 +51,72 @@ def test_a_network_that_has_learned_the_noise_still_ranks_the_labels():
     assert roc_auc_score(labels != truth, -places) > 0.65
 
 
+def noisy_where_it_is_hard(share, seed=0):
+    """Labels that are wrong where a picture is hard, and a network that has learned that, but not exactly."""
+    random = np.random.default_rng(seed)
+    num, odds = 6000, random.normal(0, 0.6, 6000)
+    truth, rival = random.integers(0, 5, num), random.integers(1, 5, num)
+    rival = (truth + rival) % 5
+    low, high = -20.0, 20.0
+    for _ in range(50):
+        shift = (low + high) / 2
+        low, high = (shift, high) if (1 / (1 + np.exp(-odds - shift))).mean() < share else (low, shift)
+    chance = 1 / (1 + np.exp(-odds - shift))
+    wrong = random.random(num) < chance
+    seen = 1 / (1 + np.exp(-odds - shift - random.normal(0, 0.5, num)))[:, None]
+    probabilities = 0.97 * ((1 - seen) * np.eye(5)[truth] + seen * np.eye(5)[rival]) + 0.03 / 5
+    return probabilities, np.where(wrong, rival, truth), wrong
+
+
+@pytest.mark.parametrize("share", [0.17, 0.4])
+def test_the_share_of_wrong_labels_is_found_where_hard_pictures_have_more(share):
+    probabilities, labels, wrong = noisy_where_it_is_hard(share)
+    found = label_errors(probabilities, labels)
+    assert found.wrong.share == pytest.approx(wrong.mean(), rel=0.2)
+    assert found.wrong.at_random < found.wrong.share / 4
+    assert found.doubt.mean() == pytest.approx(found.wrong.share, abs=1e-6)
+    assert wrong[found.suspects].mean() > 0.7
+    assert set(found.suspects) == set(np.flatnonzero(found.doubt > 0.5))
+    aimed = found.cut(precision=0.8)
+    assert len(aimed) and wrong[aimed].mean() >= 0.8
+
+
+def test_the_share_is_that_of_confident_learning_and_its_interval_that_of_resampled_images():
+    """Counted here label by label, and over images drawn again."""
+    probabilities, labels, _ = noisy_where_it_is_hard(0.3)
+
+    def counted(probabilities, labels):
+        sure_from = [probabilities[labels == k, k].mean() for k in range(5)]
+        sure = np.where(probabilities >= sure_from, probabilities, -1.0)
+        is_sure, best = sure.max(1) > 0, sure.argmax(1)
+        parts = [np.mean(best[is_sure & (labels == k)] != k) * np.mean(labels == k) for k in range(5)]
+        return sum(parts)
+
+    found = label_errors(probabilities, labels).wrong
+    assert found.share == pytest.approx(counted(probabilities, labels), abs=1e-9)
+    random = np.random.default_rng(0)
+    again = [random.integers(0, 6000, 6000) for _ in range(200)]
+    low, high = np.quantile([counted(probabilities[i], labels[i]) for i in again], (0.025, 0.975))
+    assert found.low == pytest.approx(low, abs=0.005)
+    assert found.high == pytest.approx(high, abs=0.005)
+    assert found == label_errors(probabilities, labels).wrong
+
+
+def test_the_share_of_mistakes_at_random_has_an_interval_that_covers():
+    inside = []
+    for seed in range(12):
+        probabilities, labels, wrong = noisy(1500, 0.2, seed=seed)
+        found = label_errors(probabilities, labels)
+        assert found.wrong.share == found.wrong.at_random == pytest.approx(found.num_wrong / 1500)
+        inside.append(found.wrong.low <= wrong.mean() <= found.wrong.high)
+    assert np.mean(inside) >= 0.75
+
+
 def test_an_aim_chooses_the_cut():
     probabilities, labels, wrong = noisy(8000, 0.15)
     found = label_errors(probabilities, labels)
     np.testing.assert_array_equal(found.cut(), found.suspects)
+    np.testing.assert_array_equal(found.worth_a_look, found.suspicion >= 0.1)
     for precision in (0.6, 0.8, 0.95):
         chosen = found.cut(precision=precision)
         assert wrong[chosen].mean() == pytest.approx(precision, abs=0.05)

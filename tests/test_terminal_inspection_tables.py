@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from kilnet.inspection.label_errors import SuspectedLabel
+from kilnet.inspection.label_errors import SuspectedLabel, WrongShare
 from kilnet.inspection.layer_table import LayerRow
 from kilnet.terminal import inspection_tables as tables
 
@@ -16,6 +16,21 @@ def lines_of(renderable):
     console = Console(file=io.StringIO(), width=80)
     console.print(renderable)
     return console.file.getvalue().splitlines()
+
+
+SHARES = {
+    "train": WrongShare(share=0.178, low=0.17, high=0.186, at_random=0.009),
+    "validation": WrongShare(share=0.05, low=0.04, high=0.06, at_random=0.05),
+}
+
+
+def test_the_share_of_wrong_labels_says_what_it_supposes():
+    for suspects in ([], [suspect(1)]):
+        text = " ".join(lines_of(tables.suspected_labels_tables(suspects, 1000, SHARES)))
+        words = " ".join(text.split())
+        assert "train: an estimated 17.8% (17.0% to 18.6%) of the labels contradict" in words
+        assert "0.9% if people only err at random" in words
+        assert "validation: an estimated 5.0% (4.0% to 6.0%) of the labels are wrong" in words
 
 
 def layer(name, parameters, multiply_adds, milliseconds, kind="Conv2d"):
@@ -74,14 +89,14 @@ def test_large_numbers_are_short(number, expected):
 
 
 def test_suspected_labels_are_listed_worst_first_and_long_lists_are_cut():
-    text = "\n".join(lines_of(tables.suspected_labels_tables([suspect(n) for n in range(20)], 1000)))
+    text = "\n".join(lines_of(tables.suspected_labels_tables([suspect(n) for n in range(20)], 1000, SHARES)))
     assert "20 of 1,000 labels are suspected" in text
     assert "14-cat.png" in text
     assert "15-cat.png" not in text
     assert "and 5 more" in text
     assert "75.0%" in text
     assert "92.3%" in text
-    none = lines_of(tables.suspected_labels_tables([], 1000))
+    none = lines_of(tables.suspected_labels_tables([], 1000, {}))
     assert [line.strip() for line in none] == ["0 of 1,000 labels are suspected"]
 
 
@@ -95,7 +110,13 @@ def test_duplicates_are_counted_by_kind_with_an_example():
 
 def test_everything_fits_and_nothing_is_interpreted():
     nasty = "[red]\x1b[31m" + "猫" * 50
-    parts = ([layer(nasty, 10**9, 10**12, 1e4)], [suspect(0, nasty)], 5, {"occur twice": [(nasty, nasty)]})
+    parts = (
+        [layer(nasty, 10**9, 10**12, 1e4)],
+        [suspect(0, nasty)],
+        5,
+        SHARES,
+        {"occur twice": [(nasty, nasty)]},
+    )
     text = lines_of(tables.inspection_tables(*parts))
     assert max(cell_len(line) for line in text) <= 80
     assert not any("\x1b" in line for line in text)

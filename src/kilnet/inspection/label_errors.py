@@ -9,41 +9,68 @@ import numpy.typing as npt
 from kilnet.data.dataset import Split
 from kilnet.errors import InputError
 from kilnet.metrics.logits import softmax
+from kilnet.seeding import generator
 
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
 _TEMPERATURES = np.geomspace(0.25, 8, 51)
 _SMALLEST = 1e-12  # probability: no class is impossible
+_EXPLAINED = (
+    0.25  # of the wrong labels that are counted; where mistakes at random explain more, they are the model
+)
+_AT_LEAST = 0.1  # suspicion of a label that a person should look at: nine in ten of them would be right
+_NUM_RESAMPLES = 1000
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
+class WrongShare:
+    """How large a part of the labels is estimated to be wrong.
+
+    Attributes:
+        share: 0 to 1; see `label_errors`.
+        low, high: its 95% interval, by resampling the images; that the network errs confidently is not in it.
+        at_random: what it would be if each wrong label were any other class, whatever the image shows.
+    """
+
+    share: float
+    low: float
+    high: float
+    at_random: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LabelErrors:
     """How suspicious each label of a split is.
 
     Attributes:
-        suspicion: float64 (num_images,), 0 to 1.
+        suspicion: float64 (num_images,), 0 to 1: the probability that it is wrong, if mistakes fall at random.
+        doubt: float64 (num_images,), 0 to 1: the same if as many are wrong as `wrong` says; images are ranked by it.
         suggested: int64 (num_images,), the most probable class other than the label.
         given: float64 (num_images,), the network's probability of the label.
+        wrong: the share of wrong labels.
     """
 
     suspicion: Probabilities
+    doubt: Probabilities
     suggested: Labels
     given: Probabilities
+    wrong: WrongShare
 
     @property
     def ranking(self) -> Labels:
-        """int64 (num_images,), all images, the most suspicious first, of equal ones the least probable label.
-
-        A network that has learned how often people err predicts the labels so well that no fraction of wrong ones makes
-        them likelier: then no label is suspicious, and the probability of the label still ranks them.
-        """
-        return np.lexsort((self.given, -self.suspicion))
+        """int64 (num_images,), all images, the most suspicious first, of equal ones the least probable label."""
+        return np.lexsort((self.given, -self.doubt))
 
     @property
     def suspects(self) -> Labels:
-        """int64 (num_suspects,), the images with a suspicion above 0.5, the most suspicious first."""
-        return self.ranking[: int((self.suspicion > 0.5).sum())]
+        """int64 (num_suspects,), the images whose label is more probably wrong than right, the worst first."""
+        return self.ranking[: int((self.doubt > 0.5).sum())]
+
+    @property
+    def worth_a_look(self) -> npt.NDArray[np.bool_]:
+        """bool (num_images,), what a person should look at: the suspects, and what may be wrong by chance."""
+        return (self.doubt > 0.5) | (self.suspicion >= _AT_LEAST)
 
     def cut(self, precision: float | None = None, recall: float | None = None) -> Labels:
         """Return the most suspicious images, int64 (num_suspects,), the most suspicious first; by default `suspects`.
@@ -60,7 +87,7 @@ class LabelErrors:
         for name, value in (("precision", precision), ("recall", recall)):
             if value is not None and not 0 < value <= 1:
                 raise InputError(f"`{name}={value}`: must be above 0 and at most 1")
-        expected = np.cumsum(self.suspicion[self.ranking])
+        expected = np.cumsum(self.doubt[self.ranking])
         if precision is not None:
             enough = np.flatnonzero(expected >= precision * np.arange(1, len(expected) + 1))
             return self.ranking[: int(enough[-1]) + 1 if len(enough) else 0]
@@ -70,7 +97,7 @@ class LabelErrors:
 
     @property
     def num_wrong(self) -> float:
-        """Estimated number of wrong labels; often more than the suspects, as many wrong labels do not stand out."""
+        """Estimated number of wrong labels if mistakes fall at random; often more than then stand out."""
         return float(self.suspicion.sum())
 
 
@@ -115,7 +142,7 @@ def suspected_labels(
         precision, recall: what chooses how many, see `LabelErrors.cut`.
     """
     found = label_errors(probabilities, images.labels)
-    return _listed(split, images, classes, probabilities, found, found.cut(precision, recall))
+    return listed(split, images, classes, probabilities, found, found.cut(precision, recall))
 
 
 def ranked_labels(
@@ -123,10 +150,10 @@ def ranked_labels(
 ) -> tuple[SuspectedLabel, ...]:
     """Return all images of a split as `suspected_labels` does, the most suspicious label first."""
     found = label_errors(probabilities, images.labels)
-    return _listed(split, images, classes, probabilities, found, found.ranking)
+    return listed(split, images, classes, probabilities, found, found.ranking)
 
 
-def _listed(
+def listed(
     split: str,
     images: Split,
     classes: Sequence[str],
@@ -134,6 +161,7 @@ def _listed(
     found: LabelErrors,
     chosen: Labels,
 ) -> tuple[SuspectedLabel, ...]:
+    """Return the chosen images of a split, with what was found of their labels."""
     return tuple(
         SuspectedLabel(
             image=images.images[i],
@@ -141,7 +169,7 @@ def _listed(
             name=images.names[i],
             label=classes[images.labels[i]],
             suggested=classes[found.suggested[i]],
-            suspicion=float(found.suspicion[i]),
+            suspicion=float(found.doubt[i]),
             confidence=float(probabilities[i, found.suggested[i]]),
         )
         for i in chosen
@@ -151,13 +179,21 @@ def _listed(
 def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     """Return how suspicious each label is.
 
-    The model: a fraction of the labels has been replaced by another class at random, and the network's logits, divided
-    by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), predict the true class.
-    The fraction and the temperature are those that make the labels most likely. The suspicion of a label is, by Bayes'
-    rule, the probability that it is wrong, so the probability of the label alone ranks the images. Confident learning
-    (Northcutt et al. 2021) ranks equally well by "self-confidence", far worse by "normalised margin", and suspects most
-    mistakes of a weak network (benchmarks/label_errors.py). Confident mistakes of the network are suspected too: the
-    weaker it is, the more of the suspects are only its mistakes.
+    The first model: a fraction of the labels has been replaced by another class at random, and the network's logits,
+    divided by a temperature (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2), predict the
+    true class. The fraction and the temperature are those that make the labels most likely. The suspicion of a label
+    is, by Bayes' rule, the probability that it is wrong.
+
+    People err where an image is hard, and a network learns to expect that: then no fraction of labels at random
+    explains them better than the network alone. So wrong labels are also counted by confident learning (Northcutt et
+    al. 2021, "Confident Learning", section 3.1): a label counts as wrong where another class is more probable than it
+    is on average for images of that class. Where the first model explains less than a quarter of these, their share is
+    the estimate, and a label's doubt is the probability that its most probable rival is true, with the odds of all
+    labels divided by the factor that gives this share. Otherwise the doubt is the suspicion.
+
+    From predictions alone, labels that are wrong where the network doubts cannot be told from a network that doubts
+    without reason. So confident mistakes of the network are counted too, and the weaker it is, the more of the suspects
+    are only these; docs/experiments.md has other estimates, and what clean labels give.
 
     Args:
         probabilities: floating point (num_images, num_classes), of images that the network was not trained on.
@@ -168,17 +204,38 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     """
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
         raise InputError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
+    rows = np.arange(len(labels))
     logits = np.log(np.maximum(probabilities.astype(np.float64), _SMALLEST))
     others = probabilities.astype(np.float64)
-    others[np.arange(len(labels)), labels] = -1
+    others[rows, labels] = -1
     fits = [_fit(logits / temperature, labels) for temperature in _TEMPERATURES]
-    _, suspicion = max(fits, key=lambda fit: fit[0])
-    given = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    return LabelErrors(suspicion, others.argmax(1), given)
+    fit = max(fits, key=lambda fit: fit.likelihood)
+    given = probabilities[rows, labels].astype(np.float64)
+    counted = _counted(probabilities, labels, fit.share.share)
+    doubt, wrong = fit.suspicion, fit.share
+    if counted.share > 0 and counted.at_random < _EXPLAINED * counted.share:
+        doubt, wrong = _doubt(probabilities, labels, counted.share), counted
+    return LabelErrors(
+        suspicion=fit.suspicion, doubt=doubt, suggested=others.argmax(1), given=given, wrong=wrong
+    )
 
 
-def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
-    """Return the log-likelihood of the labels at the likeliest fraction of wrong ones, and each label's suspicion."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _AtRandom:
+    """The log-likelihood of the labels at the likeliest fraction of wrong ones, and each label's suspicion."""
+
+    likelihood: float
+    suspicion: Probabilities
+    deviation: float  # of the fraction, by the information in the labels (Fisher)
+
+    @property
+    def share(self) -> WrongShare:
+        share = float(self.suspicion.mean()) if len(self.suspicion) else 0.0
+        low, high = max(0.0, share - 1.96 * self.deviation), min(1.0, share + 1.96 * self.deviation)
+        return WrongShare(share=share, low=low, high=high, at_random=share)
+
+
+def _fit(logits: Probabilities, labels: Labels) -> _AtRandom:
     right = np.maximum(softmax(logits)[np.arange(len(labels)), labels], _SMALLEST)
     wrong = (1 - right) / (logits.shape[1] - 1)  # another class is true, and this label was drawn instead
     gain = wrong - right
@@ -188,4 +245,54 @@ def _fit(logits: Probabilities, labels: Labels) -> tuple[float, Probabilities]:
         middle = (low + high) / 2
         low, high = (middle, high) if (gain / (right + middle * gain)).sum() > 0 else (low, middle)
     likelihood = right + low * gain
-    return float(np.log(likelihood).sum()), low * wrong / likelihood
+    information = float(np.square(gain / likelihood).sum())
+    return _AtRandom(
+        likelihood=float(np.log(likelihood).sum()),
+        suspicion=low * wrong / likelihood,
+        deviation=information**-0.5 if information > 0 else 0.0,
+    )
+
+
+def _counted(probabilities: Probabilities, labels: Labels, at_random: float) -> WrongShare:
+    """Count the labels that the network confidently contradicts, for each class as part of those it is sure about."""
+    num_classes = probabilities.shape[1]
+    own = probabilities[np.arange(len(labels)), labels]
+    num_labels = np.bincount(labels, minlength=num_classes)
+    sure_from = np.full(num_classes, np.inf)
+    there = num_labels > 0
+    sure_from[there] = np.bincount(labels, own, num_classes)[there] / num_labels[there]
+    sure = np.where(probabilities >= sure_from, probabilities, 0.0)
+    is_sure = sure.any(axis=1)
+    contradicts = is_sure & (sure.max(axis=1, initial=0.0) > own)
+    num_against = np.bincount(labels[contradicts], minlength=num_classes)
+    num_for = np.bincount(labels[is_sure], minlength=num_classes) - num_against
+    cells = np.concatenate([num_against, num_for, num_labels - num_against - num_for])
+    if not len(labels):
+        return WrongShare(share=0.0, low=0.0, high=0.0, at_random=at_random)
+    drawn = generator(0, "share of wrong labels").multinomial(
+        len(labels), cells / len(labels), _NUM_RESAMPLES
+    )
+    low, high = np.quantile([_share(one) for one in drawn], (0.025, 0.975))
+    return WrongShare(share=_share(cells), low=float(low), high=float(high), at_random=at_random)
+
+
+def _share(cells: Labels) -> float:
+    """Return the share of wrong labels by how many of each class are contradicted, confirmed, and neither."""
+    against, confirmed, neither = cells.reshape(3, -1)
+    part = against / np.maximum(against + confirmed, 1)
+    return float((part * (against + confirmed + neither)).sum() / cells.sum())
+
+
+def _doubt(probabilities: Probabilities, labels: Labels, share: float) -> Probabilities:
+    """Return the probability that the best other class is true, so that `share` of the labels is wrong."""
+    rows = np.arange(len(labels))
+    own = np.maximum(probabilities[rows, labels], _SMALLEST)
+    others = probabilities.astype(np.float64)
+    others[rows, labels] = 0
+    odds = np.maximum(others.max(axis=1), _SMALLEST) / own
+    low, high = -40.0, 40.0  # the logarithm of the factor
+    for _ in range(60):
+        middle = (low + high) / 2
+        too_many = (odds / (odds + np.exp(middle))).mean() > share
+        low, high = (middle, high) if too_many else (low, middle)
+    return np.asarray(odds / (odds + np.exp(low)))

@@ -13,7 +13,7 @@ from kilnet.inspection.label_errors import label_errors
 from kilnet.metrics.logits import softmax
 
 AT_LEAST = 0.1
-"""Labels that are less probably wrong than this are not shown: nine in ten would be right."""
+"""The suspicion from which strange pictures come last."""
 UNLABELLED = "unlabelled"
 """Stands where the split of a picture does, if it has no label."""
 _NUM_SAID = 3  # classes that are shown of what the network says
@@ -73,12 +73,10 @@ def review_queue(
 ) -> tuple[ReviewItem, ...]:
     """Return the images to look at, the most suspicious first.
 
-    A label is shown where it is wrong with a probability of at least `AT_LEAST` (see `label_errors`), or where the
-    network is as sure of another class as it is, on average, of the images that have this label (Northcutt et al.
-    2021, "Confident Learning", equation 2); that finds wrong labels whose share the network has learned as a
-    probability. Of two images in two classes that show nearly the same, one label must be wrong, so each is at least
-    as suspicious as a toss of a coin. An image that is stranger than the run's limit comes after all of these, the
-    strangest first, unless its label is suspected too: as many as one in twenty known images are so strange.
+    A label is shown where it is worth a look (see `LabelErrors`). Of two images in two classes that show nearly the
+    same, one label must be wrong, so each is at least as suspicious as a toss of a coin. An image that is stranger than
+    the run's limit comes after all of these, the strangest first, unless its label is suspected too: as many as one in
+    twenty known images are so strange.
 
     Args:
         parts: splits by name.
@@ -91,18 +89,16 @@ def review_queue(
     known = np.sort(strange.get("validation", next(iter(strange.values()))))
     twins = {} if thumbnails is None else _twins(parts, classes, thumbnails)
     for name, part in parts.items():
-        suspicion = label_errors(softmax(part.logits), part.images.labels).suspicion
+        labels = label_errors(softmax(part.logits), part.images.labels)
+        suspicion, worth_a_look = np.maximum(labels.doubt, labels.suspicion), labels.worth_a_look
         probabilities = softmax(part.logits / part.temperature)
-        confident = _confident(probabilities, part.images.labels)
         for place in range(len(part.images)):
-            doubt, reasons = float(suspicion[place]), []
+            doubt, reasons = 0.0, []
             shown = _shown(name, part.images, place, classes)
-            if doubt >= AT_LEAST:
+            if worth_a_look[place]:
+                doubt = float(suspicion[place])
                 probably = "is probably" if doubt > 0.5 else "may be"
                 reasons.append(f"the label {probably} wrong ({min(doubt, 0.99):.0%})")
-            elif confident[place] > 0:
-                reasons.append("the label may be wrong: the network is sure of another class")
-                doubt = AT_LEAST * (1 + float(confident[place]))
             twin = twins.get((name, place))
             if twin is not None:
                 reasons.append(f"shows nearly the same as a picture whose label is {twin.label}")
@@ -139,18 +135,6 @@ def without_labels(
         )
         for place in range(len(images))
     ]
-
-
-def _confident(
-    probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
-    """Return by how much another class is more probable than the label, 0 where the network is not sure of it."""
-    own = probabilities[np.arange(len(labels)), labels]
-    sums = np.bincount(labels, own, probabilities.shape[1])
-    sure_from = sums / np.maximum(np.bincount(labels, minlength=probabilities.shape[1]), 1)
-    best = probabilities.argmax(1)
-    highest = probabilities.max(1)
-    return np.where((best != labels) & (highest >= sure_from[best]), highest - own, 0.0)
 
 
 def _shown(split: str, images: Split, place: int, classes: Sequence[str]) -> Shown:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kilnet.inspection.label_errors import SuspectedLabel
+from kilnet.inspection.label_errors import SuspectedLabel, WrongShare
 from kilnet.inspection.layer_table import LayerRow
 from kilnet.runs.wording import counted, one_line, percent
 from kilnet.terminal.fitted_table import Column, FittedTable
@@ -20,12 +20,13 @@ def inspection_tables(
     layers: Sequence[LayerRow],
     suspects: Sequence[SuspectedLabel],
     num_checked: int,
+    wrong_labels: Mapping[str, WrongShare],
     duplicates: Mapping[str, Sequence[Sequence[str]]],
 ) -> Group:
     """Return the layers, the suspected labels and the duplicates as tables."""
     parts: list[RenderableType] = [
         layers_table(layers),
-        suspected_labels_tables(suspects, num_checked),
+        suspected_labels_tables(suspects, num_checked, wrong_labels),
         duplicates_lines(duplicates),
     ]
     return Group(*(line for part in parts for line in (part, Text())))
@@ -76,12 +77,15 @@ def layers_table(rows: Sequence[LayerRow]) -> Group:
     return Group(table, *notes)
 
 
-def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int) -> Group:
-    """Return the suspected labels, the worst first, and advice."""
+def suspected_labels_tables(
+    suspects: Sequence[SuspectedLabel], num_checked: int, wrong_labels: Mapping[str, WrongShare]
+) -> Group:
+    """Return the suspected labels, the worst first, how many are estimated to be wrong, and advice."""
     are = "is" if len(suspects) == 1 else "are"
     heading = Text(f"{len(suspects):,} of {counted(num_checked, 'label')} {are} suspected", "bold")
+    estimates = [Text(_estimated(split, wrong)) for split, wrong in wrong_labels.items()]
     if not suspects:
-        return Group(heading)
+        return Group(heading, *estimates)
     table = FittedTable(
         "",
         [
@@ -100,7 +104,18 @@ def suspected_labels_tables(suspects: Sequence[SuspectedLabel], num_checked: int
     if len(suspects) > MAX_LINES:
         parts.append(Text(f"and {len(suspects) - MAX_LINES:,} more", "dim"))
     advice = "Look at an image before you change its label: a weak network suspects many labels wrongly."
-    return Group(*parts, Text(advice))
+    return Group(*parts, *estimates, Text(advice))
+
+
+def _estimated(split: str, wrong: WrongShare) -> str:
+    interval = f"{percent(wrong.low)} to {percent(wrong.high)}"
+    told = f"{split}: an estimated {percent(wrong.share)} ({interval}) of the labels "
+    if wrong.at_random == wrong.share:
+        return f"{told}are wrong"
+    return (
+        f"{told}contradict what the network is sure of, and are wrong unless it errs; "
+        f"{percent(wrong.at_random)} if people only err at random"
+    )
 
 
 def duplicates_lines(kinds: Mapping[str, Sequence[Sequence[str]]]) -> Group:

@@ -17,7 +17,7 @@ from kilnet.figures.inspection_files import InspectionFiles
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.attribution import Explanation, explain
 from kilnet.inspection.features import feature_maps, filters
-from kilnet.inspection.label_errors import SuspectedLabel, ranked_labels, suspected_labels
+from kilnet.inspection.label_errors import SuspectedLabel, WrongShare, label_errors, listed
 from kilnet.inspection.layer_table import LayerRow, layer_table
 from kilnet.inspection.passes import convolution, convolutions
 from kilnet.inspection.samples import (
@@ -56,6 +56,7 @@ class Inspection:
             trained on them.
         duplicates: names of equal pictures, by kind.
         files: what was written.
+        wrong_labels: by split, the estimated share of wrong labels; see `kilnet.inspection.label_errors`.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Inspection:
     num_labels_checked: int
     duplicates: Mapping[str, Sequence[Sequence[str]]]
     files: tuple[Path, ...]
+    wrong_labels: Mapping[str, WrongShare]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the pixels as JSON-able values."""
@@ -81,6 +83,7 @@ class Inspection:
             "mistakes": _without_pixels(self.mistakes),
             "confused": [{**vars(pair), "samples": _without_pixels(pair.samples)} for pair in self.confused],
             "num_labels_checked": self.num_labels_checked,
+            "wrong_labels": {name: vars(share) for name, share in self.wrong_labels.items()},
             "suspected_labels": _without_pixels(self.suspects),
             "duplicates": dict(self.duplicates),
             "files": [str(path) for path in self.files],
@@ -153,8 +156,12 @@ def inspect(
         maps = feature_maps(classifier, picture) if grids else ()
         explained = explanations(classifier, picture, None, truth)
         checked = _checked(run, found, num_folds, display)
+    labels = {
+        name: label_errors(probabilities, images.labels)
+        for name, (images, _, probabilities) in checked.items()
+    }
     suspects = {
-        name: suspected_labels(name, *rest, precision=precision, recall=recall)
+        name: listed(name, *rest, labels[name], labels[name].cut(precision, recall))
         for name, rest in checked.items()
     }
     searched = ("train", "validation", "test") if split == "test" else ("train", "validation")
@@ -177,7 +184,9 @@ def inspect(
         files.confused(f"confused-{split}", f"Most confused, {split}", confused)
         for where, group in suspects.items():
             files.label_errors(f"label-errors-{where}", f"Suspected labels, {where}", group, count)
-            files.label_ranking(f"label-ranking-{where}", ranked_labels(where, *checked[where]))
+            files.label_ranking(
+                f"label-ranking-{where}", listed(where, *checked[where], labels[where], labels[where].ranking)
+            )
         files.duplicates(equal)
     worst = sorted((one for group in suspects.values() for one in group), key=lambda one: -one.suspicion)
     return Inspection(
@@ -192,6 +201,7 @@ def inspect(
         num_labels_checked=sum(len(images) for images, *_ in checked.values()),
         duplicates=equal,
         files=tuple(files.written),
+        wrong_labels={name: found.wrong for name, found in labels.items()},
     )
 
 

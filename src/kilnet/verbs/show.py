@@ -40,7 +40,9 @@ def _tables(found: Result) -> RenderableType:
         case Inventory():
             return inventory_tables(found)
         case Inspection():
-            return inspection_tables(found.layers, found.suspects, found.num_labels_checked, found.duplicates)
+            return inspection_tables(
+                found.layers, found.suspects, found.num_labels_checked, found.wrong_labels, found.duplicates
+            )
         case RunComparison():
             return comparison_tables(
                 found.names,
