@@ -78,7 +78,8 @@ def test_the_share_of_wrong_labels_is_found_where_hard_pictures_have_more(share)
     assert wrong[found.suspects].mean() > 0.7
     assert set(found.suspects) == set(np.flatnonzero(found.doubt > 0.5))
     aimed = found.cut(precision=0.8)
-    assert len(aimed) and wrong[aimed].mean() >= 0.8
+    assert len(aimed) > 0
+    assert wrong[aimed].mean() >= 0.8
 
 
 def test_the_share_is_that_of_confident_learning_and_its_interval_that_of_resampled_images():
