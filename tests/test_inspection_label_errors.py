@@ -163,6 +163,13 @@ def test_a_network_that_knows_nothing_suspects_nothing():
     assert len(label_errors(np.full((400, 4), 0.25), labels).suspects) == 0
 
 
+def test_a_network_that_guesses_suspects_few():
+    random = np.random.default_rng(0)
+    found = label_errors(softmax(random.normal(0, 1, (500, 10))), random.integers(0, 10, 500))
+    assert len(found.suspects) < 25
+    np.testing.assert_array_equal(found.doubt, found.suspicion)
+
+
 def test_cleanlab_ranks_alike():
     rank = pytest.importorskip("cleanlab.rank", reason="cleanlab is not installed")
     probabilities, labels, wrong = noisy(3000, seed=5)

@@ -19,6 +19,7 @@ _SMALLEST = 1e-12  # probability: no class is impossible
 _EXPLAINED = (
     0.25  # of the wrong labels that are counted; where mistakes at random explain more, they are the model
 )
+_MOST = 0.5  # of the labels: where more are contradicted, it is the network that is wrong
 _AT_LEAST = 0.1  # suspicion of a label that a person should look at: nine in ten of them would be right
 _NUM_RESAMPLES = 1000
 
@@ -189,7 +190,8 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     al. 2021, "Confident Learning", section 3.1): a label counts as wrong where another class is more probable than it
     is on average for images of that class. Where the first model explains less than a quarter of these, their share is
     the estimate, and a label's doubt is the probability that its most probable rival is true, with the odds of all
-    labels divided by the factor that gives this share. Otherwise the doubt is the suspicion.
+    labels divided by the factor that gives this share. Otherwise the doubt is the suspicion, as it is where a network
+    contradicts half of the labels: such a network knows nothing.
 
     From predictions alone, labels that are wrong where the network doubts cannot be told from a network that doubts
     without reason. So confident mistakes of the network are counted too, and the weaker it is, the more of the suspects
@@ -213,7 +215,7 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     given = probabilities[rows, labels].astype(np.float64)
     counted = _counted(probabilities, labels, fit.share.share)
     doubt, wrong = fit.suspicion, fit.share
-    if counted.share > 0 and counted.at_random < _EXPLAINED * counted.share:
+    if 0 < counted.share < _MOST and counted.at_random < _EXPLAINED * counted.share:
         doubt, wrong = _doubt(probabilities, labels, counted.share), counted
     return LabelErrors(
         suspicion=fit.suspicion, doubt=doubt, suggested=others.argmax(1), given=given, wrong=wrong

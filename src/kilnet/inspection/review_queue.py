@@ -89,9 +89,9 @@ def review_queue(
     known = np.sort(strange.get("validation", next(iter(strange.values()))))
     twins = {} if thumbnails is None else _twins(parts, classes, thumbnails)
     for name, part in parts.items():
-        labels = label_errors(softmax(part.logits), part.images.labels)
-        suspicion, worth_a_look = np.maximum(labels.doubt, labels.suspicion), labels.worth_a_look
         probabilities = softmax(part.logits / part.temperature)
+        labels = label_errors(probabilities, part.images.labels)
+        suspicion, worth_a_look = np.maximum(labels.doubt, labels.suspicion), labels.worth_a_look
         for place in range(len(part.images)):
             doubt, reasons = 0.0, []
             shown = _shown(name, part.images, place, classes)
