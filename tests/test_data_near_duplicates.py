@@ -90,11 +90,18 @@ def test_long_chains_are_cut(monkeypatch):
     assert np.bincount(joined_groups(len(pictures), [], found)).max() <= 20
 
 
-def test_too_many_pictures_are_not_compared(monkeypatch):
-    images = thumbnails([*scenes(30), *scenes(5)])
-    assert len(near_duplicates(images)) == 5
-    monkeypatch.setattr(module, "MAX_PICTURES", 34)
-    assert len(near_duplicates(images)) == 0
+def test_of_very_many_pictures_the_same_copies_are_found(monkeypatch):
+    images = list(scenes(400))
+    change = list(COPIES.values())
+    copies = [saved(change[place % len(change)](image)) for place, image in enumerate(images[:100])]
+    small = thumbnails(images + copies)
+    planted = {(index, 400 + index) for index in range(100)}
+    every = set(map(tuple, near_duplicates(small).tolist()))
+    monkeypatch.setattr(module, "MAX_ALL_PAIRS", 34)
+    found = near_duplicates(small)
+    assert (found[:, 0] < found[:, 1]).all()
+    assert set(map(tuple, found.tolist())) <= every
+    assert len(planted & set(map(tuple, found.tolist()))) >= 0.97 * len(planted & every)
 
 
 def test_pictures_are_compared_once_and_again_where_they_or_the_rule_change(monkeypatch, own_cache):

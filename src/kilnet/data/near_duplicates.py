@@ -21,15 +21,16 @@ from kilnet.storage import cache_folder, make_folder, read_bytes, reading, write
 
 SIDE = 32
 """Of the thumbnails that pictures are compared by."""
-MAX_PICTURES = 60_000
-"""All pairs of more would take minutes; then none are looked for."""
-VERSION = 1
+MAX_ALL_PAIRS = 60_000
+"""All pairs of more pictures would take minutes; of these, pictures are compared that are near the same few."""
+VERSION = 2
 """Raise it when the same pictures give other pairs, so that those in the cache are looked for again."""
 # Chosen on TrashNet with planted copies (docs/results.md): 1 - correlation of the farthest pair that counts, its
 # highest part of that of the nearest in ten pairs by chance, and what neighbours by 8 x 8 pixels have at least.
 _FARTHEST = 0.03
 _PART_OF_CHANCE = 0.075
 _NEIGHBOUR = 0.88
+_NUM_CELLS = 3  # in which a picture is looked for where there are too many for all pairs
 _MAX_NEIGHBOURS = 20  # of one picture that are compared again
 _MIN_DEVIATION = 4.0  # of 255: what varies less shows nothing to be compared
 _LARGEST_SHARE = (
@@ -57,10 +58,10 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:
         thumbnails: (num_pictures, SIDE, SIDE, 3), whole pictures, squeezed.
 
     Returns:
-        int64 (num_pairs, 2), the smaller index first; no pair where there are more than `MAX_PICTURES`.
+        int64 (num_pairs, 2), the smaller index first.
     """
     none = np.empty((0, 2), np.int64)
-    if not 2 <= len(thumbnails) <= MAX_PICTURES:
+    if len(thumbnails) < 2:
         return none
     coarse, deviation = coarse_vectors(thumbnails)
     (detailed,) = np.nonzero(deviation >= _MIN_DEVIATION)
@@ -68,7 +69,7 @@ def near_duplicates(thumbnails: npt.NDArray[np.uint8]) -> Pairs:
         return none
     coarse = coarse[detailed]
     farthest = min(_FARTHEST, _PART_OF_CHANCE * _by_chance(coarse))
-    pairs = _neighbours(coarse)
+    pairs = _neighbours(coarse) if len(coarse) <= MAX_ALL_PAIRS else _neighbours_in_cells(coarse)
     if not len(pairs):
         return none
     distances = _distances(thumbnails[detailed], pairs, farthest)
@@ -149,6 +150,27 @@ def _neighbours(vectors: Float) -> Pairs:
         row, place = np.nonzero(np.take_along_axis(near, nearest, 1) >= _NEIGHBOUR)
         found.append(np.stack([row + start, nearest[row, place]], 1))
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _neighbours_in_cells(vectors: Float) -> Pairs:
+    """Return what `_neighbours` does, of pictures that share one of the few anchors that are nearest to them.
+
+    Anchors are pictures drawn at random, as many as the root of all, so the time grows with the power of 1.5. The idea
+    is that of inverted files (Jégou et al. 2011, "Product Quantization for Nearest Neighbor Search", section IV).
+    """
+    num_anchors = max(_NUM_CELLS, round(len(vectors) ** 0.5))
+    chosen = generator(0, "anchors of near-duplicates").choice(len(vectors), num_anchors, replace=False)
+    anchors = vectors[chosen]
+    cells = np.concatenate(
+        [
+            np.argpartition(vectors[start : start + _BLOCK] @ anchors.T, -_NUM_CELLS, axis=1)[:, -_NUM_CELLS:]
+            for start in range(0, len(vectors), _BLOCK)
+        ]
+    ).ravel()
+    members = np.argsort(cells, kind="stable") // _NUM_CELLS
+    ends = np.cumsum(np.bincount(cells, minlength=num_anchors))[:-1]
+    found = [inside[_neighbours(vectors[inside])] for inside in np.split(members, ends) if len(inside) > 1]
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _distances(thumbnails: npt.NDArray[np.uint8], pairs: Pairs, enough: float) -> Float:

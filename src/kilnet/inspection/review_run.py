@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kilnet.data.archive import is_archive
 from kilnet.data.dataset import ImageDataset, Progress, Split, silent
 from kilnet.data.labelled_files import find_source, read_labelled
-from kilnet.data.near_duplicates import MAX_PICTURES, SIDE, thumbnail
+from kilnet.data.near_duplicates import SIDE, thumbnail
 from kilnet.data.sources import NAMES
 from kilnet.errors import DataError, KilnetError, ModelError
 from kilnet.inference.classifier import Classifier
@@ -71,10 +71,7 @@ class RunReview:
 
     def items(self) -> tuple[ReviewItem, ...]:
         """Return the images to look at, see `review_queue`."""
-        total = sum(len(part.images) for part in self._parts.values())
-        thumbnails = None
-        if total <= MAX_PICTURES:
-            thumbnails = {name: self._thumbnails(part.images) for name, part in self._parts.items()}
+        thumbnails = {name: self._thumbnails(part.images) for name, part in self._parts.items()}
         return review_queue(self._parts, self._dataset.classes, thumbnails, self._classifier.unknown_above)
 
     @property
