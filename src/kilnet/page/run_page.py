@@ -19,6 +19,7 @@ from kilnet.page import evaluation_sections, run_sections
 from kilnet.page.album import Album, Predictions, Selection, make_album, num_images_that_fit, select
 from kilnet.page.document import render
 from kilnet.page.photographs import with_photographs
+from kilnet.page.unknown_section import unknown
 from kilnet.page.verdict import Cost, Head, cards, verdict
 from kilnet.page.without_paths import config_without_paths, environment_without_paths, without_paths
 from kilnet.runs.cross_validation import FEW_IMAGES, read_summaries
@@ -83,6 +84,10 @@ def run_page(
             evaluation_sections.samples(evaluation, selection),
             evaluation_sections.mistakes(evaluation, selection),
         ]
+        limit = calibration.unknown_above if calibration is not None else None
+        if dataset is not None and limit is not None:
+            known = dataset.validation
+            parts.append(unknown(known, classifier.logits(known.images), limit, evaluation.classes))
         num_correct, num_images = evaluation.num_correct, evaluation.num_images
     else:
         best = [record for record in history if record.is_best][-1]

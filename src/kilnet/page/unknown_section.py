@@ -1,0 +1,64 @@
+"""The section about pictures unlike all that a run was trained on."""
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from kilnet.data.dataset import Split
+from kilnet.inference.unknown import KNOWN_KEPT, strangeness
+from kilnet.page.album import picture_uri
+from kilnet.page.document import Section
+from kilnet.runs.wording import one_line
+
+_NUM_SHOWN, _COLUMNS = 12, 6
+_TILE_PX, _GAP_PX = 96, 4
+
+
+def unknown(
+    images: Split, logits: npt.NDArray[np.float32], limit: float, classes: tuple[str, ...]
+) -> Section:
+    """Return the limit, the share of validation images beyond it, and the strangest of them.
+
+    Args:
+        images: of validation; labels are indices into `classes`.
+        logits: (num_images, num_classes), of them.
+        limit: of the strangeness; see `kilnet.inference.unknown`.
+        classes: their names.
+    """
+    strange = strangeness(logits)
+    num_beyond = int((strange > limit).sum())
+    chosen = np.argsort(-strange, kind="stable")[:_NUM_SHOWN]
+    names = ", ".join(one_line(classes[label]) for label in images.labels[chosen])
+    hint = (
+        f"A picture is called unknown above a strangeness of {limit:.4g}, the energy of its logits. The limit was "
+        f"chosen so that {KNOWN_KEPT:.0%} of the validation images are kept: {num_beyond:,} of {len(images):,} "
+        f"({num_beyond / len(images):.1%}) would be called unknown. `kilnet evaluate RUN --unknown FOLDER` measures "
+        "how well pictures of other things are told apart. Of validation these are the most unlike the rest, the "
+        f"strangest first, by their labels: {names}."
+    )
+    sheet = _sheet([images.images[index] for index in chosen])
+    content = {
+        "hint": hint,
+        "uri": picture_uri(sheet),
+        "width": sheet.shape[1],
+        "height": sheet.shape[0],
+        "alt": f"The {len(chosen)} strangest validation images, {min(_COLUMNS, len(chosen))} per row: {names}",
+    }
+    return Section("unknown", "Pictures of none of the classes", "picture", content)
+
+
+def _sheet(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return pictures, each uint8 (channels, height, width), side by side with transparent gaps."""
+    columns, step = min(_COLUMNS, len(pictures)), _TILE_PX + _GAP_PX
+    rows = -(-len(pictures) // columns)
+    sheet = np.zeros((rows * step - _GAP_PX, columns * step - _GAP_PX, 4), np.uint8)
+    for number, picture in enumerate(pictures):
+        pixels = np.broadcast_to(picture, (3, *picture.shape[1:])).transpose(1, 2, 0)
+        is_small = max(pixels.shape[:2]) < _TILE_PX
+        resampling = Image.Resampling.NEAREST if is_small else Image.Resampling.BOX
+        top, left = number // columns * step, number % columns * step
+        tile = sheet[top : top + _TILE_PX, left : left + _TILE_PX]
+        whole = Image.fromarray(np.ascontiguousarray(pixels))
+        tile[..., :3] = np.asarray(whole.resize((_TILE_PX, _TILE_PX), resampling))
+        tile[..., 3] = 255
+    return sheet
