@@ -117,7 +117,9 @@ def test_an_aim_chooses_the_cut():
     probabilities, labels, wrong = noisy(8000, 0.15)
     found = label_errors(probabilities, labels)
     np.testing.assert_array_equal(found.cut(), found.suspects)
-    np.testing.assert_array_equal(found.worth_a_look, found.suspicion >= 0.1)
+    assert not (~found.worth_a_look & (found.suspicion >= 0.1)).any()
+    assert found.worth_a_look[found.suspects].all()
+    assert found.worth_a_look[found.contradicted].all()
     for precision in (0.6, 0.8, 0.95):
         chosen = found.cut(precision=precision)
         assert wrong[chosen].mean() == pytest.approx(precision, abs=0.05)
@@ -161,13 +163,6 @@ def test_a_network_that_knows_nothing_suspects_nothing():
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 400)
     assert len(label_errors(np.full((400, 4), 0.25), labels).suspects) == 0
-
-
-def test_a_network_that_guesses_suspects_few():
-    random = np.random.default_rng(0)
-    found = label_errors(softmax(random.normal(0, 1, (500, 10))), random.integers(0, 10, 500))
-    assert len(found.suspects) < 25
-    np.testing.assert_array_equal(found.doubt, found.suspicion)
 
 
 def test_cleanlab_ranks_alike():

@@ -49,6 +49,8 @@ class LabelErrors:
         doubt: float64 (num_images,), 0 to 1: the same if as many are wrong as `wrong` says; images are ranked by it.
         suggested: int64 (num_images,), the most probable class other than the label.
         given: float64 (num_images,), the network's probability of the label.
+        contradicted: bool (num_images,), where the network is surer of another class than it is on average of images
+            that have that label.
         wrong: the share of wrong labels.
     """
 
@@ -56,6 +58,7 @@ class LabelErrors:
     doubt: Probabilities
     suggested: Labels
     given: Probabilities
+    contradicted: npt.NDArray[np.bool_]
     wrong: WrongShare
 
     @property
@@ -70,8 +73,8 @@ class LabelErrors:
 
     @property
     def worth_a_look(self) -> npt.NDArray[np.bool_]:
-        """bool (num_images,), what a person should look at: the suspects, and what may be wrong by chance."""
-        return (self.doubt > 0.5) | (self.suspicion >= _AT_LEAST)
+        """bool (num_images,), what a person should look at: the suspects, and what else may be wrong."""
+        return (self.doubt > 0.5) | (self.suspicion >= _AT_LEAST) | self.contradicted
 
     def cut(self, precision: float | None = None, recall: float | None = None) -> Labels:
         """Return the most suspicious images, int64 (num_suspects,), the most suspicious first; by default `suspects`.
@@ -213,12 +216,18 @@ def label_errors(probabilities: Probabilities, labels: Labels) -> LabelErrors:
     fits = [_fit(logits / temperature, labels) for temperature in _TEMPERATURES]
     fit = max(fits, key=lambda fit: fit.likelihood)
     given = probabilities[rows, labels].astype(np.float64)
-    counted = _counted(probabilities, labels, fit.share.share)
+    is_sure, contradicted = _confident(probabilities, labels)
+    counted = _counted(is_sure, contradicted, labels, logits.shape[1], fit.share.share)
     doubt, wrong = fit.suspicion, fit.share
     if 0 < counted.share < _MOST and counted.at_random < _EXPLAINED * counted.share:
         doubt, wrong = _doubt(probabilities, labels, counted.share), counted
     return LabelErrors(
-        suspicion=fit.suspicion, doubt=doubt, suggested=others.argmax(1), given=given, wrong=wrong
+        suspicion=fit.suspicion,
+        doubt=doubt,
+        suggested=others.argmax(1),
+        given=given,
+        contradicted=contradicted,
+        wrong=wrong,
     )
 
 
@@ -255,8 +264,10 @@ def _fit(logits: Probabilities, labels: Labels) -> _AtRandom:
     )
 
 
-def _counted(probabilities: Probabilities, labels: Labels, at_random: float) -> WrongShare:
-    """Count the labels that the network confidently contradicts, for each class as part of those it is sure about."""
+def _confident(
+    probabilities: Probabilities, labels: Labels
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return of which images the network is sure, and which of these labels it contradicts, each (num_images,)."""
     num_classes = probabilities.shape[1]
     own = probabilities[np.arange(len(labels)), labels]
     num_labels = np.bincount(labels, minlength=num_classes)
@@ -264,8 +275,18 @@ def _counted(probabilities: Probabilities, labels: Labels, at_random: float) -> 
     there = num_labels > 0
     sure_from[there] = np.bincount(labels, own, num_classes)[there] / num_labels[there]
     sure = np.where(probabilities >= sure_from, probabilities, 0.0)
-    is_sure = sure.any(axis=1)
-    contradicts = is_sure & (sure.max(axis=1, initial=0.0) > own)
+    return np.asarray(sure.any(axis=1)), np.asarray(sure.max(axis=1, initial=0.0) > own)
+
+
+def _counted(
+    is_sure: npt.NDArray[np.bool_],
+    contradicts: npt.NDArray[np.bool_],
+    labels: Labels,
+    num_classes: int,
+    at_random: float,
+) -> WrongShare:
+    """Count the labels that the network contradicts, for each class as part of those that it is sure about."""
+    num_labels = np.bincount(labels, minlength=num_classes)
     num_against = np.bincount(labels[contradicts], minlength=num_classes)
     num_for = np.bincount(labels[is_sure], minlength=num_classes) - num_against
     cells = np.concatenate([num_against, num_for, num_labels - num_against - num_for])

@@ -95,7 +95,11 @@ def review_queue(
         for place in range(len(part.images)):
             doubt, reasons = 0.0, []
             shown = _shown(name, part.images, place, classes)
-            if worth_a_look[place]:
+            if worth_a_look[place] and suspicion[place] < AT_LEAST:
+                reasons.append("the label may be wrong: the network is sure of another class")
+                best = float(probabilities[place].max())
+                doubt = AT_LEAST * (1 + best - float(labels.given[place]))
+            elif worth_a_look[place]:
                 doubt = float(suspicion[place])
                 probably = "is probably" if doubt > 0.5 else "may be"
                 reasons.append(f"the label {probably} wrong ({min(doubt, 0.99):.0%})")
