@@ -32,8 +32,8 @@ def unknown(
     hint = (
         f"A picture is called unknown above a strangeness of {limit:.4g}, the energy of its logits. The limit was "
         f"chosen so that {KNOWN_KEPT:.0%} of the validation images are kept: {num_beyond:,} of {len(images):,} "
-        f"({num_beyond / len(images):.1%}) would be called unknown. `kilnet evaluate RUN --unknown FOLDER` measures "
-        "how well pictures of other things are told apart. Of validation these are the most unlike the rest, the "
+        f"({num_beyond / len(images):.1%}) would be called unknown. Evaluating the run with a folder of other things "
+        "measures how well they are told apart. Of validation these are the most unlike the rest, the "
         f"strangest first, by their labels: {names}."
     )
     sheet = _sheet([images.images[index] for index in chosen])
