@@ -83,6 +83,10 @@ class PortError(KilnetError):
     """A server cannot listen where it was told to."""
 
 
+class LostRankError(KilnetError):
+    """Another process of a training that several share has ended."""
+
+
 class InterruptedRunError(KilnetError):
     """The user stopped the run; its state is saved."""
 

@@ -2,9 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.head import FittedHead
 from kilnet.training.optim import WeightAverage, by_depth, lr_factor, make_optimizer, set_lr
+from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import EarlyStopping, Schedule
@@ -49,6 +49,7 @@ class TrainingLoop:
         config, preprocessing, settings: of the run.
         schedule: how far the run is and when it is over; by default it has the configuration's epochs.
         answers: of a teacher, softened probabilities of the training images, float32 (num_images, num_classes).
+        ranks: the processes that train this network together, each in a loop of its own that has the same state.
 
     Attributes:
         model: the network that trains.
@@ -65,6 +66,7 @@ class TrainingLoop:
         settings: Settings,
         schedule: Schedule | None = None,
         answers: Tensor | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         settings.apply()
         self.model = settings.place(model)
@@ -73,6 +75,7 @@ class TrainingLoop:
         self._config = config
         self._preprocessing = preprocessing
         self._settings = settings
+        self._ranks = ranks
         self._schedule = schedule or Schedule(config.training.epochs)
         self._train = _on_device(dataset.train, settings)
         self._weights = _weights(dataset.train, settings)
@@ -81,12 +84,16 @@ class TrainingLoop:
         self._answers = None if answers is None else answers.to(settings.device)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
         part_of_batch = self._batch_size / config.training.batch_size
-        rates_on = settings.device if is_recorded(config, settings) else None
+        rates_on = settings.device if is_recorded(config, settings, ranks) else None
         self._optimizer = make_optimizer(
-            config.optimizer, by_depth(self.model, config.optimizer.layer_decay), part_of_batch, rates_on
+            config.optimizer,
+            by_depth(self.model, config.optimizer.layer_decay),
+            part_of_batch,
+            rates_on,
+            ranks,
         )
         num_images = np.bincount(dataset.train.labels, minlength=self._num_classes)
-        self._step = make_step(self.model, self._optimizer, config, settings, self.notes, num_images)
+        self._step = make_step(self.model, self._optimizer, config, settings, self.notes, num_images, ranks)
         self._average: WeightAverage | None = None
         if config.training.averaging_epochs:
             steps_per_epoch = len(dataset.train) / self._batch_size
@@ -131,6 +138,7 @@ class TrainingLoop:
                     if self.finished and self._rights:
                         self.notes.append(self._gain_of_tuning())
                     yield record
+                    self._ranks.tick()
             else:
                 schedule.end_epoch(is_validated=not has_trained)
 
@@ -150,21 +158,24 @@ class TrainingLoop:
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
         labels = self._train[1]
-        batches = _batches(self._order(epoch).to(labels.device), self._batch_size)
+        batches = _batches(self._order(epoch).to(labels.device), self._batch_size, max(2, self._ranks.size))
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
         if self._config.training.frozen == "statistics":
             forward.freeze_batch_norm(self.model)
         for step in range(schedule.num_steps_done, len(batches)):
+            self._ranks.tick()
             if schedule.is_at_end:
                 return
             schedule.begin_step(len(batches))
-            change = partial(augmentation, indices=self._draws(batches, step))
-            is_full_size = self._train_batch(batches[step], change, derive(seed, "step", epoch, step))
+            is_full_size = self._train_batch(
+                batches[step], augmentation, self._draws(batches, step), derive(seed, "step", epoch, step)
+            )
             if self._average:
                 self._average.update(self.model, epoch * len(batches) + step + 1)
             if len(self._unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
+            self._ranks.tick()
             schedule.note_step(is_full_size)
             yield StepRecord(
                 epoch=epoch + 1,
@@ -189,18 +200,22 @@ class TrainingLoop:
         first = sum(map(len, batches[:step]))
         return torch.arange(first, first + len(batches[step]), device=batches[step].device)
 
-    def _train_batch(self, indices: Tensor, change: Callable[[Tensor], Tensor], seed: int) -> bool:
+    def _train_batch(self, batch: Tensor, augmentation: Augmentation, draws: Tensor, seed: int) -> bool:
         """Take a step; return whether the images had their full size."""
+        ranks, is_mixed = self._ranks, mixes(self._config.augment)
+        # Mixed images need each other: each process then changes the whole batch, and takes its part of that.
+        indices, draws = (batch, draws) if is_mixed else (ranks.part(batch), ranks.part(draws))
         images, schedule = self._train[0], self._schedule
         set_lr(self._optimizer, self._lr(schedule.fractional_epoch))
         models.advance(self.model, schedule.progress)
         size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
-        pixels, targets = shrink(change(images[indices]), *size), self._targets(indices)
-        if mixes(self._config.augment):
-            pixels, targets = mixed(pixels, targets, self._config.augment, seed)
+        pixels, targets = shrink(augmentation(images[indices], draws), *size), self._targets(indices)
         weights = None if self._weights is None else self._weights[indices]
-        loss, num_correct = self._step(self._preprocessing(pixels), targets, seed, weights)
-        self._unread.append((loss, num_correct, len(indices)))
+        if is_mixed:
+            pixels, targets = map(ranks.part, mixed(pixels, targets, self._config.augment, seed))
+            weights = None if weights is None else ranks.part(weights)
+        loss, num_correct = self._step(self._preprocessing(pixels), targets, seed + ranks.rank, weights)
+        self._unread.append((loss, num_correct, len(batch)))
         return size == images.shape[2:]
 
     def _targets(self, indices: Tensor) -> Tensor:
@@ -213,7 +228,10 @@ class TrainingLoop:
 
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
         images, labels = self._validation
-        logits = forward.logits(self.validated_model, images, self._preprocessing, self._settings)
+        logits = self._ranks.divided(
+            lambda part: forward.logits(self.validated_model, part, self._preprocessing, self._settings),
+            images,
+        )
         right = logits.argmax(1) == labels
         num_correct = int(right.sum())
         # In double precision, so that the sum does not depend on how it is split.
@@ -364,9 +382,12 @@ def _weights(split: Split, settings: Settings) -> Tensor | None:
     return None if weights is None else torch.from_numpy(weights).to(settings.device)
 
 
-def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    """Cut an order into batches; a last one of a single image joins its neighbour, since batch norm needs two."""
+def _batches(order: Tensor, batch_size: int, least: int) -> list[Tensor]:
+    """Cut an order into batches; a last one of too few images joins its neighbour.
+
+    Batch norm needs two, and each of several processes one.
+    """
     batches = list(torch.split(order, batch_size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if len(batches) > 1 and len(batches[-1]) < least:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

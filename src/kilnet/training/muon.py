@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kilnet.training.ranks import ALONE, Ranks
+
 # Keller Jordan, 2024, "Muon: An optimizer for hidden layers in neural networks": coefficients of an odd polynomial that
 # takes singular values between 0 and 1 to about 1 when it is applied a few times. Three times are enough for filters
 # (airbench94_muon).
@@ -28,6 +30,7 @@ class Muon(torch.optim.Optimizer):
         filter_momentum: of the filters.
         weight_decay: of everything else; a factor on lr, so that biases shrink no faster than the rest.
         linear_factor, bias_factor: lr of everything else, and of biases among it, in units of `lr`.
+        ranks: the processes that share out the orthogonalisation, whose gradients are the same.
     """
 
     def __init__(
@@ -39,7 +42,9 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float,
         linear_factor: float,
         bias_factor: float,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self._ranks = ranks
         learned = [parameter for parameter in parameters if parameter.requires_grad]
         kinds = [
             ([p for p in learned if p.dim() == 4], 1.0, filter_momentum, 0.0),
@@ -77,7 +82,7 @@ class Muon(torch.optim.Optimizer):
     def _move_filters(self, filters: list[nn.Parameter], group: dict[str, Any]) -> None:
         """Move filters of one shape, each as a matrix (out, in * height * width), all in one product of matrices."""
         directions = [self._nesterov(p, p.grad, group["momentum"]).flatten(1) for p in filters]
-        updates = orthogonalised(torch.stack(directions))
+        updates = self._ranks.divided(orthogonalised, torch.stack(directions))
         weights = torch.stack([p.flatten(1) for p in filters])
         weights *= weights.shape[1] ** 0.5 / weights.norm(dim=(1, 2), keepdim=True)
         weights.sub_(updates.mul_(group["lr"]))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kilnet.config import OptimizerConfig
 from kilnet.training.muon import Muon
+from kilnet.training.ranks import ALONE, Ranks
 
 
 def make_optimizer(
@@ -17,6 +18,7 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
     part_of_batch: float = 1.0,
     rates_on: str | None = None,
+    ranks: Ranks = ALONE,
 ) -> torch.optim.Optimizer:
     """Build the optimiser; torch's fused kernels update all parameters in one pass over memory.
 
@@ -26,6 +28,7 @@ def make_optimizer(
             fall in proportion (Goyal et al., 2017, arXiv 1706.02677, section 2.1, for SGD); that of the filters, whose
             steps have the same length whatever the gradient, does not.
         rates_on: the device on which learning rates are tensors, for steps that are recorded; None makes them numbers.
+        ranks: see `Muon`.
     """
     lr: float | Tensor = config.lr if rates_on is None else torch.tensor(config.lr, device=rates_on)
     momentum = config.momentum
@@ -38,6 +41,7 @@ def make_optimizer(
             weight_decay=config.weight_decay,
             linear_factor=part_of_batch * config.linear_factor,
             bias_factor=part_of_batch * config.bias_factor,
+            ranks=ranks,
         )
     options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":

@@ -25,9 +25,12 @@ from kilnet.inference.classifier import Classifier, save_classifier, write_tenso
 from kilnet.recipes.changes import change, differences
 from kilnet.storage import first_fitting, reading, remove
 from kilnet.training.first_stage import fit_first
+from kilnet.training.follower import Start
+from kilnet.training.head import FittedHead
 from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Plan, plan_run
+from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
 from kilnet.training.schedule import BudgetSchedule, Schedule, training_seconds
@@ -52,6 +55,7 @@ class TrainingSession:
         own_models: see `kilnet.models.complete`.
         answers: logits of a teacher for the training images, (num_images, num_classes), where `training.teacher_weight`
             is above 0.
+        ranks: the processes that train together, this one the first of them; the others `follow`.
 
     Attributes:
         config: with nothing left open.
@@ -74,11 +78,13 @@ class TrainingSession:
         clock: Callable[[], float] = monotonic,
         own_models: Set[str] = frozenset(),
         answers: npt.NDArray[np.float32] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         hardware.use_huge_pages()
         self._clock, self._started = clock, clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
+        self._ranks = ranks
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         self._preprocessing = preprocessing_for(config, self._dataset)
         self.plan: Plan | None = None
@@ -109,8 +115,9 @@ class TrainingSession:
                 step_seconds=self.plan.step_seconds,
                 end_seconds=self.plan.end_seconds,
                 started=self._started,
-                clock=clock,
+                clock=clock if ranks.size == 1 else ranks.clock,
             )
+        self._softened_answers = self._softened(answers)
         self.loop = TrainingLoop(
             model,
             self._dataset,
@@ -118,7 +125,8 @@ class TrainingSession:
             self._preprocessing,
             self.settings,
             self._schedule,
-            self._softened(answers),
+            self._softened_answers,
+            ranks,
         )
         self._saved = self._epoch_start = monotonic()
         self._num_images = 0  # in this epoch
@@ -183,7 +191,7 @@ class TrainingSession:
                 raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
 
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
-        config = self.config
+        config, fitted = self.config, None
         if not self.loop.history and begins_pretrained(config):
             fitted = yield from fit_first(
                 self.loop.model,
@@ -193,8 +201,24 @@ class TrainingSession:
                 is_balanced=config.training.balance != "none",
                 left=self._left if config.budget.seconds else None,
             )
+        if self._ranks.size > 1:
+            self._ranks.share(None if self.loop.finished else self._start(fitted))
+        if fitted is not None:
             yield self.loop.start(fitted)
         yield from self.loop
+
+    def _start(self, fitted: FittedHead | None) -> Start:
+        """Return what the other processes have to know."""
+        return Start(
+            config=self.config,
+            settings=self.settings,
+            fingerprint=self._dataset.fingerprint,
+            schedule=self._schedule,
+            clock=self._ranks.clock,
+            answers=self._softened_answers,
+            state=self.loop.state(),
+            fitted=fitted,
+        )
 
     def _save(self, record: StepRecord | EpochRecord) -> None:
         if isinstance(record, StepRecord):

@@ -11,6 +11,7 @@ from kilnet.config import RunConfig, is_foreign
 from kilnet.hardware import Settings
 from kilnet.metrics.class_counts import Counts
 from kilnet.training.balance import TrainingLoss
+from kilnet.training.ranks import ALONE, Ranks
 
 # Steps of one kind before one is recorded: the optimiser has its moments by then, and libraries have chosen kernels.
 _STEPS_BEFORE_RECORDING = 3
@@ -28,6 +29,7 @@ class TrainStep:
     Args:
         model, optimizer, config, settings: of the run.
         num_images: int64 (num_classes,), training images of each class, for `training.balance`.
+        ranks: the processes that share a batch, each with a part of it.
     """
 
     def __init__(
@@ -37,11 +39,13 @@ class TrainStep:
         config: RunConfig,
         settings: Settings,
         num_images: Counts | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
         self.settings = settings
         self._config = config
+        self._ranks = ranks
         self._loss = TrainingLoss(config.training, num_images, settings.device)
 
     def __call__(
@@ -64,17 +68,31 @@ class TrainStep:
 
     def run(self, images: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Do what `__call__` does to images that are in place, without waiting for the device and without a seed."""
-        with self.settings.autocast():
+        with self.settings.autocast(), self._ranks.batch_norm():
             logits = self.model(images)
         logits = logits.float()
         loss = self._loss(logits, labels, weights)
+        truth = labels if labels.dim() == 1 else labels[:, : logits.shape[1]].argmax(1)
+        num_correct = (logits.detach().argmax(1) == truth).sum()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self._ranks.size > 1:
+            loss, num_correct = self._add_gradients(loss, num_correct, len(images))
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]
         if self._config.optimizer.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self._config.optimizer.clip_norm)
         self.optimizer.step()
-        truth = labels if labels.dim() == 1 else labels[:, : logits.shape[1]].argmax(1)
-        return loss.detach(), (logits.detach().argmax(1) == truth).sum()
+        return loss.detach(), num_correct
+
+    def _add_gradients(self, loss: Tensor, num_correct: Tensor, num_images: int) -> tuple[Tensor, Tensor]:
+        """Let all processes have the gradient, the mean loss and the right answers of the whole batch."""
+        total = loss * num_images
+        total.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        sums = torch.stack([total.detach(), num_correct.float(), torch.full_like(total, num_images)])
+        self._ranks.add([*gradients, sums])
+        torch._foreach_div_(gradients, sums[2])
+        return sums[0] / sums[2], sums[1].long()
 
 
 class RecordedStep:
@@ -176,18 +194,21 @@ def make_step(
     settings: Settings,
     notes: list[str],
     num_images: Counts | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainStep | RecordedStep:
     """Return a step, recorded if `is_recorded`; the optimiser's learning rates are then tensors."""
-    step = TrainStep(model, optimizer, config, settings, num_images)
-    return RecordedStep(step, CudaRecorder(settings.device), notes) if is_recorded(config, settings) else step
+    step = TrainStep(model, optimizer, config, settings, num_images, ranks)
+    if is_recorded(config, settings, ranks):
+        return RecordedStep(step, CudaRecorder(settings.device), notes)
+    return step
 
 
-def is_recorded(config: RunConfig, settings: Settings) -> bool:
-    """Whether a run's steps are recorded: where the device can play them back.
+def is_recorded(config: RunConfig, settings: Settings, ranks: Ranks = ALONE) -> bool:
+    """Whether a run's steps are recorded: where the device can play them back, and one process trains alone.
 
     A network of the user's own may decide in Python, at each step, what it computes: it is never recorded.
     """
-    return settings.records_steps and not is_foreign(config.model.name)
+    return settings.records_steps and not is_foreign(config.model.name) and ranks.size == 1
 
 
 class CudaRecorder:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.decoded import DecodedPictures
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
+from kilnet.errors import LostRankError
 from kilnet.figures import charts as figures
 from kilnet.inference.calibration import Calibration
 from kilnet.models.pretrained import origin
@@ -25,6 +26,8 @@ from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
 from kilnet.training.balance import advice
 from kilnet.training.choice import choose, is_photographs, room_for_pictures
+from kilnet.training.follower import follow
+from kilnet.training.ranks import ALONE, Ranks, joined
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
@@ -56,6 +59,8 @@ def train(
     started: float | None = None,
 ) -> Run:
     """Train a network, or resume a run that was interrupted, by the same call.
+
+    Under torchrun all processes train one network together; the first returns its run, the others end with it.
 
     Args:
         data: "cifar10", "digits", a folder of pictures, an `ImageDataset`, or any map-style data set of
@@ -89,12 +94,24 @@ def train(
     model = models.named(model)
     config = requested(data, model, recipe, settings, epochs, seed, device, budget, start)
     own = models.own_models(model, settings.get("model.name"))
+    ranks = joined()
+    if ranks.rank > 0:
+        _train_along(ranks, data, own)
     folder = given_path(out) if out is not None else None
     candidates = open_choice(data, model, recipe, settings, seed, device, budget, start)
     if candidates is not None:
         config, data = _chosen(config, candidates, data, folder, progress, started)
     is_chosen = isinstance(data, ImageDataset) and candidates is not None
-    return train_as(config, data, folder, progress, started, own, is_chosen)
+    return train_as(config, data, folder, progress, started, own, is_chosen, ranks=ranks)
+
+
+def _train_along(ranks: Ranks, data: Data, own: frozenset[str]) -> NoReturn:
+    """Take part in a training and end this process with it; the first process tells of it."""
+    try:
+        follow(ranks, lambda config: in_memory(data, config.data), own)
+    except LostRankError:
+        raise SystemExit(1) from None
+    raise SystemExit(0)
 
 
 def _chosen(
@@ -142,6 +159,7 @@ def train_as(
     own: frozenset[str],
     is_chosen: bool = False,
     answers: npt.NDArray[np.float32] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """Train what a configuration says, or resume that; see `train`.
 
@@ -153,6 +171,7 @@ def train_as(
         own: networks that the caller has named, see `kilnet.models.complete`.
         is_chosen: whether the origin of its weights has been told when the network was chosen.
         answers: of a teacher, see `TrainingSession`.
+        ranks: the processes that train together, this one the first of them.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
@@ -166,7 +185,9 @@ def train_as(
             if begun != folder:
                 display.say(f"{begun} was begun with other images; a new run begins")
         with display.during("measuring how fast this machine trains the network"):
-            session = TrainingSession(dataset, config, folder, started, own_models=own, answers=answers)
+            session = TrainingSession(
+                dataset, config, folder, started, own_models=own, answers=answers, ranks=ranks
+            )
         _introduce(session, dataset, display)
         display.follow(
             _with_notes(session, display), None if config.budget.seconds else config.training.epochs
