@@ -93,8 +93,8 @@ def percent(ratio: float | None) -> str:
 
 
 def isolated(text: str) -> Markup:
-    """Return a name in its own direction, which cannot reorder the text around it."""
-    return Markup("<bdi>{}</bdi>").format(one_line(text))
+    """Return a name in its own direction, which cannot reorder the text around it; a path may break after a slash."""
+    return Markup("<bdi>{}</bdi>").format(Markup("/<wbr>").join(one_line(text).split("/")))
 
 
 def section_html(section: Section) -> Markup:

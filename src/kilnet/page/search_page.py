@@ -80,7 +80,7 @@ def _winner(summary: Summary, scored: Sequence[TrialRow], evaluation: Evaluation
         content |= {
             "accuracy": first.accuracy.mean,
             "interval": _within(first.accuracy.low, first.accuracy.high),
-            "method": f"over seeds and images, {first.accuracy.num_seeds} seeds",
+            "method": f"over seeds and images, {counted(first.accuracy.num_seeds, 'seed')}",
             "caution": "The mean is over seeds that did not help to choose the trial. The validation images did help, "
             "so expect a little less on new images.",
             "alike": sorted(final.number for final in summary.finals[1:] if final.is_tied),
@@ -114,7 +114,7 @@ def _finalists(summary: Summary) -> Section:
         rows.append({"cells": cells, "mark": final.is_tied})
     titles = ("trial", "settings", "mean accuracy", "95%", "behind the best (points)", "95% (points)")
     content = {
-        "caption": f"The best trials, trained again with {summary.finals[0].accuracy.num_seeds} seeds",
+        "caption": f"The best trials, trained again with {counted(summary.finals[0].accuracy.num_seeds, 'seed')}",
         "hint": "Differences are paired by seed and validation image. Marked rows are not clearly worse than the best.",
         "sortable": False,
         "heads": [
