@@ -90,7 +90,7 @@ def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_m
     before = set(Path(tempfile.gettempdir()).glob("kilnet-*"))
     list(search_on("auto", tmp_path / "own"))
     assert table(tmp_path / "own") == of_one_machine
-    assert set(Path(tempfile.gettempdir()).glob("kilnet-*")) == before
+    assert set(Path(tempfile.gettempdir()).glob("kilnet-*")) <= before
     assert not workers_here()
 
 

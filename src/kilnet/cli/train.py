@@ -1,5 +1,6 @@
 """kilnet train."""
 
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +53,7 @@ def train(
 ) -> None:
     """Train a network, or resume a run that was interrupted."""
     started = monotonic()
-    with told_if_slow("loading PyTorch ...", quiet=as_json):
+    with told_if_slow("loading PyTorch ...", quiet=as_json or not sys.stderr.isatty()):
         import kilnet
         from kilnet.verbs.cross_validate import validated
 
