@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from kilnet.errors import InputError
-from kilnet.inspection.label_errors import label_errors, ranked_labels, suspected_labels
+from kilnet.inspection.label_errors import label_errors, listed, suspected_labels
 from kilnet.metrics.logits import softmax
 from made_up_evaluations import CLASSES, evaluated
 
@@ -141,7 +141,9 @@ def test_the_whole_ranking_begins_with_the_suspects():
     logits = 8.0 * (np.arange(3) == labels[:, None]) + np.random.default_rng(0).normal(size=(300, 3))
     labels[5] = 0
     split = evaluated(labels, logits)
-    ranked = ranked_labels("validation", split.images, CLASSES, softmax(split.logits))
+    probabilities = softmax(split.logits)
+    found = label_errors(probabilities, split.images.labels)
+    ranked = listed("validation", split.images, CLASSES, probabilities, found, found.ranking)
     assert ranked[0].name == "5.png"
     assert len({one.name for one in ranked}) == 300
     suspicions = [one.suspicion for one in ranked]

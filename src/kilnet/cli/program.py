@@ -106,9 +106,8 @@ def _guarded(command: Callable[[], int]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 130)
     except Exception as error:
-        if (
-            interruptions and getattr(error, "exit_code", None) != 130
-        ):  # compiled code makes it an error of its own
+        # Compiled code makes an error of its own of an interruption.
+        if interruptions and getattr(error, "exit_code", None) != 130:
             return _fail("interrupted", 130)
         return _told(error)
 

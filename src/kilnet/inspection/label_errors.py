@@ -14,13 +14,14 @@ from kilnet.seeding import generator
 Probabilities = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
+AT_LEAST = 0.1
+"""Suspicion of a label that a person should look at: of less suspicious ones nine in ten would be right."""
 _TEMPERATURES = np.geomspace(0.25, 8, 51)
 _SMALLEST = 1e-12  # probability: no class is impossible
 _EXPLAINED = (
     0.25  # of the wrong labels that are counted; where mistakes at random explain more, they are the model
 )
 _MOST = 0.5  # of the labels: where more are contradicted, it is the network that is wrong
-_AT_LEAST = 0.1  # suspicion of a label that a person should look at: nine in ten of them would be right
 _NUM_RESAMPLES = 1000
 
 
@@ -74,7 +75,7 @@ class LabelErrors:
     @property
     def worth_a_look(self) -> npt.NDArray[np.bool_]:
         """bool (num_images,), what a person should look at: the suspects, and what else may be wrong."""
-        return (self.doubt > 0.5) | (self.suspicion >= _AT_LEAST) | self.contradicted
+        return (self.doubt > 0.5) | (self.suspicion >= AT_LEAST) | self.contradicted
 
     def cut(self, precision: float | None = None, recall: float | None = None) -> Labels:
         """Return the most suspicious images, int64 (num_suspects,), the most suspicious first; by default `suspects`.
@@ -147,14 +148,6 @@ def suspected_labels(
     """
     found = label_errors(probabilities, images.labels)
     return listed(split, images, classes, probabilities, found, found.cut(precision, recall))
-
-
-def ranked_labels(
-    split: str, images: Split, classes: Sequence[str], probabilities: Probabilities
-) -> tuple[SuspectedLabel, ...]:
-    """Return all images of a split as `suspected_labels` does, the most suspicious label first."""
-    found = label_errors(probabilities, images.labels)
-    return listed(split, images, classes, probabilities, found, found.ranking)
 
 
 def listed(

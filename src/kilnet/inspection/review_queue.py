@@ -9,11 +9,9 @@ import numpy.typing as npt
 from kilnet.data.dataset import Split
 from kilnet.data.near_duplicates import kept_near_duplicates
 from kilnet.inference.unknown import KNOWN_KEPT, strangeness
-from kilnet.inspection.label_errors import label_errors
+from kilnet.inspection.label_errors import AT_LEAST, label_errors
 from kilnet.metrics.logits import softmax
 
-AT_LEAST = 0.1
-"""The suspicion from which strange pictures come last."""
 UNLABELLED = "unlabelled"
 """Stands where the split of a picture does, if it has no label."""
 _NUM_SAID = 3  # classes that are shown of what the network says

@@ -9,10 +9,12 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kilnet.page.album import Album
+from kilnet.page.album import Album, picture_uri
 from kilnet.runs.wording import one_line
 
 _ASSETS = files("kilnet.page") / "assets"
@@ -85,6 +87,12 @@ def render(
     own = {"style": Markup(style), "script": Markup(script)}  # noqa: S704 own files
     about = {"title": title, "subtitle": subtitle, "version": version("kilnet")}
     return template.render(about, **own, parts=parts, album=album, policy=policy, live=live)
+
+
+def picture_section(id: str, title: str, sheet: npt.NDArray[np.uint8], hint: str, alt: str) -> Section:  # noqa: A002
+    """Return a section of one picture, uint8 as `picture_uri` takes it, with words above and for screen readers."""
+    size = {"width": sheet.shape[1], "height": sheet.shape[0]}
+    return Section(id, title, "picture", {"hint": hint, "uri": picture_uri(sheet), **size, "alt": alt})
 
 
 def percent(ratio: float | None) -> str:

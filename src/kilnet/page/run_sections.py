@@ -14,8 +14,7 @@ from kilnet.errors import ModelError
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.features import filters
 from kilnet.inspection.layer_table import LayerRow, layer_table
-from kilnet.page.album import picture_uri
-from kilnet.page.document import Section
+from kilnet.page.document import Section, picture_section
 from kilnet.page.svg import Axis, Line, fitted_axis, line_chart
 from kilnet.runs.wording import counted
 from kilnet.training.records import EpochRecord
@@ -159,14 +158,8 @@ def _filters(classifier: Classifier) -> Section:
         f"{'red, green and blue show' if is_colour else 'grey shows'} the weights from {grid.low:.3g} (dark) to "
         f"{grid.high:.3g} (bright), on the same scale for all filters."
     )
-    content = {
-        "hint": hint,
-        "uri": picture_uri(sheet),
-        "width": sheet.shape[1],
-        "height": sheet.shape[0],
-        "alt": f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row",
-    }
-    return Section("filters", "Filters", "picture", content)
+    alt = f"{shown} of {grid.layer} as {'coloured' if is_colour else 'grey'} squares, {columns} per row"
+    return picture_section("filters", "Filters", sheet, hint, alt)
 
 
 def _layers(rows: Sequence[LayerRow]) -> Section:

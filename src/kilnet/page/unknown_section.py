@@ -6,8 +6,7 @@ from PIL import Image
 
 from kilnet.data.dataset import Split
 from kilnet.inference.unknown import KNOWN_KEPT, strangeness
-from kilnet.page.album import picture_uri
-from kilnet.page.document import Section
+from kilnet.page.document import Section, picture_section
 from kilnet.runs.wording import one_line
 
 _NUM_SHOWN, _COLUMNS = 12, 6
@@ -37,14 +36,8 @@ def unknown(
         f"strangest first, by their labels: {names}."
     )
     sheet = _sheet([images.images[index] for index in chosen])
-    content = {
-        "hint": hint,
-        "uri": picture_uri(sheet),
-        "width": sheet.shape[1],
-        "height": sheet.shape[0],
-        "alt": f"The {len(chosen)} strangest validation images, {min(_COLUMNS, len(chosen))} per row: {names}",
-    }
-    return Section("unknown", "Pictures of none of the classes", "picture", content)
+    alt = f"The {len(chosen)} strangest validation images, {min(_COLUMNS, len(chosen))} per row: {names}"
+    return picture_section("unknown", "Pictures of none of the classes", sheet, hint, alt)
 
 
 def _sheet(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

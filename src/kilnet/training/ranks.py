@@ -69,15 +69,15 @@ class Ranks:
         if self.size == 1:
             return function(items)
         part = self.part(items)
-        own = function(part).contiguous() if len(part) else None
-        shape = self.share(None if own is None else own.shape[1:])  # the first process always has some
-        results = torch.empty((len(items), *shape), device=items.device)
+        own = function(part if len(part) else items[:1])  # whoever has none learns the shape of results
+        results = own.new_empty((len(items), *own.shape[1:]))
         for rank, place in enumerate(results.tensor_split(self.size)):
-            if rank == self.rank and own is not None:
+            if not len(place):
+                break
+            if rank == self.rank:
                 place.copy_(own)
-            if len(place):
-                with _connected():
-                    distributed.broadcast(place, rank)
+            with _connected():
+                distributed.broadcast(place, rank)
         return results
 
     def share(self, value: Any) -> Any:
