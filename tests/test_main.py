@@ -101,6 +101,20 @@ def test_an_interruption_at_any_moment_is_one_line(code, name, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "kilnet: interrupted\n")
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [("KeyboardInterrupt", (130, "interrupted")), ("KilnetError('broken')", (1, "broken"))],
+)
+def test_a_signal_while_the_program_ends_changes_nothing(error, ending, name):
+    code = "import atexit, os, signal, time; from kilnet.errors import KilnetError\n"
+    code += f"atexit.register(lambda: (os.kill(os.getpid(), signal.{name}), time.sleep(9)))\n"
+    code += f"def work(word): raise {error}\nverb.list_settings = work"
+    program = [sys.executable, "-c", WITHIN.format(code=code)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=8)
+    assert (done.returncode, done.stderr) == (ending[0], f"kilnet: {ending[1]}\n")
+
+
 def test_a_process_that_is_to_ignore_ctrl_c_ignores_it():
     program = "import os, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     program += WITHIN.format(

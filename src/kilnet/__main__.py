@@ -23,6 +23,9 @@ def main() -> None:
     try:
         run()
     except SystemExit as end:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) == _end_at_once:  # why the program ends has been said
+                signal.signal(number, lambda *_, code=end.code: os._exit(code))
         if end.code == _INTERRUPTED:
             _leave()
         raise
