@@ -1,8 +1,10 @@
 """Drawings of a page."""
 
+import re
+
 import pytest
 
-from kilnet.page.svg import Axis, Scale, tag, ticks
+from kilnet.page.svg import Axis, Scale, parallel_coordinates, tag, ticks
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,11 @@ def test_charts_place_values_in_proportion_and_escape_names():
     assert tag("text", "<a & b>", class_="x", stroke_width=1.50) == (
         '<text class="x" stroke-width="1.5">&lt;a &amp; b&gt;</text>'
     )
+
+
+def test_labels_of_parallel_coordinates_do_not_lie_on_each_other():
+    seconds = [10.0, 30.1, 30.8, 31.0]
+    drawn = str(parallel_coordinates("trials", {"seconds": seconds}, range(4), [False] * 4))
+    shown = re.findall(r'class="halo" x="[\d.]+" y="([\d.]+)">([\d.]+)<', drawn)
+    assert [text for _, text in shown] == ["10", "31"]
+    assert drawn.count("<polyline") == 4

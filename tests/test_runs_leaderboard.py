@@ -21,13 +21,9 @@ def test_what_is_not_clearly_worse_is_tied_and_more_comparisons_tie_more():
 
 
 def test_only_runs_of_the_same_images_are_compared():
-    runs = [
-        listed(990),
-        listed(500, fingerprint="g"),
-        listed(50, 100),
-        ListedRun(path=None, kind="run", values={}),
-    ]
-    assert tied_with_best(runs) == {0, 1, 2}
+    alone = [listed(500, fingerprint="g"), listed(50, 100), ListedRun(path=None, kind="run", values={})]
+    assert tied_with_best([listed(990), *alone, listed(985)]) == {0, 4}
+    assert tied_with_best(alone) == set()
 
 
 def test_the_truly_best_is_among_the_tied_in_95_of_100_cases():

@@ -269,14 +269,18 @@ class _Setting:
     def _marks(self, numbers: list[float]) -> list[tuple[float, str]]:
         if not self._is_number:
             return [(self._scale(place), shorten(name, 12)) for place, name in enumerate(self._names)]
+        low, high = numbers[0], numbers[-1]
+        between = numbers[1:-1]
         if len(numbers) > 6:
-            low, high = numbers[0], numbers[-1]
             between = ticks(low, high, 5)
             if self._is_log:
                 decades = range(math.ceil(math.log10(low)), math.ceil(math.log10(high)))
                 between = [10.0**decade for decade in decades]
-            ends = (self(low), self(high))
-            numbers = [low, *(n for n in between if min(abs(self(n) - end) for end in ends) > 18), high]
+        kept = [low]
+        for number in between:  # no label on another
+            if self(kept[-1]) - self(number) > 18 and self(number) - self(high) > 18:
+                kept.append(number)
+        numbers = [*kept, high] if high > low else kept
         return [(self(number), f"{number:.3g}") for number in numbers]
 
 

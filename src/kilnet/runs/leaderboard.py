@@ -36,7 +36,8 @@ def tied_with_best(runs: Sequence[ListedRun]) -> set[int]:
     and a comparison image by image sees smaller differences: it may separate what is tied here.
 
     Args:
-        runs: of any data; those whose counts or data are not known are left out.
+        runs: of any data; those whose counts or data are not known are left out, and so is a run whose images no other
+            was validated on.
     """
     groups: dict[str, list[tuple[int, int, int]]] = {}
     for place, run in enumerate(runs):
@@ -45,11 +46,13 @@ def tied_with_best(runs: Sequence[ListedRun]) -> set[int]:
             groups.setdefault(f"{run.values['fingerprint']} {found[1]}", []).append((place, *found))
     tied = set()
     for group in groups.values():
+        if len(group) == 1:
+            continue
         _, best, num_images = max(group, key=lambda entry: entry[1])
         for place, num_right, _ in group:
             only_best = round(best * (num_images - num_right) / num_images)
             only_this = round(num_right * (num_images - best) / num_images)
-            p_value = _most_alike(only_best, only_this) * max(len(group) - 1, 1)
+            p_value = _most_alike(only_best, only_this) * (len(group) - 1)
             if p_value >= 1 - CONFIDENCE_LEVEL:
                 tied.add(place)
     return tied

@@ -72,7 +72,8 @@ def ranking_tables(
         Text(f"{counted(evaluations[0].num_images, 'image')}; {verdict}"),
         Text(
             "* the most accurate, = not clearly worse; p of the exact McNemar test, corrected for "
-            f"{counted(num_pairs, 'comparison')} (Holm)",
+            f"{counted(num_pairs, 'comparison')} (Holm)"
+            + (", each interval on its own" if num_pairs > 1 else ""),
             "dim",
         ),
     ]
