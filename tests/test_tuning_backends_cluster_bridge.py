@@ -1,6 +1,8 @@
 """Searches on a real Ray, its nodes on this machine: the table of one machine, whatever is killed in between."""
 
 import csv
+import importlib.metadata
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import kilnet
 from digit_searches import SETTINGS, SPACE
+from kilnet.errors import ConfigError
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import Notice
 
@@ -33,15 +37,23 @@ def quiet():
         yield
 
 
-@pytest.fixture
-def cluster():
-    """A head without CPUs, to which nodes are added."""
+@pytest.fixture(scope="module")
+def head():
+    """A cluster whose head has no CPUs."""
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     cluster = cluster_utils.Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )
     yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(head):
+    """The cluster, to which nodes are added for one test."""
+    yield head
+    for node in list(head.worker_nodes):
+        head.remove_node(node, allow_graceful=False)
 
 
 def table(folder):
@@ -85,8 +97,37 @@ def workers_here():
     return found
 
 
-def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_machine):
+def test_a_node_with_another_version_is_refused_in_one_line(cluster, tmp_path):
+    planted = tmp_path / "packages" / "torch-9.9.dist-info"
+    planted.mkdir(parents=True)
+    (planted / "METADATA").write_text("Name: torch\nVersion: 9.9\n")
+    path = [str(planted.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    cluster.add_node(num_cpus=1, env_vars={"PYTHONPATH": os.pathsep.join(path)})
+    own = torch.__version__.partition("+")[0]
+    told = f"cannot take part: it has torch 9.9, not {own}; install the same versions there"
+    with pytest.raises(ConfigError, match=rf"^`cluster='{cluster.address}'`: machine \S+ {told}$"):
+        search_on(cluster.address, tmp_path / "search")
+    assert not (tmp_path / "search" / "search.toml").exists()
+
+
+def test_a_cluster_with_another_ray_is_refused_in_one_line(cluster, tmp_path):
+    place = b"CLUSTER_METADATA", b"cluster"  # where Ray keeps its versions, which it compares by itself
+    store = cluster.head_node.get_gcs_client()
+    written = store.internal_kv_get(*place)
+    planted = json.dumps(json.loads(written) | {"ray_version": "2.0.0"}).encode()
+    try:
+        store.internal_kv_put(place[0], planted, True, place[1])
+        own = importlib.metadata.version("ray")
+        told = f"it has Ray 2.0.0, not {own}; install the same versions there"
+        with pytest.raises(ConfigError, match=f"^`cluster='{cluster.address}'`: {told}$"):
+            search_on(cluster.address, tmp_path / "search")
+    finally:
+        store.internal_kv_put(place[0], written, True, place[1])
+
+
+def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_machine, monkeypatch):
     pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where no cluster is known
     before = set(Path(tempfile.gettempdir()).glob("kilnet-*"))
     list(search_on("auto", tmp_path / "own"))
     assert table(tmp_path / "own") == of_one_machine

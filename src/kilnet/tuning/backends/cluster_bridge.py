@@ -21,10 +21,10 @@ import numpy as np
 from kilnet.errors import StorageError
 from kilnet.storage import inside, make_folder, write_bytes
 from kilnet.tuning.backends.cluster_machine import Machine, Report, Scratch, read_run, write_run
+from kilnet.tuning.backends.cluster_versions import PACKAGES, asker, difference, why_not_joined
 from kilnet.tuning.backends.jobs import TrainingJob, job_from_line
 from kilnet.tuning.backends.worker import Channel
 
-_PACKAGES = ("kilnet", "torch")
 _SECONDS_BETWEEN_LOOKS = 1.0  # at which machines there are
 _SECONDS_TO_JOIN = 60.0  # for the machines that are there at the beginning
 _SECONDS_TO_SAVE = 5.0
@@ -109,10 +109,8 @@ class Bridge:
                 continue
             node = _Node(key, found["NodeManagerAddress"], num_cpus, resources.get("GPU", 0.0))
             self._nodes[key] = node
-            ask = self._ray.remote(_versions()).options(
-                num_cpus=0, max_retries=0, scheduling_strategy=_on(node)
-            )
-            self._expect(node, ask.remote(_PACKAGES), partial(self._compare, node))
+            ask = self._ray.remote(asker()).options(num_cpus=0, max_retries=0, scheduling_strategy=_on(node))
+            self._expect(node, ask.remote(PACKAGES), partial(self._compare, node))
         are_settled = all(node.num_workers for node in self._nodes.values())
         if not self._is_complete and (are_settled or monotonic() > self._complete_by):
             self._is_complete = True
@@ -120,10 +118,8 @@ class Bridge:
 
     def _compare(self, node: _Node, there: dict[str, str]) -> None:
         """Let a machine join whose versions are those of the search."""
-        here = _versions()(_PACKAGES)
-        differing = [f"{name} {there[name]}, not {here[name]}" for name in here if there[name] != here[name]]
-        if differing:
-            self._leave_out(node, f"it has {' and '.join(differing)}; install the same versions there", True)
+        if differing := difference(there, asker()(PACKAGES)):
+            self._leave_out(node, differing, True)
             return
         machine = self._ray.remote(Machine).options(
             num_cpus=node.num_cpus,
@@ -269,24 +265,6 @@ def _on(node: _Node) -> Any:
     return NodeAffinitySchedulingStrategy(node.key, soft=False)
 
 
-def _versions() -> Callable[[tuple[str, ...]], dict[str, str]]:
-    """Return what asks for versions; being made here, it travels whole and needs nothing where it runs."""
-
-    def ask(packages: tuple[str, ...]) -> dict[str, str]:
-        from importlib.metadata import PackageNotFoundError, version
-        from platform import python_version
-
-        found = {"Python": ".".join(python_version().split(".")[:2])}
-        for name in packages:
-            try:
-                found[name] = version(name).partition("+")[0]  # torch writes +cpu or +cu128 behind it
-            except PackageNotFoundError:
-                found[name] = "nowhere"
-        return found
-
-    return ask
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
@@ -304,7 +282,7 @@ def main() -> None:
     try:
         bridge = Bridge(channel, sys.argv[1])
     except Exception as error:  # Ray raises many kinds
-        channel.send("refused", reason=_first_line(error))
+        channel.send("refused", reason=why_not_joined(str(error)))
         sys.exit(2)
     channel.send("connected")
     bridge.run(lines)
