@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import os
 import shutil
 
 import numpy as np
@@ -105,6 +106,33 @@ def test_without_a_copy_the_checked_archive_of_the_cache_is_used(copies, own_cac
     dataset = load_dataset(DataConfig())
     check_made_up(dataset)
     assert dataset.warnings == ()
+
+    # It is unpacked once, and again where that copy is damaged, cut, a pipe, or of another archive.
+    (own_cache / "cifar10" / BINARY.archive).unlink()
+    assert load_dataset(DataConfig()).fingerprint == dataset.fingerprint
+    unpacked = own_cache / "cifar10" / cifar10._UNPACKED
+    content = unpacked.read_bytes()
+
+    def is_refused():
+        with pytest.raises(DownloadError):
+            load_dataset(DataConfig())
+        return True
+
+    with unpacked.open("r+b") as file:
+        file.seek(100_000_000)
+        file.write(b"\xff")
+    assert is_refused()
+    os.truncate(unpacked, 1_000_000)
+    assert is_refused()
+    unpacked.unlink()
+    os.mkfifo(unpacked)
+    assert is_refused()
+    unpacked.unlink()
+    unpacked.write_bytes(content)
+    with monkeypatch.context() as changed:
+        changed.setattr(cifar10, "BINARY", dataclasses.replace(BINARY, archive_md5="0" * 32))
+        assert is_refused()
+    check_made_up(load_dataset(DataConfig()))
 
 
 def test_every_mirror_is_https():

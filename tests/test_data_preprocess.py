@@ -29,6 +29,16 @@ def test_fitted_is_mean_0_and_deviation_1(images):
     torch.testing.assert_close(normal.std((0, 2, 3), correction=0), torch.ones(3).double(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 1, 1, 1), (3, 1, 5, 7), (700, 3, 33, 31)]
+)  # several blocks, odd numbers
+def test_mean_and_deviation_of_any_number_of_pixels(shape):
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    preprocessing = Preprocessing.fit(dataset_of(images))
+    assert preprocessing.mean == pytest.approx(images.mean((0, 2, 3)) / 255)
+    assert preprocessing.std == pytest.approx(images.std((0, 2, 3)) / 255)
+
+
 def test_half_maps_to_minus_one_and_one(images):
     preprocessing = Preprocessing.half(dataset_of(images))
     ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)

@@ -3,7 +3,7 @@ import pytest
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import Split
-from kilnet.data.splits import complete, content_hashes
+from kilnet.data.splits import _groups_of_equal, complete, content_hashes
 from kilnet.errors import DataError
 
 
@@ -45,6 +45,24 @@ def test_given_splits_are_left_alone():
     kept, validation, same_test = complete(train, None, test, CLASSES, DataConfig())
     assert same_test is test
     assert len(kept) + len(validation) == 30
+
+
+@pytest.mark.parametrize("side", [4, 5])  # 48 bytes, which are whole words of eight, and 75
+def test_groups_of_equal_images_are_those_of_their_bytes(side):
+    chance = np.random.default_rng(side)
+    images = chance.integers(0, 256, (200, 3, side, side), dtype=np.uint8)[chance.integers(0, 200, 500)]
+    first, groups = _groups_of_equal(images)
+    contents = [image.tobytes() for image in images]
+    assert [contents.index(content) for content in contents] == first[groups].tolist()
+    images[7], images[9] = images[8], images[8]
+    images[7, 0, 0, 0] ^= 1  # one bit
+    first, groups = _groups_of_equal(images)
+    assert groups[7] != groups[8] == groups[9]
+    zeros = np.zeros_like(images)
+    zeros[:, 1] = images[:, 1]  # images of one channel lie apart in memory
+    contents = [image.tobytes() for image in images[:, 1:2]]
+    first, groups = _groups_of_equal(zeros[:, 1:2])
+    assert [contents.index(content) for content in contents] == first[groups].tolist()
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -41,3 +41,19 @@ def test_importing_every_module_changes_nothing_in_the_process(tmp_path):
     }
     assert changed == []
     assert done.stderr == ""
+
+
+def test_training_imports_nothing_that_its_first_step_does_without():
+    late = (
+        "matplotlib",
+        "scipy",
+        "sklearn",
+        "optuna",
+        "requests",
+        "pooch",
+        "pandas",
+        "kilnet.verbs.cross_validate",
+    )
+    program = f"import kilnet, sys; kilnet.train; print([name for name in {late} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr

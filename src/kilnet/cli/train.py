@@ -55,7 +55,6 @@ def train(
     started = monotonic()
     with told_if_slow("loading PyTorch ...", quiet=as_json or not sys.stderr.isatty()):
         import kilnet
-        from kilnet.verbs.cross_validate import validated
 
     with told_in_detail(verbose):
         run = kilnet.train(
@@ -76,7 +75,11 @@ def train(
             progress=not as_json,
             started=started,
         )
-        found = None if folds is None else validated(run, folds, progress=not as_json)
+        found = None
+        if folds is not None:
+            from kilnet.verbs.cross_validate import validated  # which a training alone does without
+
+            found = validated(run, folds, progress=not as_json)
     print_run(run, as_json, found)
 
 

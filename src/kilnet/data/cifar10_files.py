@@ -1,7 +1,6 @@
 """The files of CIFAR-10: binary and python batches, unpacked or in their tar archive.
 
-Layout of both: https://www.cs.toronto.edu/~kriz/cifar.html. Nothing is unpacked onto the disk, and nothing
-that a file says is executed.
+Layout of both: https://www.cs.toronto.edu/~kriz/cifar.html. Nothing that a file says is executed.
 """
 
 import gzip

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from kilnet.config import Fit
 from kilnet.data.dataset import ImageDataset
-from kilnet.data.mapped_images import images_in_a_block
+
+_PIXELS_AT_ONCE = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Preprocessing:
         # Exact sums over a histogram: no rounding, no float copy of the data set.
         values = np.arange(256) / 255
         mean, std = [], []
-        block = images_in_a_block(images)  # counting takes eight bytes for each value
+        block = max(
+            1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])
+        )  # few, so that they stay in the processor's cache
         for channel in range(images.shape[1]):
             counts = np.zeros(256, np.int64)
             for start in range(0, len(images), block):
-                counts += np.bincount(images[start : start + block, channel].reshape(-1), minlength=256)
+                counts += _histogram(images[start : start + block, channel].reshape(-1))
             average = float(counts @ values / counts.sum())
             spread = float(np.sqrt(counts @ (values - average) ** 2 / counts.sum()))
             mean.append(average)
@@ -63,6 +67,13 @@ class Preprocessing:
         """
         scale, shift = _scale_and_shift(self.mean, self.std, pixels.device)
         return (pixels * scale).add_(shift)
+
+
+def _histogram(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return how often each value occurs, int64 (256,); two at a time, which is three times as fast."""
+    even = len(values) // 2 * 2
+    pairs = np.bincount(values[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+    return pairs.sum(0) + pairs.sum(1) + np.bincount(values[even:], minlength=256)  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=16)

@@ -22,6 +22,28 @@ def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
+def _groups_of_equal(
+    images: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the first image of each group of equal ones, and the group of each image, both int64.
+
+    A sum of all pixels with random factors, modulo 2^64, tells most images apart in a tenth of the time of a hash;
+    only those that have it in common are hashed.
+    """
+    rows = images.reshape(len(images), -1)
+    if rows.shape[1] % 8 == 0 and rows.flags.c_contiguous:
+        words = rows.view(np.uint64)
+        factors = generator(0, "equal").integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
+        sums = words @ factors
+    else:
+        sums = np.zeros(len(images), np.uint64)
+    _, groups, sizes = np.unique(sums, return_inverse=True, return_counts=True)
+    unclear = np.flatnonzero(sizes[groups] > 1)
+    groups[unclear] = len(sizes) + np.unique(content_hashes(images[unclear]), return_inverse=True)[1]
+    _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
+    return first, groups
+
+
 def complete(
     train: Split, validation: Split | None, test: Split | None, classes: Sequence[str], config: DataConfig
 ) -> tuple[Split, Split, Split]:
@@ -73,7 +95,7 @@ def carve(
     if split.groups is not None:
         chosen = grouped_part(split.labels, split.groups, classes, fraction, seed, purpose, num_further)
         return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
-    _, first, groups = np.unique(content_hashes(split.images), return_index=True, return_inverse=True)
+    first, groups = _groups_of_equal(split.images)
     group_sizes = np.bincount(groups)
     group_labels = split.labels[first]  # equal pictures in two classes go with the class of the first one
     taken = np.zeros(len(first), dtype=bool)

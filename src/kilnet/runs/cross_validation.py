@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
@@ -62,6 +61,8 @@ class CrossValidated:
         Student's t with the variance of Nadeau and Bengio (2003, "Inference for the generalization error"), since the
         networks have most of their training images in common: var (1 / K + 1 / (K - 1)) for K folds.
         """
+        from scipy import stats  # nearly a second to import
+
         num = self.num_folds
         variance = np.var(self.fold_accuracies, ddof=1) * (1 / num + 1 / (num - 1))
         reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, num - 1)) * math.sqrt(variance)

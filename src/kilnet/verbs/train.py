@@ -16,7 +16,6 @@ from kilnet.data.decoded import DecodedPictures
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.errors import LostRankError
-from kilnet.figures import charts as figures
 from kilnet.inference.calibration import Calibration
 from kilnet.models.pretrained import origin
 from kilnet.recipes.changes import differences
@@ -196,6 +195,8 @@ def train_as(
             epochs = counted(config.training.patience or 0, "epoch")
             display.say(f"stopped early: {epochs} without {_BETTER[config.training.select]}")
         run = trained(session)
+        from kilnet.figures import charts as figures  # matplotlib is not needed before
+
         make_folder(run.files.plots_path)
         curves = figures.learning_curves([asdict(record) for record in run.history])
         figures.save(curves, run.files.learning_curves_path)
