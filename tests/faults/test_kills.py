@@ -81,7 +81,7 @@ def test_kills_of_trainings(campaign, parent, kept, tmp_path):
         assert ending.code == 0, ending.told
         expected = files_of(whole)
         operations = log.read_text().splitlines()
-        cases = kills_of(campaign, name, operations, ending.seconds, campaign.size(2, 6, 10))
+        cases = kills_of(campaign, name, operations, ending.seconds, campaign.size(2, 3, 10))
         for case, kill in campaign.named(cases):
             moments = campaign.random(case)
             again = [{"signal_after": moments.uniform(0, ending.seconds)} for _ in range(3)]
