@@ -57,6 +57,10 @@ def train(
         import kilnet
 
     with told_in_detail(verbose):
+        if folds is not None:
+            from kilnet.training.follower import refuse_torchrun
+
+            refuse_torchrun("cross-validation")
         run = kilnet.train(
             data,
             model,

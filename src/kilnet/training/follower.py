@@ -4,18 +4,18 @@ import signal
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 
 from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
-from kilnet.errors import DataError
+from kilnet.errors import DataError, InputError, LostRankError
 from kilnet.hardware import Settings
 from kilnet.training.head import FittedHead
 from kilnet.training.initial_model import initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
-from kilnet.training.ranks import Clock, Ranks
+from kilnet.training.ranks import Clock, Ranks, joined
 from kilnet.training.schedule import Schedule
 
 
@@ -83,6 +83,35 @@ def follow(
             loop.start(start.fitted)
         for _ in loop:
             pass
+
+
+def follow_to_the_end(
+    ranks: Ranks, load: Callable[[RunConfig], ImageDataset], own_models: Set[str] = frozenset()
+) -> NoReturn:
+    """Train along, see `follow`, and end this process with the training; the first process tells of it."""
+    try:
+        follow(ranks, load, own_models)
+    except LostRankError:
+        raise SystemExit(1) from None
+    raise SystemExit(0)
+
+
+def refuse_torchrun(what: str) -> None:
+    """Refuse what shares its work out by itself where torchrun has started several processes; the first says so.
+
+    Raises:
+        InputError: in the first process. The others end silently after it: whoever ends first has the others killed.
+    """
+    ranks = joined()
+    if ranks.rank == 0 and ranks.size > 1:
+        raise InputError(
+            f"torchrun trains one network in several processes, and {what} trains many; start it without"
+        )
+    with _signals_ignored():
+        try:
+            ranks.share(None)
+        except LostRankError:
+            raise SystemExit(InputError.exit_code) from None
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from kilnet.runs.cross_validation import CrossValidated, record
 from kilnet.runs.folds import CrossValidation
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
+from kilnet.training.follower import refuse_torchrun
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import TrainingJob, WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
@@ -55,6 +56,7 @@ def cross_validate(
         DataError: fewer than two folds, or more than images or groups.
         KilnetError: see `kilnet.errors`.
     """
+    refuse_torchrun("cross-validation")
     if workers is not None and workers < 1:
         raise InputError(f"`workers={workers}`: must be at least 1")
     if folds < 2:

@@ -20,7 +20,7 @@ from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import requested
-from kilnet.verbs.train import train_as
+from kilnet.verbs.train import joined_or_ended, train_as
 
 # Of the loss, three quarters ask for the teacher's answers, softened; a guess, not measured.
 _WEIGHT, _TEMPERATURE = 0.75, 2.0
@@ -105,6 +105,7 @@ def distill(
         KilnetError: see `kilnet.errors`.
     """
     started = monotonic() if started is None else started
+    ranks = joined_or_ended(data, model, (settings or {}).get("model.name"))
     teacher = opened(run)
     if data is None:
         refuse_moved(teacher)
@@ -128,7 +129,7 @@ def distill(
         answers = _answers(teacher, shown, dataset)
     name = f"{teacher.folder.resolve().name}-distilled"
     place = given_path(out) if out is not None else (teacher.folder.resolve().parent, name)
-    student = train_as(config, dataset, place, progress, started, own, answers=answers)
+    student = train_as(config, dataset, place, progress, started, own, answers=answers, ranks=ranks)
     return Distillation(run=student, student=_in_use(student, dataset), teacher=_in_use(teacher, shown))
 
 

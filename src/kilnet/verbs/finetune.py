@@ -17,7 +17,7 @@ from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
 from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import with_budget
-from kilnet.verbs.train import train_as
+from kilnet.verbs.train import joined_or_ended, train_as
 
 # The tutorial's: 50 epochs at most, patience 6, and a learning rate of 0.0008 after one of 0.001.
 EPOCHS = 50
@@ -68,6 +68,8 @@ def finetune(
         KilnetError: see `kilnet.errors`.
     """
     started = monotonic() if started is None else started
+    known = run.own_models if isinstance(run, Run) else ()
+    ranks = joined_or_ended(data, model, (settings or {}).get("model.name"), *known)
     if epochs is not None and budget is not None:
         raise ConfigError("`epochs` and `budget` both say how long to train; give one of them")
     parent, beside, name = _parent(run, model)
@@ -103,7 +105,9 @@ def finetune(
         config = with_budget(config, budget, {"training.low_resolution": (), **settings})
     config = config.model_copy(update={"data": located(config.data)})
     place = given_path(out) if out is not None else (beside, name)
-    return train_as(config, config.data.source if data is None else data, place, progress, started, own)
+    return train_as(
+        config, config.data.source if data is None else data, place, progress, started, own, ranks=ranks
+    )
 
 
 def _default_lr(parent: OptimizerConfig) -> float:

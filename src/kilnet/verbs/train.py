@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,6 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.data.decoded import DecodedPictures
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
-from kilnet.errors import LostRankError
 from kilnet.inference.calibration import Calibration
 from kilnet.models.pretrained import origin
 from kilnet.recipes.changes import differences
@@ -25,7 +24,7 @@ from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
 from kilnet.training.balance import advice
 from kilnet.training.choice import choose, is_photographs, room_for_pictures
-from kilnet.training.follower import follow
+from kilnet.training.follower import follow_to_the_end
 from kilnet.training.ranks import ALONE, Ranks, joined
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
@@ -87,15 +86,13 @@ def train(
         KilnetError: see `kilnet.errors`; nothing is left half-written.
     """
     started = monotonic() if started is None else started
+    ranks = joined_or_ended(data, model, (settings or {}).get("model.name"))
     settings = with_aim(settings, optimise)
     if frozen:
         settings = {**settings, "training.frozen": "features"}
     model = models.named(model)
     config = requested(data, model, recipe, settings, epochs, seed, device, budget, start)
     own = models.own_models(model, settings.get("model.name"))
-    ranks = joined()
-    if ranks.rank > 0:
-        _train_along(ranks, data, own)
     folder = given_path(out) if out is not None else None
     candidates = open_choice(data, model, recipe, settings, seed, device, budget, start)
     if candidates is not None:
@@ -104,13 +101,20 @@ def train(
     return train_as(config, data, folder, progress, started, own, is_chosen, ranks=ranks)
 
 
-def _train_along(ranks: Ranks, data: Data, own: frozenset[str]) -> NoReturn:
-    """Take part in a training and end this process with it; the first process tells of it."""
-    try:
-        follow(ranks, lambda config: in_memory(data, config.data), own)
-    except LostRankError:
-        raise SystemExit(1) from None
-    raise SystemExit(0)
+def joined_or_ended(data: Data | None, *named: str | models.Builder | None) -> Ranks:
+    """Return the processes that train together; all but the first train along here, and end with the training.
+
+    Args:
+        data: as the caller gave it; None for what the configuration names.
+        named: networks that the caller has named.
+    """
+    ranks = joined()
+    if ranks.rank > 0:
+        own = models.own_models(*named)
+        follow_to_the_end(
+            ranks, lambda config: in_memory(config.data.source if data is None else data, config.data), own
+        )
+    return ranks
 
 
 def _chosen(

@@ -19,6 +19,7 @@ from kilnet.storage import given_path
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.training.balance import advice
+from kilnet.training.follower import refuse_torchrun
 from kilnet.tuning.backends.cluster import ClusterWorkers
 from kilnet.tuning.backends.jobs import Notice, WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
@@ -109,6 +110,7 @@ class HyperSearch:
         space: Mapping[str, Any] | str | Sequence[str] | None = None,
         **options: Unpack[SearchOptions],
     ) -> None:
+        refuse_torchrun("a search")
         names = ("model", "recipe", "settings", "epochs", "seed", "device")
         options["settings"] = with_aim(options.get("settings"), options.get("optimise"))
         base = requested(data, *(options.get(name) for name in names))  # type: ignore[arg-type]
