@@ -48,7 +48,7 @@ def tune(folder):
 def test_a_running_search_and_two_hundred_runs_are_followed(browser, url, tune):
     visited = visit(browser, url)
     page = visited.page
-    expect(page.locator("#counted")).to_contain_text("1 running", timeout=60_000)
+    expect(page.locator("#counted")).to_contain_text("1 running", timeout=180_000)
     assert page.locator("#leaderboard tbody tr").count() == 201
     link = page.locator("#leaderboard a[href^='/search']").first
     search = visit(browser, url.rstrip("/") + link.get_attribute("href"))

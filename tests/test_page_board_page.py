@@ -10,7 +10,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def test_rows_show_numbers_marks_and_hostile_names_as_text(tmp_path):
     make_run(tmp_path / HOSTILE, 180, {"optimizer.lr": 0.25}, test=0.75)
     runs = found_below(tmp_path)
-    found = board_page.leaderboard(runs, ["id1"], {0}, {0}, ["optimizer.lr"])
+    found = board_page.leaderboard(runs, ["id1"], [HOSTILE], {0}, {0}, ["optimizer.lr"])
     ((name, html),) = found["rows"]
     assert name == "id1"
     assert "<img" not in html
@@ -27,7 +27,7 @@ def test_rows_show_numbers_marks_and_hostile_names_as_text(tmp_path):
         assert text in html
     assert "disabled>Delete" in html, "a run that is written cannot be deleted"
     assert "optimizer.lr" in found["head"]
-    again = board_page.leaderboard(runs, ["id1"], set(), {0}, ["optimizer.lr"])
+    again = board_page.leaderboard(runs, ["id1"], [HOSTILE], set(), {0}, ["optimizer.lr"])
     assert again["version"] != found["version"]
 
 

@@ -32,6 +32,20 @@ def test_runs_are_ranked_filtered_and_versioned(tmp_path):
         board.runs(sort="acuracy")
 
 
+def test_a_run_below_the_one_folder_is_called_by_the_rest_of_its_path(tmp_path, monkeypatch):
+    for name in ("runs/week/a", "searches/b"):
+        make_run(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+
+    def called(folder):
+        rows = [html for _, html in Board(folder).runs()["rows"]]
+        return {re.search(r"<bdi>(.*?)</bdi>", html)[1].replace("<wbr>", "") for html in rows}
+
+    assert called(tmp_path / "runs") == called("runs") == {"week/a"}
+    assert called(tmp_path / "runs/week/a") == {f"{tmp_path}/runs/week/a"}
+    assert called(None) == {"runs/week/a", "searches/b"}
+
+
 def test_a_run_that_grows_is_read_again(tmp_path):
     folder = make_run(tmp_path / "a", num_epochs=1)
     board = Board(tmp_path)

@@ -61,6 +61,7 @@ def board_page(name: str, token: str) -> str:
 def leaderboard(
     runs: Sequence[ListedRun],
     ids: Sequence[str],
+    labels: Sequence[str],
     tied: Collection[int],
     running: Collection[int],
     keys: Sequence[str] = (),
@@ -69,7 +70,8 @@ def leaderboard(
 
     Args:
         runs: in their order.
-        ids: by which the page names them.
+        ids: by which the page's requests name them.
+        labels: what they are called on the page.
         tied, running: places of runs that may be the best of their data, and that a process is writing.
         keys: values with a column of their own.
     """
@@ -89,6 +91,7 @@ def leaderboard(
                     {
                         "id": ids[place],
                         "run": run,
+                        "label": labels[place],
                         "tied": place in tied,
                         "status": "running" if place in running else run.values["status"],
                         "picture": _picture(run.values, across),

@@ -73,7 +73,7 @@ def ranking_tables(
         Text(
             "* the most accurate, = not clearly worse; p of the exact McNemar test, corrected for "
             f"{counted(num_pairs, 'comparison')} (Holm)"
-            + (", each interval on its own" if num_pairs > 1 else ""),
+            + ("; each interval stands on its own" if num_pairs > 1 else ""),
             "dim",
         ),
     ]

@@ -99,7 +99,7 @@ class Board:
         ids = [_id_of(run) for run in found]
         tied = {place for place, name in enumerate(ids) if name in tied_ids}
         keys = [*keys_in(found, conditions), *([key] if key and key not in ("path", "kind") else [])]
-        table = board_page.leaderboard(found, ids, tied, running, keys)
+        table = board_page.leaderboard(found, ids, list(map(self._label, found)), tied, running, keys)
         wait = max(_MIN_WAIT, _RATIO * (perf_counter() - start))
         if table["version"] == seen:
             return {"version": seen, "wait": wait}
@@ -120,7 +120,7 @@ class Board:
         if measure not in board_page.MEASURES:
             raise InputError(f"no curves of {measure!r}; there are {', '.join(board_page.MEASURES)}")
         chosen = self._chosen(ids)[: board_page.MAX_CURVES]
-        folders = [(str(run.path), run_behind(run)) for run in chosen]
+        folders = [(self._label(run), run_behind(run)) for run in chosen]
         named: dict[str, list[dict[str, str]]] = {}
         for name, behind in folders:
             try:
@@ -137,7 +137,7 @@ class Board:
         chosen = self._chosen(ids)
         with self._comparing:
             runs = [opened_or_winner(run.path) for run in chosen]
-            names = {str(run.folder): str(listed.path) for run, listed in zip(runs, chosen, strict=True)}
+            names = {str(run.folder): self._label(listed) for run, listed in zip(runs, chosen, strict=True)}
             found = compare_all(runs, progress=False).to_dict()
         return board_page.comparison(found, [names[name] for name in found["runs"]])
 
@@ -181,6 +181,11 @@ class Board:
     def delete(self, run: str) -> None:
         """Delete a run or a search that no process is writing."""
         delete(self._chosen([run])[0], self._places)
+
+    def _label(self, run: ListedRun) -> str:
+        """Return what a run is called: below the one folder that is shown, the rest of its path."""
+        folder = self._places[0]
+        return str(run.path if len(self._places) > 1 or run.path == folder else run.path.relative_to(folder))
 
     def _found(self) -> tuple[ListedRun, ...]:
         with self._reading:
