@@ -93,5 +93,6 @@ def test_the_fast_recipe_killed_a_few_times(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_killed_twenty_times(tmp_path):
-    check(tmp_path, SETTINGS | {"hardware.threads": 2}, num_kills=20)
+def test_killed_many_times(tmp_path, pytestconfig):
+    num_kills = 20 if pytestconfig.getoption("--faults") == "full" else 8
+    check(tmp_path, SETTINGS | {"hardware.threads": 2}, num_kills)
