@@ -4,10 +4,12 @@ import csv
 import importlib.metadata
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -184,3 +186,27 @@ def test_the_search_is_killed_and_the_same_command_resumes(cluster, tmp_path, of
     assert found.returncode == 0, found.stderr
     assert "ray" not in found.stderr.lower().replace(str(folder).lower(), "")
     assert table(folder) == of_one_machine
+
+
+def test_folds_trained_on_a_cluster_predict_what_those_of_one_machine_do(cluster, tmp_path):
+    nodes = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)]
+    options = {"folds": 3, "epochs": 3, "settings": SETTINGS | {"data.num_train": 300}, "device": "cpu"}
+    here = kilnet.cross_validate("digits", workers=1, out=tmp_path / "here", progress=False, **options)
+    there = tmp_path / "there"
+    shutil.copytree(here.run, there, ignore=shutil.ignore_patterns("folds"))
+
+    def kill_node():
+        while not list(there.glob("folds/*/history.csv")):
+            time.sleep(0.01)
+        cluster.remove_node(nodes[0], allow_graceful=False)
+
+    thread = threading.Thread(target=kill_node)
+    thread.start()
+    on_cluster = kilnet.cross_validate(
+        "digits", out=there, cluster=cluster.address, progress=False, **options
+    )
+    thread.join()
+    assert on_cluster.predictions.read_bytes() == here.predictions.read_bytes()
+    assert sorted(path.name for path in (there / "folds").iterdir()) == sorted(
+        path.name for path in (here.run / "folds").iterdir()
+    )

@@ -16,7 +16,7 @@ import pytest
 import kilnet
 from digit_runs import SMALL
 from kilnet.data.splits import folds
-from kilnet.errors import InputError
+from kilnet.errors import ConfigError, InputError
 from picture_folders import save_picture
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -94,6 +94,33 @@ def test_groups_are_respected(tmp_path):
 def test_what_cannot_be_is_refused_before_anything_is_trained(tmp_path, name, value):
     with pytest.raises(InputError, match=f"`{name}={value}`"):
         kilnet.cross_validate("digits", out=tmp_path / "run", progress=False, **{name: value})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"cluster": "127.0.0.1:1"}, r"^`cluster='127.0.0.1:1'`: nobody answers there"),
+        (
+            {"cluster": "auto", "budget": "1m"},
+            "^`cluster='auto'`: a budget is one machine's time; give `epochs`",
+        ),
+        ({"wait": "1m"}, "^`wait='1m'`: only work on a `cluster` waits for machines$"),
+    ],
+)
+def test_a_cluster_that_cannot_train_them_is_refused_before_anything_is_trained(
+    tmp_path, monkeypatch, options, line
+):
+    monkeypatch.setattr("kilnet.tuning.backends.cluster.find_spec", lambda _: True)
+    with pytest.raises(ConfigError, match=line):
+        kilnet.cross_validate("digits", out=tmp_path / "run", progress=False, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_without_folds_is_refused_in_the_words_of_the_command_line(command, tmp_path):
+    code, _, err = command("train", "digits", "--cluster", "auto", "--out", tmp_path / "run")
+    assert code == 2
+    assert err == "kilnet: --cluster auto: one network trains on this machine; a cluster trains --folds\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -72,6 +72,22 @@ OptimiseOption = Annotated[
 ]
 SeedOption = Annotated[int | None, Option("--seed", help="Seed of everything random.")]
 DeviceOption = Annotated[str | None, Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+ClusterOption = Annotated[
+    str | None,
+    Option(
+        "--cluster",
+        metavar="HOST:PORT|auto",
+        help="Train trials or folds on a Ray cluster; auto: the one that this machine is in, or a new one of it alone.",
+    ),
+]
+WaitOption = Annotated[
+    str | None,
+    Option(
+        "--wait",
+        metavar="TIME",
+        help="How long to wait for a machine of the cluster when there is none, such as 10m; default: for ever.",
+    ),
+]
 VerboseOption = Annotated[
     bool,
     Option("--verbose", "-v", help="Also tell what was measured of this machine, and how it was chosen."),

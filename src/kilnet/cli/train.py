@@ -48,6 +48,8 @@ def train(
         int | None,
         Option("--folds", help="Also train once for each of so many parts of the images, without that part."),
     ] = None,
+    cluster: options.ClusterOption = None,
+    wait: options.WaitOption = None,
     verbose: options.VerboseOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -61,6 +63,11 @@ def train(
             from kilnet.training.follower import refuse_torchrun
 
             refuse_torchrun("cross-validation")
+        team = None
+        if cluster is not None or wait is not None:
+            from kilnet.verbs.cross_validate import cluster_of_folds  # which a training alone does without
+
+            team = cluster_of_folds(cluster, wait, folds, budget)
         run = kilnet.train(
             data,
             model,
@@ -81,9 +88,9 @@ def train(
         )
         found = None
         if folds is not None:
-            from kilnet.verbs.cross_validate import validated  # which a training alone does without
+            from kilnet.verbs.cross_validate import validated
 
-            found = validated(run, folds, progress=not as_json)
+            found = validated(run, folds, progress=not as_json, team=team)
     print_run(run, as_json, found)
 
 

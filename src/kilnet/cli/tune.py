@@ -35,22 +35,8 @@ def tune(
     workers: Annotated[
         int | None, Option("--workers", min=1, help="Processes that train at once; default: measured.")
     ] = None,
-    cluster: Annotated[
-        str | None,
-        Option(
-            "--cluster",
-            metavar="HOST:PORT|auto",
-            help="Train on the machines of a Ray cluster; auto: the one of this machine, or a new one of it alone.",
-        ),
-    ] = None,
-    wait: Annotated[
-        str | None,
-        Option(
-            "--wait",
-            metavar="TIME",
-            help="How long to wait for a machine of the cluster when there is none, such as 10m; default: for ever.",
-        ),
-    ] = None,
+    cluster: options.ClusterOption = None,
+    wait: options.WaitOption = None,
     finalists: Annotated[
         int, Option("--finalists", min=1, help="How many of the best are trained again.")
     ] = 3,

@@ -18,7 +18,7 @@ from kilnet.tuning.search_config import SearchConfig
 
 _MAX_WORKERS = 8  # each is a process with torch in it: some 300 MB before the first image
 _MIN_GAIN = 1.05  # one process is simpler than two, which therefore have to be clearly faster
-_SECONDS_PER_SPEED = 1.5
+SECONDS_PER_SPEED = 1.5
 _POLL_SECONDS = 0.5
 _KEPT = "workers.json"  # in the cache folder
 
@@ -79,7 +79,7 @@ def settle(
         config=first.model_copy(update={"hardware": decided}),
         image_shape=shape,
         num_classes=num_classes,
-        seconds=_SECONDS_PER_SPEED,
+        seconds=SECONDS_PER_SPEED,
         own_models=own_models,
     )
     allocation = (measure or allocate)(workers, job, logs)

@@ -12,7 +12,6 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.notebook import facts_html, interval
-from kilnet.recipes.reading import parse_duration
 from kilnet.runs.run import Run
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path
@@ -20,7 +19,7 @@ from kilnet.terminal.progress import ProgressDisplay
 from kilnet.terminal.search_progress import SearchDisplay
 from kilnet.training.balance import advice
 from kilnet.training.follower import refuse_torchrun
-from kilnet.tuning.backends.cluster import ClusterWorkers
+from kilnet.tuning.backends.cluster import workers_of
 from kilnet.tuning.backends.jobs import Notice, WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import SearchLoop
@@ -128,7 +127,7 @@ class HyperSearch:
         _refuse_clashes(asked, options, self._named)
         named = options.get("model"), (options.get("settings") or {}).get("model.name")
         self.own_models = models.own_models(*named, *models_in(space or ()))
-        cluster = _cluster(options)
+        cluster = workers_of(options.get("cluster"), options.get("wait"))
         with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
             if self.dataset.corrections is not None:
@@ -285,15 +284,6 @@ def _free_folder(name: str, asked: SearchConfig, fingerprint: str, display: Prog
     if begun != folder and not SearchFolder(folder).exists:
         display.say(f"{begun} was begun with other images; a new search begins")
     return folder
-
-
-def _cluster(options: SearchOptions) -> ClusterWorkers | None:
-    address, wait = options.get("cluster"), options.get("wait")
-    if address is None:
-        if wait is not None:
-            raise ConfigError(f"`wait={wait!r}`: only a search on a `cluster` waits for machines")
-        return None
-    return ClusterWorkers(address, None if wait is None else parse_duration(wait, "wait"))
 
 
 def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) -> None:

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import IO, Any, cast
 
 from kilnet.errors import ConfigError, MissingPackageError, StorageError, WorkerError
-from kilnet.recipes.reading import written_duration
+from kilnet.recipes.reading import parse_duration, written_duration
 from kilnet.runs.wording import one_line
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.allocation import Allocation
@@ -279,6 +279,22 @@ class ClusterWorkers:
 
     def _unreachable(self) -> str:
         return "" if self._address == _OWN else _why_unreachable(self._address)
+
+
+def workers_of(address: str | None, wait: str | None) -> ClusterWorkers | None:
+    """Return the workers of a cluster as options name it; None without a cluster.
+
+    Args:
+        wait: how long to wait for a machine, such as "10m".
+
+    Raises:
+        ConfigError: nobody answers there, or there is something to wait for but no cluster.
+    """
+    if address is None:
+        if wait is not None:
+            raise ConfigError(f"`wait={wait!r}`: only work on a `cluster` waits for machines")
+        return None
+    return ClusterWorkers(address, None if wait is None else parse_duration(wait, "wait"))
 
 
 def _address_of_this_machine() -> str:
