@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 if sys.platform != "linux":
     pytest.skip("finds workers in /proc", allow_module_level=True)
 
+MARK = "KILNET_TEST_OF_CLUSTERS"
 OPTIONS = {"finalists": 1, "seeds": 1, "epochs": 6, "device": "cpu", "progress": False}
 
 
@@ -36,6 +37,7 @@ def quiet():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TMPDIR", "/tmp/kilnet-tests")  # noqa: S108 sockets need short paths
         patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv(MARK, str(os.getpid()))  # by which workers are found
         yield
 
 
@@ -94,7 +96,7 @@ def workers_here():
             where = (path / "environ").read_bytes()
         except OSError:
             continue
-        if b"kilnet.tuning.backends.worker" in words and b"RAY_" in where:
+        if b"kilnet.tuning.backends.worker" in words and f"{MARK}={os.getpid()}".encode() in where:
             found.append(int(path.name))
     return found
 
@@ -125,6 +127,22 @@ def test_a_cluster_with_another_ray_is_refused_in_one_line(cluster, tmp_path):
             search_on(cluster.address, tmp_path / "search")
     finally:
         store.internal_kv_put(place[0], written, True, place[1])
+
+
+def test_a_part_of_a_gpu_is_asked_of_ray_and_refused_where_there_is_none(cluster, tmp_path):
+    cluster.add_node(num_cpus=2)
+    told = "no machine has a GPU; `gpus_per_trial=0.5` needs one"
+    with pytest.raises(ConfigError, match=f"^`cluster='{cluster.address}'`: {told}$"):
+        search_on(cluster.address, tmp_path / "search", gpus_per_trial=0.5)
+    cluster.add_node(num_cpus=2, num_gpus=1)  # Ray believes it, and the trials train on the CPU
+    search = search_on(cluster.address, tmp_path / "search", gpus_per_trial=0.5)
+    assert "2 workers with 1 thread each" in search.allocation.reason
+    events = iter(search)
+    while getattr(next(events), "kind", "") != "epoch":
+        pass
+    seen = [Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in workers_here()]
+    assert [b"CUDA_VISIBLE_DEVICES=0" in environment for environment in seen] == [True, True]
+    events.close()
 
 
 def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_machine, monkeypatch):

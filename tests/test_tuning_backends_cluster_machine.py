@@ -12,7 +12,14 @@ import torch
 
 import kilnet
 from kilnet.recipes.reading import load_config
-from kilnet.tuning.backends.cluster_machine import Machine, Scratch, read_run, write_run
+from kilnet.tuning.backends.cluster_machine import (
+    Machine,
+    Scratch,
+    gpus_to_ask,
+    num_sharing,
+    read_run,
+    write_run,
+)
 from kilnet.tuning.backends.jobs import TrainingJob, job_to_line
 from kilnet.tuning.backends.shared_images import share_images
 from small_runs import SMALL, make_dataset
@@ -47,6 +54,42 @@ def test_scratch_of_killed_processes_is_deleted(temporary):
     for folder in (held, young, new):
         folder.remove()
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "share", "workers", "number", "asked"),
+    [
+        (1, 0.5, None, 2, 1.0),
+        (1, 0.5, 1, 1, 0.5),
+        (4, 0.5, None, 8, 4),
+        (4, 0.5, 3, 3, 2),  # Ray gives no one and a half
+        (2, 0.3, None, 6, 2),
+        (1, 0.1, None, 10, 1.0),
+        (4, 1.0, 9, 4, 4),
+        (0, 0.5, None, 0, 0.0),
+    ],
+)
+def test_trials_share_gpus_and_ray_is_asked_for_as_many_as_they_need(num_gpus, share, workers, number, asked):
+    assert num_sharing(num_gpus, share, workers) == number
+    assert gpus_to_ask(num_gpus, share, workers) == pytest.approx(asked)
+    assert gpus_to_ask(num_gpus, None, workers) == num_gpus
+
+
+@pytest.mark.slow
+def test_each_worker_of_a_machine_sees_one_of_its_gpus(temporary, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    num_threads = torch.get_num_threads()
+    machine = Machine(2)
+    assert machine.allocate(None, job_to_line(speed_job()), 0.5).num_workers == 4
+    workers = machine._workers
+    seen = []
+    for _ in range(4):
+        workers.start(speed_job())
+        environment = Path(f"/proc/{workers._processes[-1].process.pid}/environ").read_bytes().split(b"\0")
+        seen += [line for line in environment if line.startswith(b"CUDA_VISIBLE_DEVICES=")]
+    machine.close()
+    torch.set_num_threads(num_threads)
+    assert seen == [b"CUDA_VISIBLE_DEVICES=" + gpu for gpu in (b"2", b"5", b"2", b"5")]
 
 
 @pytest.mark.slow

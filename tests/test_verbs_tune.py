@@ -171,6 +171,11 @@ def test_words_are_the_same_search(search, monkeypatch):
         ({"space": {"model.d1": {"low": 0.0, "high": 0.5}}, "strategy": "grid"}, "a range without a step"),
         ({"trials": 0, "strategy": "random"}, "`trials=0`: input should be greater than or equal to 1"),
         pytest.param({"workers": 0}, "`workers=0`: at least 1 is needed", marks=pytest.mark.timeout(60)),
+        ({"gpus_per_trial": 0.5}, "^`gpus_per_trial=0.5`: only a `cluster` is asked for GPUs$"),
+        (
+            {"gpus_per_trial": 1.5},
+            "^`gpus_per_trial=1.5`: must be above 0 and at most 1; a trial trains on one GPU$",
+        ),
         ({"finalists": 0}, "`finalists=0`: "),
         ({"seeds": -1}, "`seeds=-1`: "),
         (

@@ -37,6 +37,12 @@ def tune(
     ] = None,
     cluster: options.ClusterOption = None,
     wait: options.WaitOption = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        Option(
+            "--gpus-per-trial", help="Of a cluster: 0.5 trains two trials at a time on each GPU; default: 1."
+        ),
+    ] = None,
     finalists: Annotated[
         int, Option("--finalists", min=1, help="How many of the best are trained again.")
     ] = 3,
@@ -86,6 +92,7 @@ def tune(
             workers=workers,
             cluster=cluster,
             wait=wait,
+            gpus_per_trial=gpus_per_trial,
             finalists=finalists,
             seeds=seeds,
             optimise=optimise,

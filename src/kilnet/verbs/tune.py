@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from kilnet import models
+from kilnet import hardware, models
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.sources import Data, in_memory, load_dataset
@@ -48,6 +48,7 @@ class SearchOptions(TypedDict, total=False):
         cluster: train on the machines of a Ray cluster: host and port of its head, or "auto" for the one that this
             machine is in, or else one of this machine alone.
         wait: how long to wait when no machine of the cluster is there, such as "10m"; by default for ever.
+        gpus_per_trial: on a cluster, how much of a GPU each trial has: 0.5 trains two at a time on each; 1 by default.
         optimise: as for `train`; with "macro-recall" trials are compared by it.
         model, recipe, settings, epochs, seed, device: what all trials have in common, as for `train`.
         out: search folder; by default a free name in `searches/`, or the search of this configuration there.
@@ -66,6 +67,7 @@ class SearchOptions(TypedDict, total=False):
     workers: int | None
     cluster: str | None
     wait: str | None
+    gpus_per_trial: float | None
     optimise: str | None
     model: str | None
     recipe: str | Path | None
@@ -127,7 +129,7 @@ class HyperSearch:
         _refuse_clashes(asked, options, self._named)
         named = options.get("model"), (options.get("settings") or {}).get("model.name")
         self.own_models = models.own_models(*named, *models_in(space or ()))
-        cluster = workers_of(options.get("cluster"), options.get("wait"))
+        cluster = workers_of(options.get("cluster"), options.get("wait"), options.get("gpus_per_trial"))
         with ProgressDisplay(enabled=self._progress) as display:
             self.dataset = in_memory(data, base.data, display.advance)
             if self.dataset.corrections is not None:
@@ -294,5 +296,11 @@ def _refuse_clashes(asked: SearchConfig, options: SearchOptions, named: bool) ->
         raise ConfigError(f"`workers={workers}`: at least 1 is needed")
     if options.get("storage") and options.get("dashboard"):
         raise ConfigError("`storage` and `dashboard` both ask for a copy of the trials; give one of them")
+    share = options.get("gpus_per_trial") if options.get("cluster") else None
+    if share and asked.run.hardware.device == "auto" and hardware.resolve_device("auto") == "cpu":
+        raise ConfigError(
+            f"`gpus_per_trial={share}`: precision and layout are measured where a search begins, and this machine "
+            "has no GPU; begin on one that has"
+        )
     if not named and any(key.startswith("data.") for key in asked.space):
         raise ConfigError("the space: data.* needs the name of a data set or a folder, not images in memory")

@@ -58,13 +58,16 @@ class ClusterWorkers:
     Args:
         address: "auto" for the cluster of this machine, or one that lasts as long as the search; else host and port.
         wait_seconds: how long to wait for a machine; None for ever.
+        gpus_per_trial: how much of a GPU each trial has, at most 1; by default a whole one where it trains on one.
 
     Raises:
         MissingPackageError: the extra `ray` is not installed.
         ConfigError: nobody answers at the address.
     """
 
-    def __init__(self, address: str, wait_seconds: float | None = None) -> None:
+    def __init__(
+        self, address: str, wait_seconds: float | None = None, gpus_per_trial: float | None = None
+    ) -> None:
         if find_spec("ray") is None:
             raise MissingPackageError(
                 "a cluster needs ray, which is not installed: pip install 'kilnet[ray]'"
@@ -72,6 +75,7 @@ class ClusterWorkers:
         self._asked = address
         self._address = _address_of_this_machine() if address == "auto" else address
         self._wait_seconds = wait_seconds
+        self._gpus_per_trial = gpus_per_trial
         if problem := self._unreachable():
             raise ConfigError(f"`cluster={address!r}`: {problem}")
         self._orders = ""
@@ -94,7 +98,8 @@ class ClusterWorkers:
         Raises:
             ConfigError: the cluster cannot be joined, or a machine has other versions.
         """
-        orders = {"kind": "measure", "workers": workers, "job": job_to_line(job), "logs": str(logs)}
+        orders: dict[str, Any] = {"kind": "measure", "workers": workers, "job": job_to_line(job)}
+        orders |= {"logs": str(logs), "gpus_per_trial": self._gpus_per_trial}
         self._orders = json.dumps(orders)
         self._begin()
         while not self._was_complete:
@@ -281,20 +286,30 @@ class ClusterWorkers:
         return "" if self._address == _OWN else _why_unreachable(self._address)
 
 
-def workers_of(address: str | None, wait: str | None) -> ClusterWorkers | None:
+def workers_of(
+    address: str | None, wait: str | None, gpus_per_trial: float | None = None
+) -> ClusterWorkers | None:
     """Return the workers of a cluster as options name it; None without a cluster.
 
     Args:
         wait: how long to wait for a machine, such as "10m".
+        gpus_per_trial: see `ClusterWorkers`.
 
     Raises:
-        ConfigError: nobody answers there, or there is something to wait for but no cluster.
+        ConfigError: nobody answers there, or what was asked for is nothing without a cluster, or nothing to be had.
     """
+    share = gpus_per_trial
+    if share is not None and not 0 < share <= 1:
+        raise ConfigError(
+            f"`gpus_per_trial={share}`: must be above 0 and at most 1; a trial trains on one GPU"
+        )
     if address is None:
+        if share is not None:
+            raise ConfigError(f"`gpus_per_trial={share}`: only a `cluster` is asked for GPUs")
         if wait is not None:
             raise ConfigError(f"`wait={wait!r}`: only work on a `cluster` waits for machines")
         return None
-    return ClusterWorkers(address, None if wait is None else parse_duration(wait, "wait"))
+    return ClusterWorkers(address, None if wait is None else parse_duration(wait, "wait"), share)
 
 
 def _address_of_this_machine() -> str:

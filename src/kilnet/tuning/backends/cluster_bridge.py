@@ -20,7 +20,14 @@ import numpy as np
 
 from kilnet.errors import StorageError
 from kilnet.storage import inside, make_folder, write_bytes
-from kilnet.tuning.backends.cluster_machine import Machine, Report, Scratch, read_run, write_run
+from kilnet.tuning.backends.cluster_machine import (
+    Machine,
+    Report,
+    Scratch,
+    gpus_to_ask,
+    read_run,
+    write_run,
+)
 from kilnet.tuning.backends.cluster_versions import PACKAGES, asker, difference, why_not_joined
 from kilnet.tuning.backends.jobs import TrainingJob, job_from_line
 from kilnet.tuning.backends.worker import Channel
@@ -41,7 +48,7 @@ class _Node:
     key: str  # Ray's
     name: str
     num_cpus: int
-    num_gpus: float
+    num_gpus: float  # that are asked for
     actor: Any = None
     num_workers: int = 0
     jobs: dict[str, TrainingJob] = field(default_factory=dict)
@@ -101,16 +108,25 @@ class Bridge:
         """Ask new machines for their versions."""
         if not self._orders or monotonic() - self._looked < _SECONDS_BETWEEN_LOOKS:
             return
-        self._looked = monotonic()
+        self._looked, share = monotonic(), self._orders["gpus_per_trial"]
         for found in self._ray.nodes():
             key, resources = found["NodeID"], found["Resources"]
             num_cpus = int(resources.get("CPU", 0))
             if not found["Alive"] or not num_cpus or key in self._nodes or key in self._left_out:
                 continue
-            node = _Node(key, found["NodeManagerAddress"], num_cpus, resources.get("GPU", 0.0))
+            num_gpus = resources.get("GPU", 0.0)
+            if share is not None and num_gpus < share:
+                continue
+            num_gpus = gpus_to_ask(num_gpus, share, self._orders["workers"])
+            node = _Node(key, found["NodeManagerAddress"], num_cpus, num_gpus)
             self._nodes[key] = node
             ask = self._ray.remote(asker()).options(num_cpus=0, max_retries=0, scheduling_strategy=_on(node))
             self._expect(node, ask.remote(PACKAGES), partial(self._compare, node))
+        if share is not None and not self._nodes and not self._is_complete:
+            self._channel.send(
+                "refused", reason=f"no machine has a GPU; `gpus_per_trial={share:g}` needs one"
+            )
+            sys.exit(2)
         are_settled = all(node.num_workers for node in self._nodes.values())
         if not self._is_complete and (are_settled or monotonic() > self._complete_by):
             self._is_complete = True
@@ -128,7 +144,8 @@ class Bridge:
             scheduling_strategy=_on(node),
         )
         node.actor = machine.remote(node.num_cpus)
-        asked = node.actor.allocate.remote(self._orders["workers"], self._orders["job"])
+        orders = (self._orders["workers"], self._orders["job"], self._orders["gpus_per_trial"])
+        asked = node.actor.allocate.remote(*orders)
         self._expect(node, asked, partial(self._admit, node))
 
     def _admit(self, node: _Node, allocation: Any) -> None:

@@ -1,5 +1,6 @@
 """One machine of a cluster: trains in scratch folders, and hands back what changes there."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -91,14 +92,26 @@ class Machine:
         self._num_tasks = 0
         self._workers: LocalWorkers | None = None
 
-    def allocate(self, workers: int | None, line: str) -> Allocation:
-        """Start the workers of this machine, as many as measured or asked for; see `kilnet.tuning.allocation`."""
+    def allocate(self, workers: int | None, line: str, gpus_per_trial: float | None = None) -> Allocation:
+        """Start the workers of this machine, as many as measured or asked for; see `kilnet.tuning.allocation`.
+
+        Where trials train on GPUs, or GPUs are asked for, each worker sees one of those that Ray gives, in turn.
+        """
         job = job_from_line(line)
         if not isinstance(job, SpeedJob):
             raise TypeError(f"{job.name} measures nothing")
-        hardware.resolve_device(job.config.hardware.device)  # it may be none of this machine
-        allocation = allocate(workers, job, self._logs)
-        self._workers = LocalWorkers(allocation.num_workers, allocation.num_threads, self._logs)
+        device = hardware.resolve_device(job.config.hardware.device)  # it may be none of this machine
+        uses_gpus = device.startswith("cuda") or gpus_per_trial is not None
+        named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        gpus = [name for name in named if name] if uses_gpus else []
+        if gpus:
+            share = gpus_per_trial or 1.0
+            number = num_sharing(len(gpus), share, workers)
+            threads = job.config.hardware.threads or max(1, hardware.available_threads() // number)
+            allocation = Allocation(number, threads, f"{share:g} of {len(gpus)} GPUs for each")
+        else:
+            allocation = allocate(workers, job, self._logs)
+        self._workers = LocalWorkers(allocation.num_workers, allocation.num_threads, self._logs, gpus)
         return allocation
 
     def share(self, name: str, files: list[str], *contents: npt.NDArray[np.uint8]) -> None:
@@ -188,6 +201,25 @@ class Machine:
     def _forget(self, task: _Task) -> None:
         del self._tasks[task.job.name]
         shutil.rmtree(task.job.folder, ignore_errors=True)
+
+
+def num_sharing(num_gpus: float, gpus_per_trial: float, workers: int | None) -> int:
+    """Return how many trials train at the same time on a machine, each on one GPU with others that fit there."""
+    most = int(num_gpus) * int(1 / gpus_per_trial + 1e-9)
+    return min(workers or most, most)
+
+
+def gpus_to_ask(num_gpus: float, gpus_per_trial: float | None, workers: int | None) -> float:
+    """Return how many of a machine's GPUs the trials take: all, or with a share for each trial as many as they need.
+
+    Ray gives parts of one GPU, or whole ones.
+    """
+    if gpus_per_trial is None:
+        return num_gpus
+    number = num_sharing(num_gpus, gpus_per_trial, workers)
+    if number * gpus_per_trial <= 1:
+        return number * gpus_per_trial
+    return math.ceil(number / int(1 / gpus_per_trial + 1e-9))
 
 
 def read_run(folder: Path) -> Files:

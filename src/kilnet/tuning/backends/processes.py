@@ -40,12 +40,14 @@ class LocalWorkers:
         num_workers: how many at most.
         num_threads: of each.
         logs: folder for what they write on standard error.
+        gpus: as `CUDA_VISIBLE_DEVICES` names them; each worker sees one. By default all see what this process does.
     """
 
-    def __init__(self, num_workers: int, num_threads: int, logs: Path) -> None:
+    def __init__(self, num_workers: int, num_threads: int, logs: Path, gpus: Sequence[str] = ()) -> None:
         self._num_workers = num_workers
         self._num_threads = num_threads
         self._logs = logs
+        self._gpus = gpus
         self._processes: list[_Process] = []
         self._messages: queue.Queue[tuple[_Process, dict[str, Any] | None]] = queue.Queue()
         self._num_false_starts = 0
@@ -127,6 +129,8 @@ class LocalWorkers:
             "OMP_NUM_THREADS": str(self._num_threads),
             "OMP_WAIT_POLICY": "passive",  # spinning would take the cores from the other workers
         }
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[(number - 1) % len(self._gpus)]
         remove(log)  # a link would lead elsewhere, a pipe would block
         try:
             errors = log.open("x", encoding="utf-8")
