@@ -72,6 +72,7 @@ class MadeUpWorkers:
         self.troubles = {name: list(events) for name, events in (troubles or {}).items()}
         self.chance = random.Random(seed)
         self.jobs, self.started, self.epochs, self.closed = [], [], [], False
+        self.machines = ()
 
     @property
     def num_idle(self):

@@ -4,10 +4,11 @@ import io
 import re
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from kilnet.terminal import search_progress
-from kilnet.terminal.search_progress import SearchDisplay
+from kilnet.terminal.search_progress import SearchDisplay, machines_line
 from kilnet.tuning.backends.jobs import Notice
 from kilnet.tuning.search import SearchLoop
 from made_up_workers import THREE, MadeUpWorkers, config_of, found, loop_of, make_dataset
@@ -54,6 +55,37 @@ def test_a_terminal_shows_all_trials_and_who_trains(tmp_path, monkeypatch):
     assert re.search(r"trial 1 .*epoch 1 of", text)
     assert "starting" in text
     assert "nothing left to train" in text
+
+
+MACHINES = [("10.0.0.7", 2), ("10.0.0.8", 1), ("gpu-node.example.org", 0), ("10.0.0.9", 12)]
+
+
+def test_machines_are_one_line_of_any_width():
+    whole = "4 machines: 10.0.0.7 2 trials, 10.0.0.8 1 trial, gpu-node.example.org idle, 10.0.0.9 12 trials"
+    assert machines_line(MACHINES, 120) == whole
+    assert machines_line(MACHINES, len(whole) + 1) == whole
+    assert machines_line(MACHINES, len(whole)).endswith("gpu-node.example.org idle, 1 more")
+    assert machines_line(MACHINES, 60) == "4 machines: 10.0.0.7 2 trials, 10.0.0.8 1 trial, 2 more"
+    assert machines_line(MACHINES[:1], 120) == "1 machine: 10.0.0.7 2 trials"
+    assert machines_line([], 120) == ""
+    for width in range(8, 120):
+        assert cell_len(machines_line(MACHINES * 20, width)) < width
+
+
+def test_a_search_on_a_cluster_says_on_which_machines(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_progress, "_SECONDS_BETWEEN_FRAMES", 0)
+    config, workers = config_of(THREE, epochs=2), MadeUpWorkers()
+    workers.machines = MACHINES
+    plain = followed(loop_of(tmp_path / "a", config, workers)).splitlines()
+    assert all(" left on 4 machines, about " in line for line in plain[:-1])
+    assert plain[-1].endswith("nothing left to train")
+    workers = MadeUpWorkers()
+    workers.machines = MACHINES
+    shown = followed(loop_of(tmp_path / "b", config, workers), force_terminal=True)
+    assert (
+        "4 machines: 10.0.0.7 2 trials, 10.0.0.8 1 trial, gpu-node.example.org idle, 10.0.0.9 12 trial"
+        in shown
+    )
 
 
 def test_switched_off_it_says_nothing_and_the_search_is_the_same(tmp_path):

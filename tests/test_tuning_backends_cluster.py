@@ -101,6 +101,7 @@ def test_machines_take_jobs_and_those_of_one_that_goes_are_lost(begin, tmp_path)
     workers.start(job_of(tmp_path, 1))
     workers.start(job_of(tmp_path, 2))  # on the other machine, which has more idle workers
     assert workers.num_idle == 2
+    assert workers.machines == [("10.0.0.7", 1), ("10.0.0.8", 1)]
     line = "machine 10.0.0.7 is gone; its trials resume elsewhere"
     assert told(workers, 4) == [("trial 2", "step"), ("trial 2", "done"), line, ("trial 1", "lost")]
     assert workers.num_idle == 2

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import torch
 
 import kilnet
 from digit_searches import SETTINGS, SPACE
-from kilnet.errors import ConfigError
+from kilnet.errors import ConfigError, WorkerError
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import Notice
 
@@ -87,18 +89,23 @@ def search_on(address, folder, **options):
     )
 
 
-def workers_here():
-    """The processes that train on machines of a cluster."""
+def processes_here(word=b"kilnet-ray-"):
+    """The processes of this test whose command line has a word; by default those of Ray that Kilnet has started."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            words = (path / "cmdline").read_bytes().split(b"\0")
+            words = (path / "cmdline").read_bytes()
             where = (path / "environ").read_bytes()
         except OSError:
             continue
-        if b"kilnet.tuning.backends.worker" in words and f"{MARK}={os.getpid()}".encode() in where:
+        if word in words and f"{MARK}={os.getpid()}".encode() in where:
             found.append(int(path.name))
     return found
+
+
+def workers_here():
+    """The processes that train on machines of a cluster."""
+    return processes_here(b"kilnet.tuning.backends.worker")
 
 
 def test_a_node_with_another_version_is_refused_in_one_line(cluster, tmp_path):
@@ -148,11 +155,18 @@ def test_a_part_of_a_gpu_is_asked_of_ray_and_refused_where_there_is_none(cluster
 def test_a_cluster_of_this_machine_alone_ends_with_the_search(tmp_path, of_one_machine, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where no cluster is known
-    before = set(Path(tempfile.gettempdir()).glob("kilnet-*"))
-    list(search_on("auto", tmp_path / "own"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    before, most = set(Path(tempfile.gettempdir()).glob("kilnet-*")), 0
+    for _ in search_on("auto", tmp_path / "own"):
+        for folder in set(Path(tempfile.gettempdir()).glob("kilnet-ray-*")) - before:
+            with suppress(FileNotFoundError):
+                files = [path.lstat() for path in folder.rglob("*")]
+                most = max(most, sum(file.st_size for file in files if stat.S_ISREG(file.st_mode)))
     assert table(tmp_path / "own") == of_one_machine
+    assert 0 < most < 16 << 20  # logs, and nothing spilled
     assert set(Path(tempfile.gettempdir()).glob("kilnet-*")) <= before
-    assert not workers_here()
+    assert not (tmp_path / "home").exists()  # where Ray would keep a token
+    assert not processes_here()
 
 
 def test_a_worker_and_a_node_are_killed_and_another_joins(cluster, tmp_path, of_one_machine):
@@ -172,6 +186,31 @@ def test_a_worker_and_a_node_are_killed_and_another_joins(cluster, tmp_path, of_
             nodes.append(cluster.add_node(num_cpus=1))
     assert sum("is gone; its trials resume elsewhere" in line for line in lines) == 2
     assert sum("takes part: 1 worker with 1 thread each" in line for line in lines) == 3
+    assert table(tmp_path / "killed") == of_one_machine
+
+
+def test_the_head_is_killed_and_the_same_command_resumes_on_a_new_one(tmp_path, of_one_machine):
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+    def begin():
+        options = {"num_cpus": 1, "include_dashboard": False}
+        return cluster_utils.Cluster(initialize_head=True, head_node_args=options)
+
+    head, lines = begin(), []
+    told = (
+        r"^no machine of the cluster was there for \d+s; everything is saved, and the same command resumes$"
+    )
+    with pytest.raises(WorkerError, match=told):
+        for event in search_on(head.address, tmp_path / "killed", workers=1, wait="4s"):
+            lines += [event.line] if isinstance(event, Notice) else []
+            if not isinstance(event, Notice) and event.kind == "epoch" and head.head_node:
+                head.remove_node(head.head_node, allow_graceful=False)
+    assert lines[-2].endswith(" is gone; its trials resume elsewhere")
+    assert lines[-1] == "no machine of the cluster is there; the search waits at most 4s for one"
+    assert not workers_here()
+    new = begin()
+    list(search_on(new.address, tmp_path / "killed", workers=1))
+    new.shutdown()
     assert table(tmp_path / "killed") == of_one_machine
 
 

@@ -51,5 +51,12 @@ def test_rays_own_refusal_is_one_line():
         "This process on node 10.0.0.7 was started with:\n    Ray: 2.60.0\n    Python: 3.12.3\n"
     )
     assert why_not_joined(message) == "it has Ray 2.50.0, not 2.60.0; install the same versions there"
+    message = (
+        "Failed to connect to GCS. Last connection error: Traceback (most recent call last):\n  File ...\n"
+    )
+    message += (
+        "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing"
+    )
+    assert why_not_joined(message).startswith("it asks for Ray's token: set RAY_AUTH_MODE=token")
     assert why_not_joined("\nno room\nfor more\n") == "no room"
     assert why_not_joined("") == "no reason was given"

@@ -1,16 +1,18 @@
 """The progress of a search: a live table on a terminal, plain lines elsewhere."""
 
+from collections.abc import Sequence
 from time import monotonic
 from types import TracebackType
 from typing import cast
 
+from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from kilnet.runs.wording import WORDS, counted, duration
 from kilnet.terminal.console import TerminalConsole
-from kilnet.terminal.fitted_table import Column, FittedTable
+from kilnet.terminal.fitted_table import Column, FittedTable, fitted
 from kilnet.terminal.search_tables import trials_table
 from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent
 from kilnet.tuning.search import SearchLoop
@@ -79,7 +81,9 @@ class SearchDisplay:
         numbers = range(len(self._search.trials))
         training = {number for number in numbers if self._search.folder.run_folder(number) in folders}
         table = trials_table(self._summary, _MAX_ROWS, training)
-        self._live.update(Group(table, workers, Text(self._progress())), refresh=True)
+        machines = machines_line(self._search.machines, self.console.width)
+        lines = [Text(line, no_wrap=True) for line in (machines, self._progress()) if line]
+        self._live.update(Group(table, workers, *lines), refresh=True)
         self._last_frame = monotonic()
 
     def _values(self, name: str) -> str:
@@ -99,10 +103,25 @@ class SearchDisplay:
         left = self._search.num_epochs_left()
         if not left:
             return "nothing left to train"
+        machines = () if self._is_live else self._search.machines  # which a terminal shows anyway
+        where = f" on {counted(len(machines), 'machine')}" if machines else ""
         if not self._num_epochs:
-            return f"{counted(left, 'epoch')} left"
+            return f"{counted(left, 'epoch')} left{where}"
         seconds = (monotonic() - self._start) / self._num_epochs * left
-        return f"{counted(left, 'epoch')} left, about {duration(seconds)}"
+        return f"{counted(left, 'epoch')} left{where}, about {duration(seconds)}"
+
+
+def machines_line(machines: Sequence[tuple[str, int]], width: int) -> str:
+    """Return how many machines take part, and as many of them as fit on a line, with what each trains."""
+    line, room = counted(len(machines), "machine") if machines else "", width - 1
+    for index, (name, num_trials) in enumerate(machines):
+        entry = f"{', ' if index else ': '}{name} {counted(num_trials, 'trial') if num_trials else 'idle'}"
+        num_left = len(machines) - index - 1
+        more = f", {num_left} more" if num_left else ""
+        if cell_len(line + entry + more) > room:
+            return fitted(line + (f", {num_left + 1} more" if index else ""), room)
+        line += entry
+    return line
 
 
 def _state(event: WorkerEvent | None, until: int) -> str:

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,11 @@ class SearchLoop:
                 self.running.clear()
                 write_summary(summarise(self.folder.path))
             shutil.rmtree(self.folder.images_path, ignore_errors=True)
+
+    @property
+    def machines(self) -> Sequence[tuple[str, int]]:
+        """The machines of a cluster that take part, each with how many runs it trains; empty without a cluster."""
+        return self._workers.machines
 
     def standings(self) -> list[Standing]:
         """Return where each cohort is, oldest first."""

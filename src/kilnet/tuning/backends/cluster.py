@@ -4,11 +4,13 @@ import json
 import os
 import queue
 import re
+import secrets
 import socket
 import subprocess
 import tempfile
 import threading
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -25,7 +27,8 @@ from kilnet.tuning.backends.jobs import Job, Notice, SpeedJob, WorkerEvent, job_
 from kilnet.tuning.backends.processes import begin_python
 
 _SECONDS_TO_ANSWER = 5.0  # for a host and port
-_SECONDS_TO_CONNECT = 30.0  # for Ray, whose processes take seconds to begin
+_SECONDS_TO_CONNECT = 60.0  # for Ray: where something else listens, it would wait for ever
+_SECONDS_TO_BEGIN = 300.0  # for a cluster of this machine alone, which may be busy
 _SECONDS_TO_CLOSE = 15.0
 _SECONDS_BETWEEN_TRIES = 5.0  # to join a cluster again
 _SECONDS_UNTIL_TOLD = 3.0  # that there is no machine
@@ -116,6 +119,11 @@ class ClusterWorkers:
         """How many more jobs can be taken now."""
         return sum(machine.num_workers - len(machine.jobs) for machine in self._machines.values())
 
+    @property
+    def machines(self) -> Sequence[tuple[str, int]]:
+        """The machines that take part, each with how many jobs it does."""
+        return [(machine.name, len(machine.jobs)) for machine in self._machines.values()]
+
     def start(self, job: Job) -> None:
         """Begin a job on the machine with most idle workers."""
         key = max(
@@ -155,9 +163,14 @@ class ClusterWorkers:
 
     def _begin(self) -> None:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        process = begin_python("kilnet.tuning.backends.cluster_bridge", [self._address], self._log, _QUIET)
+        environment = dict(_QUIET)
+        if self._address == _OWN:  # else Ray keeps a token at home, and clusters begun later ask for it
+            environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        process = begin_python(
+            "kilnet.tuning.backends.cluster_bridge", [self._address], self._log, environment
+        )
         self._process, self._is_connected = process, False
-        self._connect_by = monotonic() + _SECONDS_TO_CONNECT
+        self._connect_by = monotonic() + (_SECONDS_TO_BEGIN if self._address == _OWN else _SECONDS_TO_CONNECT)
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         self._send(self._orders)
 
@@ -218,7 +231,7 @@ class ClusterWorkers:
     def _join(self, machine: str, name: str, allocation: dict[str, Any]) -> None:
         self._num_false_starts = 0
         found = Allocation(**allocation)
-        self._machines[machine] = _Machine(name, found.num_workers)
+        self._machines[machine] = _Machine(one_line(name), found.num_workers)
         self._told.append(Notice(f"machine {name} takes part: {str(found).partition(' (')[0]}"))
 
     def _pass_on(self, machine: str, job: str, event: dict[str, Any]) -> None:
@@ -252,7 +265,7 @@ class ClusterWorkers:
             reason = reason if self._is_connected else "no Ray cluster answers there"
             raise ConfigError(f"`cluster={self._asked!r}`: {reason}")
         for key in list(self._machines):
-            self._lose(key, "the cluster is gone")
+            self._lose(key, f"the cluster is gone: {one_line(reason)}")
         self._num_false_starts += process.returncode == 1
         if self._num_false_starts >= _MAX_FALSE_STARTS:
             raise WorkerError(f"the cluster cannot be used: {reason}")

@@ -39,6 +39,7 @@ _SECONDS_TO_HEAR = 0.05
 # How long a machine waits for an event before it looks at what else there is to do.
 _IDLE_SECONDS, _BUSY_SECONDS = 0.05, 0.5
 _MAX_FALSE_STARTS = 5  # of one machine
+_STORE_BYTES = 1 << 28  # of a cluster of this machine alone, through which only files of runs pass
 
 
 @dataclass(eq=False)
@@ -85,6 +86,7 @@ class Bridge:
         if address == "local":
             self._scratch = Scratch("ray")
             options = {"include_dashboard": False, "_temp_dir": str(self._scratch.path)}
+            options["object_store_memory"] = _STORE_BYTES
         self._ray.init(address=address, logging_level="ERROR", log_to_driver=False, **options)
 
     def run(self, lines: "queue.Queue[str]") -> None:
@@ -187,14 +189,23 @@ class Bridge:
 
     def _train(self, key: str, line: str) -> None:
         node, job = self._nodes.get(key), job_from_line(line)
-        if node is None or not isinstance(job, TrainingJob):  # it has gone, which the search will hear
+        # One that has gone may be asked again already, and has no workers yet; the search will hear that it went.
+        if node is None or not node.num_workers or not isinstance(job, TrainingJob):
             return
         node.jobs[job.name] = job
-        if job.images not in node.images:
-            node.images.add(job.images)
-            files = self._shared(job.images)
-            self._expect(node, node.actor.share.remote(job.images.name, list(files), *files.values()))
-        self._expect(node, node.actor.start.remote(line, job.images.name, read_run(job.folder)))
+        if self._scratch:  # this machine alone, which has the images
+            images = str(job.images.absolute())
+        else:
+            images = job.images.name
+            self._share(node, job.images)
+        self._expect(node, node.actor.start.remote(line, images, read_run(job.folder)))
+
+    def _share(self, node: _Node, images: Path) -> None:
+        """Let a machine fetch images, once."""
+        if images not in node.images:
+            node.images.add(images)
+            files = self._shared(images)
+            self._expect(node, node.actor.share.remote(images.name, list(files), *files.values()))
 
     def _shared(self, folder: Path) -> dict[str, Any]:
         """Put images into the object store, from which each machine fetches them once."""

@@ -126,7 +126,7 @@ class Machine:
 
         Args:
             line: the job, with the folders of whoever gives it.
-            images: the name of what was shared.
+            images: the name of what was shared, or a folder of this machine that has it.
             files: of the run so far.
         """
         job = job_from_line(line)
@@ -134,7 +134,9 @@ class Machine:
             raise TypeError(f"{job.name} cannot be trained")
         self._num_tasks += 1
         folder = inside(self._scratch.path, f"runs/{self._num_tasks}")
-        own = replace(job, folder=folder, images=inside(self._scratch.path, f"images/{images}"))
+        is_here = Path(images).is_absolute()
+        shared = Path(images) if is_here else inside(self._scratch.path, f"images/{images}")
+        own = replace(job, folder=folder, images=shared)
         task = self._tasks[job.name] = _Task(own, job.folder)
         write_run(folder, files)
         task.seen = {name: _signature(folder / name) for name, _ in files}

@@ -1,4 +1,4 @@
-"""Versions on the machines of a cluster, which have to be those of the search."""
+"""Why a cluster or a machine of it cannot be used: versions have to be those of the search."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -41,4 +41,6 @@ def why_not_joined(message: str) -> str:
     pairs = re.findall(r"^\s*(Ray|Python): (\S+)$", message, re.MULTILINE)
     if len(pairs) == 4:  # of the cluster, then of this process
         return difference(dict(pairs[:2]), dict(pairs[2:]))
+    if "InvalidAuthToken" in message:
+        return "it asks for Ray's token: set RAY_AUTH_MODE=token, and copy its head's ~/.ray/auth_token here"
     return (message.strip().splitlines() or ["no reason was given"])[0]

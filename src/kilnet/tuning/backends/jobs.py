@@ -1,6 +1,7 @@
 """What a search asks of its workers, wherever they run: jobs go in, events come out."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
@@ -103,6 +104,10 @@ class Workers(Protocol):
     @property
     def num_idle(self) -> int:
         """How many more jobs can be taken now."""
+
+    @property
+    def machines(self) -> Sequence[tuple[str, int]]:
+        """The machines of a cluster, each with how many jobs it does; empty where all is done on this one."""
 
     def start(self, job: Job) -> None:
         """Begin a job; there must be an idle worker."""

@@ -57,6 +57,11 @@ class LocalWorkers:
         """How many more jobs can be taken now."""
         return self._num_workers - sum(process.job is not None for process in self._processes)
 
+    @property
+    def machines(self) -> Sequence[tuple[str, int]]:
+        """No other machine takes part."""
+        return ()
+
     def start(self, job: Job) -> None:
         """Begin a job on an idle process, or on a new one."""
         worker = next((process for process in self._processes if process.job is None), None) or self._spawn()
