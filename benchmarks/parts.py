@@ -27,7 +27,7 @@ from kilnet.data.augment import Augmentation
 from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
 from kilnet.recipes.reading import load_config, parse_settings
-from kilnet.training import loop
+from kilnet.training import eager, loop
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.muon import Muon
 from kilnet.training.optim import WeightAverage
@@ -41,7 +41,7 @@ RECIPE = Path("fast-94")
 PARTS: dict[str, list[tuple[Any, str]]] = {
     # Less what else is called in it; a step that a GPU plays back is all here, with its optimiser.
     "forward and backward pass": [(TrainStep, "__call__"), (RecordedStep, "__call__")],
-    "optimiser": [(Muon, "step"), (torch.optim.Adam, "step"), (torch.optim.SGD, "step")],
+    "optimiser": [(Muon, "step"), (eager.Adam, "step"), (eager.SGD, "step")],
     "average of the weights": [(WeightAverage, "update")],
     "augmentation": [(Augmentation, "draw"), (Augmentation, "__call__"), (loop, "shrink")],
     "normalisation": [(Preprocessing, "__call__")],

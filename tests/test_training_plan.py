@@ -4,7 +4,8 @@ import pytest
 
 from kilnet.errors import ConfigError
 from kilnet.recipes.reading import parse_duration, written_duration
-from kilnet.training.plan import Speed, make_plan
+from kilnet.training.plan import make_plan
+from kilnet.training.speed import Speed
 from kilnet.verbs.request import requested
 
 SPEED = {1.0: 0.002, 0.75: 0.0012, 0.5: 0.0006}  # seconds of an image in training, in the widest network

@@ -25,10 +25,10 @@ from kilnet.errors import (
 )
 from kilnet.inference.classifier import write_tensors
 from kilnet.recipes.reading import load_config
-from kilnet.training.plan import Speed
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession
+from kilnet.training.speed import Speed
 from kilnet.verbs.request import requested
 from made_up_machine import STEP, TINY, Machine
 from made_up_machine import make_dataset as make_coloured_dataset

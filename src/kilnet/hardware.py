@@ -158,6 +158,7 @@ def choose(
     num_classes: int,
     trains: bool = True,
     seconds: float = _PROBE_SECONDS,
+    uses_kept: bool = True,
 ) -> Settings:
     """Decide how to run a network, by timing real steps where the configuration leaves it open.
 
@@ -171,6 +172,7 @@ def choose(
         num_classes: number of logits.
         trains: whether steps of training are timed, or forward passes alone, which take a quarter of the time.
         seconds: for each of two comparisons at most, but for a first step of each candidate and two that are timed.
+        uses_kept: whether a choice that is kept is an answer; else it is replaced.
 
     Raises:
         ConfigError: the device is not there.
@@ -190,7 +192,7 @@ def choose(
     key = json.dumps([machine(device), torch.__version__, question, *subject])
     with suppress(TypeError):  # nothing is kept, or something else
         kept = Settings(**recall("hardware.json", key) or {})
-        if replace(kept, reason=candidates[0].reason) in candidates:
+        if uses_kept and replace(kept, reason=candidates[0].reason) in candidates:
             return kept
     chosen = _measure(candidates, model, images, num_classes, trains, min(seconds, _PROBE_SECONDS))
     remember("hardware.json", key, vars(chosen))

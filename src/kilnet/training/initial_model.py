@@ -96,7 +96,11 @@ def preprocessing_for(config: RunConfig, dataset: ImageDataset) -> Preprocessing
 
 
 def choose_settings(
-    config: RunConfig, model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing
+    config: RunConfig,
+    model: nn.Module,
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    uses_kept: bool = True,
 ) -> Settings:
     """Decide what to compute with; see `hardware.choose`.
 
@@ -105,7 +109,9 @@ def choose_settings(
     batch_size = config.training.batch_size_for(len(dataset.train))
     images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
     trains = not begins_pretrained(config)
-    return hardware.choose(config.hardware, model, config.model, images, len(dataset.classes), trains)
+    return hardware.choose(
+        config.hardware, model, config.model, images, len(dataset.classes), trains, uses_kept=uses_kept
+    )
 
 
 def _load_parent(model: nn.Module, config: RunConfig, dataset: ImageDataset, own_models: Set[str]) -> None:

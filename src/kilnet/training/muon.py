@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kilnet.training.eager import EagerOptimizer
 from kilnet.training.ranks import ALONE, Ranks
 
 # Keller Jordan, 2024, "Muon: An optimizer for hidden layers in neural networks": coefficients of an odd polynomial that
@@ -15,7 +16,7 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _NUM_ITERATIONS = 3
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(EagerOptimizer):
     """Orthogonalised momentum for filters, Nesterov SGD for all other parameters.
 
     The filters of a convolution are seen as a matrix with one row per filter. Before each step they are scaled to a

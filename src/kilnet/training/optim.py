@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kilnet.config import OptimizerConfig
+from kilnet.training import eager
 from kilnet.training.muon import Muon
 from kilnet.training.ranks import ALONE, Ranks
 
@@ -45,8 +46,8 @@ def make_optimizer(
         )
     options: dict[str, Any] = {"lr": lr, "weight_decay": config.weight_decay, "fused": True}
     if config.name == "sgd":
-        return torch.optim.SGD(parameters, **options, momentum=momentum, nesterov=momentum > 0)
-    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+        return eager.SGD(parameters, **options, momentum=momentum, nesterov=momentum > 0)
+    kind = eager.AdamW if config.name == "adamw" else eager.Adam
     return kind(parameters, **options, capturable=rates_on is not None)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 # Kept free at the end, so that nothing has to take exactly as long as it did before.
 _SPARE_PART = 0.01
-_SPARE_SECONDS = 2.0  # the program starts and ends, the learning curves are drawn
+SPARE_SECONDS = 2.0
+"""For the program to start and to end, and to draw the learning curves, where it is not known how long that takes."""
 _SPARE_OF_END = 0.1
+NUM_FIRST_STEPS = 4
+"""Steps that tell how fast training is; the first of them makes memory ready, and does not count."""
 # Between two validations training takes at least so many times as long: validating is at most about a twentieth.
 _TRAINING_PER_VALIDATION = 20
 _SHORTEST_END = 0.5  # the end is not expected to take less than this part of what it took before
@@ -28,6 +31,7 @@ class Schedule:
         fractional_epoch: where the latest step began, in epochs from the start: 2.5 is the middle of the third.
         is_over: whether nothing is left to train.
         has_result: whether weights were validated before the first step, so that none has to be taken.
+        first_steps: seconds of each of the first steps that this process has taken, where they are measured.
     """
 
     def __init__(self, num_epochs: int) -> None:
@@ -37,6 +41,12 @@ class Schedule:
         self.fractional_epoch = 0.0
         self.is_over = False
         self.has_result = False
+        self.first_steps: list[float] = []
+
+    @property
+    def end_seconds(self) -> float:
+        """What validating and saving took, as last measured; 0 where it is not."""
+        return 0.0
 
     @property
     def progress(self) -> float:
@@ -107,6 +117,7 @@ class BudgetSchedule(Schedule):
         end_seconds: of validating and saving, as measured then.
         started: when this process began to count, as `clock` tells it.
         clock: seconds that never go back.
+        spare_seconds: see `training_seconds`.
     """
 
     def __init__(
@@ -117,8 +128,10 @@ class BudgetSchedule(Schedule):
         end_seconds: float,
         started: float,
         clock: Callable[[], float] = monotonic,
+        spare_seconds: float = SPARE_SECONDS,
     ) -> None:
         super().__init__(num_epochs)
+        self._spare_seconds = spare_seconds
         self._clock = clock
         self._budget_seconds = budget_seconds
         self._started = started
@@ -142,6 +155,11 @@ class BudgetSchedule(Schedule):
     def seconds_left(self) -> float:
         """Seconds until the budget is spent, not below 0."""
         return max(0.0, self._budget_seconds - self.spent)
+
+    @property
+    def end_seconds(self) -> float:
+        """What validating and saving took, as last measured."""
+        return self._end_seconds
 
     @property
     def last_fractional_epoch(self) -> float:
@@ -174,6 +192,8 @@ class BudgetSchedule(Schedule):
     def note_step(self, is_full_size: bool) -> None:
         """Measure the step that ends now."""
         self._last_step_seconds = seconds = self._clock() - self._step_began
+        if len(self.first_steps) < NUM_FIRST_STEPS:
+            self.first_steps.append(seconds)
         if is_full_size and self._step_seconds_then is None:
             self._step_seconds_then = self._step_seconds = seconds
         elif is_full_size:
@@ -211,12 +231,19 @@ class BudgetSchedule(Schedule):
 
     @property
     def _training_seconds(self) -> float:
-        return training_seconds(self._budget_seconds, self._expected_end_seconds)
+        return training_seconds(self._budget_seconds, self._expected_end_seconds, self._spare_seconds)
 
 
-def training_seconds(budget_seconds: float, end_seconds: float) -> float:
-    """Return how much of a budget is for training, where validating and saving at the end take so long."""
-    spare = _SPARE_PART * budget_seconds + _SPARE_SECONDS + _SPARE_OF_END * end_seconds
+def training_seconds(
+    budget_seconds: float, end_seconds: float, spare_seconds: float = SPARE_SECONDS
+) -> float:
+    """Return how much of a budget is for training, where validating and saving at the end take so long.
+
+    Args:
+        budget_seconds, end_seconds: of everything, and of that.
+        spare_seconds: for the program to start and to end, and to draw the learning curves.
+    """
+    spare = _SPARE_PART * budget_seconds + spare_seconds + _SPARE_OF_END * end_seconds
     return budget_seconds - end_seconds - spare
 
 

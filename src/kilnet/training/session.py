@@ -20,7 +20,6 @@ from kilnet import hardware, models
 from kilnet.config import RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import ConfigError, InterruptedRunError, RunFolderError
-from kilnet.hardware import Settings
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
 from kilnet.recipes.changes import change, differences
 from kilnet.storage import first_fitting, reading, remove
@@ -29,11 +28,12 @@ from kilnet.training.follower import Start
 from kilnet.training.head import FittedHead
 from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
-from kilnet.training.plan import Plan, plan_run
+from kilnet.training.plan import Basis, Plan, plan_run
 from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
-from kilnet.training.schedule import BudgetSchedule, Schedule, training_seconds
+from kilnet.training.schedule import NUM_FIRST_STEPS, BudgetSchedule, Schedule, training_seconds
+from kilnet.training.speed import keep_speed, steps_ratio, with_end
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _SECONDS_TO_STOP = 2.0
@@ -61,6 +61,7 @@ class TrainingSession:
         config: with nothing left open.
         settings: what it computes with, and why.
         plan: how the time of a budget is to be filled; None without one.
+        basis: what was measured for it, now or before; None without one, and of a run that is resumed.
         num_parameters: of the network.
         loop: what trains, with the history so far and notes for the user.
 
@@ -87,8 +88,9 @@ class TrainingSession:
         self._ranks = ranks
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         self._preprocessing = preprocessing_for(config, self._dataset)
+        self._own_models = own_models
         self.plan: Plan | None = None
-        settings: Settings | None = None
+        self.basis: Basis | None = None
         is_begun = self.folder.exists
         if not is_begun and (self.folder.has_state or self.folder.weights_path.exists()):
             raise RunFolderError(
@@ -96,16 +98,36 @@ class TrainingSession:
             )
         if is_begun:
             config = self._as_begun(config)
+        self._softened_answers = _softened(answers, config)
         is_planned = config.budget.seconds and config.training.frozen != "features"
         if is_begun and is_planned:
             self.plan = self._kept_plan()
-        elif is_planned:
-            config, self.plan, settings = plan_run(
-                config, self._dataset, self._preprocessing, lambda: clock() - self._started, own_models
-            )
-        model = initial_model(config, self._dataset, self._preprocessing, self.folder.has_state, own_models)
+        self._prepare(self._planned(config) if is_planned and not is_begun else config)
+        # Steps that were taken before the run began, and what follows them.
+        self._first: list[StepRecord | EpochRecord] = []
+        self._rest: Iterator[StepRecord | EpochRecord] | None = None
+        if self.basis and self.basis.is_kept and ranks.size == 1 and not self._first_steps_agree(self.basis):
+            self._first, self._rest = [], None
+            self._prepare(self._planned(config, uses_kept=False))
+        self._saved = self._epoch_start = monotonic()
+        self._num_images = 0  # in this epoch
+        if is_begun:
+            self._resume()
+
+    def _planned(self, config: RunConfig, uses_kept: bool = True) -> RunConfig:
+        """Plan how to fill the budget, by what is kept of this machine or by new measurements."""
+        spent = lambda: self._clock() - self._started  # noqa: E731
+        found = plan_run(config, self._dataset, self._preprocessing, spent, self._own_models, uses_kept)
+        config, self.plan, self.basis = found
+        return config
+
+    def _prepare(self, config: RunConfig) -> None:
+        """Make the network and what trains it."""
+        dataset, ranks = self._dataset, self._ranks
+        model = initial_model(config, dataset, self._preprocessing, self.folder.has_state, self._own_models)
         self.num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.settings = settings or choose_settings(config, model, self._dataset, self._preprocessing)
+        decided = self.basis.settings if self.basis else None
+        self.settings = decided or choose_settings(config, model, dataset, self._preprocessing)
         self.config = config.model_copy(update={"hardware": self.settings.record()})
         self._schedule = Schedule(config.training.epochs)
         if self.plan and config.budget.seconds:
@@ -115,12 +137,12 @@ class TrainingSession:
                 step_seconds=self.plan.step_seconds,
                 end_seconds=self.plan.end_seconds,
                 started=self._started,
-                clock=clock if ranks.size == 1 else ranks.clock,
+                clock=self._clock if ranks.size == 1 else ranks.clock,
+                spare_seconds=self.plan.spare_seconds,
             )
-        self._softened_answers = self._softened(answers)
         self.loop = TrainingLoop(
             model,
-            self._dataset,
+            dataset,
             self.config,
             self._preprocessing,
             self.settings,
@@ -128,24 +150,30 @@ class TrainingSession:
             self._softened_answers,
             ranks,
         )
-        self._saved = self._epoch_start = monotonic()
-        self._num_images = 0  # in this epoch
-        if is_begun:
-            self._resume()
+
+    def _first_steps_agree(self, basis: Basis) -> bool:
+        """Take the first steps of the run; return whether they are as fast as what is kept of this machine says."""
+        self._rest = iter(self.loop)
+        while len(self._first) < NUM_FIRST_STEPS:
+            self._first.append(record := next(self._rest))
+            if not isinstance(record, StepRecord) or record.step == record.num_steps:
+                break  # what comes next may be a validation, whose result has to be saved
+        return basis.kept.agrees(self._ratio_of_first_steps(basis))
+
+    def _ratio_of_first_steps(self, basis: Basis) -> float | None:
+        num_images = len(self._dataset.train)
+        return steps_ratio(basis.kept.speed, self.config.training, num_images, self._schedule.first_steps)
+
+    def _keep_measurements(self) -> None:
+        """Keep what this run has shown of the machine, for the plan of the next."""
+        if self.basis and self.basis.key:
+            ratio, end_seconds = self._ratio_of_first_steps(self.basis), self._schedule.end_seconds
+            keep_speed(self.basis.key, with_end(self.basis.kept, ratio, end_seconds))
 
     def _left(self) -> float:
         """Return how much of the budget is left before the end of the run, which takes some seconds."""
         budget = self.config.budget.seconds or 0.0
         return training_seconds(budget, 0.0) - (self._clock() - self._started)
-
-    def _softened(self, answers: npt.NDArray[np.float32] | None) -> Tensor | None:
-        if not self.config.training.teacher_weight:
-            return None
-        if answers is None:
-            raise ConfigError(
-                "`training.teacher_weight` asks for the answers of a teacher; `kilnet.distill('runs/a')` has one"
-            )
-        return torch.from_numpy(answers).float().div(self.config.training.temperature).softmax(1)
 
     @property
     def seconds_left(self) -> float | None:
@@ -163,12 +191,15 @@ class TrainingSession:
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         with self.folder.locked(), _noted_signals() as signals:
             if self.folder.exists:
+                if self.folder.has_state:
+                    self._first, self._rest = [], None
                 self._resume()  # another process may have continued since
                 if not self.folder.has_state:  # it begins again
                     remove(self.folder.kept_history_path)
             else:
                 self.folder.begin(self.config, self._environment(), self._dataset.corrections)
-            self._saved = self._epoch_start = monotonic()
+            self._saved, taken = monotonic(), sum(self._schedule.first_steps) if self._first else 0.0
+            self._epoch_start = self._saved - taken
             self._num_images = 0
             try:
                 yield from self._saved_records(signals)
@@ -192,6 +223,8 @@ class TrainingSession:
 
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
         config, fitted = self.config, None
+        first, self._first = self._first, []
+        rest, self._rest = self._rest, None
         if not self.loop.history and begins_pretrained(config):
             fitted = yield from fit_first(
                 self.loop.model,
@@ -205,7 +238,10 @@ class TrainingSession:
             self._ranks.share(None if self.loop.finished else self._start(fitted))
         if fitted is not None:
             yield self.loop.start(fitted)
-        yield from self.loop
+        yield from first
+        yield from rest or self.loop
+        if self.loop.finished:
+            self._keep_measurements()
 
     def _start(self, fitted: FittedHead | None) -> Start:
         """Return what the other processes have to know."""
@@ -293,6 +329,16 @@ class TrainingSession:
             "num_parameters": self.num_parameters,
             **({"plan": asdict(self.plan)} if self.plan else {}),
         }
+
+
+def _softened(answers: npt.NDArray[np.float32] | None, config: RunConfig) -> Tensor | None:
+    if not config.training.teacher_weight:
+        return None
+    if answers is None:
+        raise ConfigError(
+            "`training.teacher_weight` asks for the answers of a teacher; `kilnet.distill('runs/a')` has one"
+        )
+    return torch.from_numpy(answers).float().div(config.training.temperature).softmax(1)
 
 
 def free_folder(parent: Path, name: str, config: RunConfig, fingerprint: str | None) -> Path:

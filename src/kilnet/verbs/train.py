@@ -29,6 +29,7 @@ from kilnet.training.ranks import ALONE, Ranks, joined
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
+from kilnet.training.speed import keep_curves_seconds
 from kilnet.verbs.aim import with_aim
 from kilnet.verbs.request import folder_name, open_choice, requested
 
@@ -199,11 +200,13 @@ def train_as(
             epochs = counted(config.training.patience or 0, "epoch")
             display.say(f"stopped early: {epochs} without {_BETTER[config.training.select]}")
         run = trained(session)
+        curves_began = monotonic()
         from kilnet.figures import charts as figures  # matplotlib is not needed before
 
         make_folder(run.files.plots_path)
         curves = figures.learning_curves([asdict(record) for record in run.history])
         figures.save(curves, run.files.learning_curves_path)
+        keep_curves_seconds(monotonic() - curves_began)
         if session.loop.finished and not config.budget.seconds:  # the time is up; `evaluate` will do it
             _tell_calibration(run.calibrate(dataset), display)
         return run
@@ -237,6 +240,8 @@ def _introduce(session: TrainingSession, dataset: ImageDataset, display: Progres
         display.say(f"run folder: {session.folder.path}")
     if session.plan and session.seconds_left is not None and not session.loop.finished:
         display.detail(measured_line(session.plan, config, dataset))
+        if session.basis and session.basis.is_kept:
+            display.detail("what was measured before is used, since the first steps agree")
         display.say(plan_line(session.plan, config, dataset, session.seconds_left))
 
 
