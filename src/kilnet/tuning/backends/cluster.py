@@ -20,7 +20,7 @@ from typing import IO, Any, cast
 
 from kilnet.errors import ConfigError, MissingPackageError, StorageError, WorkerError
 from kilnet.recipes.reading import parse_duration, written_duration
-from kilnet.runs.wording import one_line
+from kilnet.runs.wording import one_line, shorten
 from kilnet.training.records import EpochRecord
 from kilnet.tuning.allocation import Allocation
 from kilnet.tuning.backends.jobs import Job, Notice, SpeedJob, WorkerEvent, job_to_line
@@ -34,6 +34,7 @@ _SECONDS_BETWEEN_TRIES = 5.0  # to join a cluster again
 _SECONDS_UNTIL_TOLD = 3.0  # that there is no machine
 _MAX_LOSSES = 3  # of a job in a row; what takes its machine along more often is to blame itself
 _MAX_FALSE_STARTS = 5
+_MAX_CHARACTERS = 100  # of what Ray says of a machine that is gone
 _OWN = "local"  # Ray's word for a cluster of this machine alone
 # Of a cluster that begins here: nothing is sent to Ray's makers, and logs stay small.
 _QUIET = {
@@ -218,7 +219,7 @@ class ClusterWorkers:
             case "joined":
                 self._join(**message)
             case "gone":
-                self._lose(message["machine"], one_line(message["reason"]))
+                self._lose(message["machine"], shorten(message["reason"], _MAX_CHARACTERS))
             case "left out":
                 reason = one_line(message["reason"])
                 self._lose(message["machine"], reason)
@@ -265,7 +266,7 @@ class ClusterWorkers:
             reason = reason if self._is_connected else "no Ray cluster answers there"
             raise ConfigError(f"`cluster={self._asked!r}`: {reason}")
         for key in list(self._machines):
-            self._lose(key, f"the cluster is gone: {one_line(reason)}")
+            self._lose(key, f"the cluster is gone: {shorten(reason, _MAX_CHARACTERS)}")
         self._num_false_starts += process.returncode == 1
         if self._num_false_starts >= _MAX_FALSE_STARTS:
             raise WorkerError(f"the cluster cannot be used: {reason}")
