@@ -75,4 +75,5 @@ ALL_CHANGED = {
     "hardware.precision": "bf16",
     "hardware.layout": "channels_last",
     "hardware.threads": 2,
+    "hardware.weight_gradient": "product",
 }

@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from kilnet.data.preprocess import Preprocessing
+from kilnet.hardware import Settings
+from kilnet.models import FastNet
 from kilnet.training import speed as speeds
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.session import TrainingSession
@@ -164,6 +167,54 @@ def test_what_the_end_takes_is_kept_of_a_run_and_its_resumed_part_has_its_plan(t
     assert third.basis is None
     assert isinstance(records[-1], EpochRecord)
     assert len(measurements) == 1
+
+
+@pytest.mark.parametrize("asked", ["auto", "torch", "product"])
+def test_a_budget_computes_the_gradient_of_filters_as_asked_or_as_measured(asked, tmp_path, monkeypatch):
+    def measure(config, model, settings, *_):
+        kind = "product" if config.hardware.weight_gradient == "auto" else settings.weight_gradient
+        return replace(SPEED, weight_gradient=kind)
+
+    monkeypatch.setattr("kilnet.training.plan.measure_network", measure)
+    session_in(tmp_path / "a")  # which keeps what is measured where nothing is asked for
+    found = session_in(tmp_path / "b", **{"hardware.weight_gradient": asked})
+    chosen = "product" if asked == "auto" else asked
+    assert found.config.hardware.weight_gradient == found.settings.weight_gradient == chosen
+    hooks = [hasattr(part, "convolve") and "convolve" in vars(part) for part in found.loop.model.modules()]
+    assert any(hooks) == (chosen == "product")
+
+
+def test_without_a_budget_the_gradient_of_filters_is_torchs_and_a_record_repeats_it(tmp_path):
+    dataset = make_dataset(num_train=40)
+    config = requested(dataset, "FastNet", None, TINY, 1, None, None)
+    assert TrainingSession(dataset, config, tmp_path / "a").config.hardware.weight_gradient == "torch"
+    config = requested(
+        dataset, "FastNet", None, TINY | {"hardware.weight_gradient": "product"}, 1, None, None
+    )
+    session = TrainingSession(dataset, config, tmp_path / "b")
+    list(session)
+    weights = {name: (tmp_path / name / "weights.safetensors") for name in "bc"}
+    again = session.config
+    assert again.hardware.weight_gradient == "product"
+    list(TrainingSession(dataset, again, tmp_path / "c"))
+    assert weights["b"].read_bytes() == weights["c"].read_bytes()
+
+
+def test_the_faster_gradient_is_measured():
+    dataset = make_dataset(num_train=40)
+    config = requested(dataset, "FastNet", None, TINY, 1, None, None)
+    settings = Settings("cpu", "fp32", "contiguous", 1)
+    model = FastNet((4, 4), image_shape=dataset.image_shape, num_classes=3)
+    found = speeds.measure_network(config, model, settings, dataset, Preprocessing.fit(dataset))
+    assert found.weight_gradient in ("torch", "product")
+    assert not any("convolve" in vars(part) for part in model.modules()), "the network is as it was"
+    asked = config.model_copy(
+        update={"hardware": config.hardware.model_copy(update={"weight_gradient": "torch"})}
+    )
+    assert (
+        speeds.measure_network(asked, model, settings, dataset, Preprocessing.fit(dataset)).weight_gradient
+        == "torch"
+    )
 
 
 def test_the_ratio_is_of_the_median_step_at_the_first_resolution():

@@ -330,12 +330,15 @@ class HardwareConfig(_Part):
         precision: "fp32", "bf16" (autocast), or "auto": the faster.
         layout: memory order of images and filters, or "auto": the faster.
         threads: CPU threads; 0 takes all cores that this process may use.
+        weight_gradient: of filters: by "torch", or as a "product" of matrices where outputs are small; "auto" is the
+            faster with a budget on a CPU, else "torch".
     """
 
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     layout: Literal["auto", "contiguous", "channels_last"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+    weight_gradient: Literal["auto", "torch", "product"] = "auto"
 
 
 class RunConfig(_Part):

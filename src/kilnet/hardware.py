@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ class Settings:
         layout: "contiguous" or "channels_last".
         threads: CPU threads.
         reason: one line on what was measured, for the user.
+        weight_gradient: "torch" or "product", as in the configuration.
     """
 
     device: str
@@ -50,6 +51,7 @@ class Settings:
     layout: str
     threads: int
     reason: str = ""
+    weight_gradient: Literal["torch", "product"] = "torch"
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -184,7 +186,10 @@ def choose(
         ["contiguous", "channels_last"] if config.layout == "auto" else [config.layout],
         sorted({1, available_threads()}) if is_open else [config.threads or available_threads()],
     )
-    candidates = [Settings(device, *option, reason="as configured") for option in options]
+    gradient: Literal["torch", "product"] = "product" if config.weight_gradient == "product" else "torch"
+    candidates = [
+        Settings(device, *each, reason="as configured", weight_gradient=gradient) for each in options
+    ]
     if len(candidates) == 1:
         return candidates[0]
     question = [candidate.record().model_dump() for candidate in candidates]

@@ -107,12 +107,17 @@ class _BeforePooling(nn.Conv2d):
     """A convolution with a border of zeros that leaves out the last of an odd number of rows or columns.
 
     Pooling by 2 would drop it: of 15x15 outputs it keeps 14x14, of 7x7 36 in place of 49.
+
+    Attributes:
+        convolve: `F.conv2d`, or what `kilnet.models.weight_gradient` sets in its place.
     """
+
+    convolve = staticmethod(F.conv2d)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 the name that torch has
         top_left, (bottom, right) = 1, (int(side % 2 == 0 or side == 1) for side in input.shape[2:])
         framed = F.pad(input, [top_left, right, top_left, bottom])
-        return F.conv2d(framed, self.weight)
+        return self.convolve(framed, self.weight)
 
 
 def _begun_as_identity(convolution: nn.Conv2d) -> nn.Conv2d:

@@ -121,7 +121,11 @@ def _path(
     is_timed: bool,
 ) -> Path:
     """Return where features are kept; those of batches of another size may differ in their last bits."""
-    question: list[object] = [settings.record().model_dump(), vars(preprocessing), dataset.fingerprint]
+    question: list[object] = [
+        settings.record().model_dump(exclude={"weight_gradient"}),
+        vars(preprocessing),
+        dataset.fingerprint,
+    ]
     question += [_BATCH_SIZE_BY_CLOCK] if is_timed else []
     key = hashlib.sha256(json.dumps(question).encode())
     for name, tensor in model.state_dict().items():

@@ -21,6 +21,7 @@ from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.inference.mcnemar import mcnemar
+from kilnet.models.weight_gradient import use_products
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.head import FittedHead
@@ -70,6 +71,8 @@ class TrainingLoop:
     ) -> None:
         settings.apply()
         self.model = settings.place(model)
+        if settings.weight_gradient == "product":
+            use_products(self.model)
         self.history: list[EpochRecord] = []
         self.notes: list[str] = []
         self._config = config

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kilnet import models
@@ -98,6 +98,7 @@ def plan_run(
             kept = KeptSpeed(speed, time.time())
             if key:
                 keep_speed(key, kept)
+        settings = replace(settings, weight_gradient=kept.speed.weight_gradient)
         basis = Basis(settings=settings, key=key, kept=kept, is_kept=is_kept)
         found[candidate.model.model_dump_json()] = basis
         return kept.speed

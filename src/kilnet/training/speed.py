@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from statistics import median
+from typing import Literal
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +21,7 @@ from kilnet.errors import ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.models.pretrained import load_pretrained
+from kilnet.models.weight_gradient import use_products
 from kilnet.storage import recall, remember
 from kilnet.training import first_stage
 from kilnet.training.initial_model import begins_pretrained
@@ -28,6 +30,7 @@ from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import NUM_FIRST_STEPS, SPARE_SECONDS
 
 _FACTORS = (1.0, 0.75, 0.5)  # parts of the side at which a network's speed has to be known
+_GRADIENTS: tuple[Literal["torch", "product"], ...] = ("torch", "product")
 _SECONDS = 0.2  # of each measurement, if one step is not longer
 _FILE = "speeds.json"
 _MOST_DAYS = 30.0  # libraries, drivers and machines change without a new name
@@ -48,12 +51,14 @@ class Speed:
         optimizer_seconds: what a step takes whatever the size of its batch.
         end_seconds: validating at the end.
         first_seconds: fitting the last layer of a pretrained network before the first step.
+        weight_gradient: with which of the ways in `HardwareConfig` this was measured, the faster where that is open.
     """
 
     image_seconds: dict[float, float]
     optimizer_seconds: float
     end_seconds: float
     first_seconds: float = 0.0
+    weight_gradient: Literal["torch", "product"] = "torch"
 
     def step_seconds(self, training: TrainingConfig, num_images: int, factor: float = 1.0) -> float:
         """Return how long a step takes, on images of a part of their side."""
@@ -110,6 +115,7 @@ def speed_key(config: RunConfig, settings: Settings, dataset: ImageDataset) -> s
     network = [config.model.model_dump(), config.optimizer.model_dump(), list(dataset.image_shape)]
     ending = [len(dataset.classes), _num_seen(config, dataset)]
     machine = [hardware.machine(settings.device), torch.__version__, settings.record().model_dump()]
+    machine.append(config.hardware.weight_gradient)
     return json.dumps([*machine, *network, *ending])
 
 
@@ -187,8 +193,14 @@ def measure_network(
     num_classes = len(dataset.classes)
     channels, height, width = dataset.image_shape
     pixels = torch.from_numpy(dataset.train.images[: hardware.probe_size(height, width)].copy())
-    image_seconds = {}
     is_pretrained = begins_pretrained(config)
+    is_open = config.hardware.weight_gradient == "auto" and settings.device == "cpu" and not is_pretrained
+    networks = {
+        kind: copy.deepcopy(model) for kind in (_GRADIENTS if is_open else (settings.weight_gradient,))
+    }
+    if "product" in networks:
+        use_products(networks["product"])
+    image_seconds: dict[str, dict[float, float]] = {kind: {} for kind in networks}
     for factor in (1.0,) if is_pretrained else _FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
         try:
@@ -196,7 +208,10 @@ def measure_network(
         except ModelError:  # a network for images of one size
             continue
         images = preprocessing(shrink(pixels, *size))
-        image_seconds[factor] = 1 / hardware.measure_speed(settings, model, images, num_classes, _SECONDS)
+        for kind, network in networks.items():
+            per_second = hardware.measure_speed(settings, network, images, num_classes, _SECONDS)
+            image_seconds[kind][factor] = 1 / per_second
+    gradient = min(networks, key=lambda kind: sum(image_seconds[kind].values()))
     network = settings.place(copy.deepcopy(model))
     forward.logits(network, pixels, preprocessing, settings)  # warm-up
     start = time.perf_counter()
@@ -209,10 +224,11 @@ def measure_network(
         num_kept = first_stage.num_kept(network, dataset, preprocessing, settings)
         num_first = num_train - num_kept + num_seen
     return Speed(
-        image_seconds=image_seconds,
+        image_seconds=image_seconds[gradient],
         optimizer_seconds=_optimizer_seconds(config, model, settings),
         end_seconds=num_seen * inference_seconds,
         first_seconds=num_first * inference_seconds,
+        weight_gradient=gradient,
     )
 
 
