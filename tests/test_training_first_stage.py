@@ -8,6 +8,8 @@ from safetensors.torch import save_file
 import kilnet
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import ConfigError
+from kilnet.hardware import Settings
+from kilnet.inference import feature_pass
 from kilnet.models import EfficientNetLite
 
 SETTINGS = {
@@ -79,6 +81,35 @@ def test_features_alone_end_the_run_with_epoch_0(tmp_path, weights, cache):
     assert (tmp_path / "again" / "weights.safetensors").read_bytes() == (
         tmp_path / "run" / "weights.safetensors"
     ).read_bytes()
+
+
+def kept_features(weights, most, cache):
+    from kilnet.training.first_stage import fit_first
+    from kilnet.training.initial_model import initial_model, preprocessing_for
+    from kilnet.verbs.request import requested
+
+    dataset = make_dataset()
+    config = requested("photos", None, None, SETTINGS | {"model.weights": str(weights)}, None, 0, None)
+    config = config.model_copy(update={"model": kilnet.models.complete(config.model)})
+    preprocessing = preprocessing_for(config, dataset)
+    model = initial_model(config, dataset, preprocessing, False, frozenset())
+    settings = Settings("cpu", "fp32", "contiguous", 1)
+    num_computed = sum(
+        record.num_images for record in fit_first(model, dataset, preprocessing, settings, most=most)
+    )
+    newest = max((cache / "features").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    return num_computed, newest.read_bytes()
+
+
+def test_features_in_parts_are_those_of_all_at_once(weights, cache, tmp_path, monkeypatch):
+    some, _ = kept_features(weights, 10, cache)
+    assert 10 <= some < 40
+    others, in_parts = kept_features(weights, None, cache)
+    assert some + others == 40
+    monkeypatch.setattr(feature_pass, "VERSION", feature_pass.VERSION + 1)  # with other values
+    again, at_once = kept_features(weights, None, cache)
+    assert again == 40
+    assert at_once == in_parts
 
 
 def test_a_damaged_file_of_features_is_made_again(tmp_path, weights, cache):
@@ -184,7 +215,7 @@ class SlowNetwork:
         features = EfficientNetLite.features
 
         def slow(network, images):
-            if self.runs:
+            if self.runs and len(images) > 2:  # two alone verify that joined layers see the same
                 work = 3.5 if network.training else 1.0
                 self.now += seconds * work * load(self.now) * len(images)
                 self.num_seen += len(images)

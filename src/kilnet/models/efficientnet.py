@@ -4,10 +4,9 @@ import math
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kilnet.errors import ModelError
-from kilnet.models.layers import Dropout
+from kilnet.models.layers import Dropout, PaddedConv
 
 _STAGES = (  # blocks, side of the filters, stride of the first block, expansion, channels
     (1, 3, 1, 1, 16),
@@ -108,19 +107,6 @@ class _Block(nn.Module):
         return y + x if self.has_shortcut else y  # type: ignore[no-any-return]
 
 
-class _PaddedConv(nn.Conv2d):
-    """A convolution that pads as TensorFlow does, where these networks come from: of an odd number, more at the end."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (num_images, channels, height, width) to a side of ceil(side / stride)."""
-        margins: list[int] = []
-        for side, kernel_size, stride in zip((-1, -2), self.kernel_size, self.stride, strict=True):
-            length = x.shape[side]
-            total = max(0, (math.ceil(length / stride) - 1) * stride + kernel_size - length)
-            margins += [total // 2, total - total // 2]
-        return super().forward(F.pad(x, margins))
-
-
 def _conv(
     channels: int,
     out_channels: int,
@@ -130,7 +116,7 @@ def _conv(
     is_linear: bool = False,
 ) -> nn.Sequential:
     """Return a convolution with batch norm and, unless it is linear, ReLU6."""
-    kind, padding = (_PaddedConv, 0) if stride > 1 else (nn.Conv2d, kernel_size // 2)
+    kind, padding = (PaddedConv, 0) if stride > 1 else (nn.Conv2d, kernel_size // 2)
     conv = kind(channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False)
     # The published networks were trained with these: eps 0.001, and averages that keep 0.99 of what they were.
     norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)

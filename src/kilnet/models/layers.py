@@ -1,4 +1,6 @@
-"""Layers that torch lacks: a faster dropout, and filters computed from the images instead of learned."""
+"""Layers that torch lacks: a faster dropout, TensorFlow's padding, and filters computed from the images."""
+
+import math
 
 import numpy as np
 import torch
@@ -70,6 +72,23 @@ def _is_dense(x: Tensor) -> bool:
             return False
         expected *= size
     return True
+
+
+class PaddedConv(nn.Conv2d):
+    """A convolution that pads as TensorFlow does: of an odd number of rows or columns, more at the end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (num_images, channels, height, width) to a side of ceil(side / stride)."""
+        return super().forward(self.padded(x))
+
+    def padded(self, x: Tensor) -> Tensor:
+        """Return the images with their margins."""
+        margins: list[int] = []
+        for side, kernel_size, stride in zip((-1, -2), self.kernel_size, self.stride, strict=True):
+            length = x.shape[side]
+            total = max(0, (math.ceil(length / stride) - 1) * stride + kernel_size - length)
+            margins += [total // 2, total - total // 2]
+        return F.pad(x, margins)
 
 
 class Whitening(nn.Conv2d):

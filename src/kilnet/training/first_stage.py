@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -10,21 +10,21 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.hardware import Settings
+from kilnet.inference import feature_pass
 from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.inference.feature_pass import FeaturePass
 from kilnet.metrics.class_counts import log_shares
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder
 from kilnet.training.head import FittedHead, fit_head, fit_seconds
 from kilnet.training.records import StepRecord
 
-_BATCH_SIZE = 64
-_BATCH_SIZE_BY_CLOCK = 16  # a slow network takes seconds for 64
 _SAVING_SECONDS = 3.0  # with the learning curves, for which matplotlib is imported
 
 
@@ -62,7 +62,7 @@ def fit_first(
     Returns:
         How the layer does on the training images that it was fitted to.
     """
-    path = _path(model, dataset, preprocessing, settings, is_timed=left is not None)
+    path = _path(model, dataset, preprocessing, settings)
     head = cast("Featured", model).fc
     seen = _kept(path, head.in_features)
     num_kept = len(seen)
@@ -73,12 +73,15 @@ def fit_first(
     is_enough = num_kept > 0 and labels[:num_kept].min() < labels[:num_kept].max()
     is_late = left is not None and left() < fit_seconds(num_kept, num_classes) + end_seconds
     if num_kept < num_images and not (is_enough and is_late):
-        parts = [seen]
-        size = _BATCH_SIZE if left is None else _BATCH_SIZE_BY_CLOCK
-        total, num_done = -(-(num_images - num_kept) // size), num_kept
-        pixels = torch.from_numpy(dataset.train.images[num_kept:num_images])
+        parts, num_done = [seen], num_kept
+        pixels = torch.from_numpy(dataset.train.images[num_kept:])
+        features = FeaturePass(model, preprocessing, settings, pixels)
+        size = features.num_together
         left_before = left() if left else 0.0
-        for step, part in enumerate(_features(model, pixels, preprocessing, settings, size), 1):
+        total = -(-(num_images - num_kept) // size)
+        for step, part in enumerate(
+            features(pixels[: total * size]), 1
+        ):  # whole batches, or bits would differ
             parts.append(part)
             num_done += len(part)
             yield StepRecord(epoch=0, step=step, num_steps=total, num_images=len(part))
@@ -108,45 +111,20 @@ def num_kept(
     model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings
 ) -> int:
     """Return of how many training images the features are in the cache, for a run with a budget."""
-    path = _path(model, dataset, preprocessing, settings, is_timed=True)
+    path = _path(model, dataset, preprocessing, settings)
     return len(_kept(path, cast("Featured", model).fc.in_features))
 
 
-def _path(
-    model: nn.Module,
-    dataset: ImageDataset,
-    preprocessing: Preprocessing,
-    settings: Settings,
-    *,
-    is_timed: bool,
-) -> Path:
-    """Return where features are kept; those of batches of another size may differ in their last bits."""
-    question: list[object] = [
-        settings.record().model_dump(exclude={"weight_gradient"}),
-        vars(preprocessing),
-        dataset.fingerprint,
-    ]
-    question += [_BATCH_SIZE_BY_CLOCK] if is_timed else []
+def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings) -> Path:
+    """Return where features are kept; another torch may compute other last bits."""
+    settled = settings.record().model_dump(exclude={"weight_gradient"})
+    question: list[object] = [settled, vars(preprocessing), dataset.fingerprint]
+    question += [feature_pass.VERSION, torch.__version__]
     key = hashlib.sha256(json.dumps(question).encode())
     for name, tensor in model.state_dict().items():
         if not name.startswith("fc."):
             key.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return cache_folder() / "features" / f"{key.hexdigest()[:32]}.safetensors"
-
-
-def _features(
-    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings, batch_size: int
-) -> Iterator[npt.NDArray[np.float16]]:
-    """Yield features, (num_images, num_features), batch after batch.
-
-    Half precision halves what is kept, and loses less than layers in bf16 already have.
-    """
-    model.eval()
-    network = cast("Featured", model)
-    for batch in torch.split(pixels, batch_size):
-        images = settings.place_images(preprocessing(batch.to(settings.device)))
-        with torch.inference_mode(), settings.autocast():
-            yield network.features(images).half().cpu().numpy()
 
 
 def _kept(path: Path, num_features: int) -> npt.NDArray[np.float16]:

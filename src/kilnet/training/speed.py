@@ -20,6 +20,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ModelError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.inference.feature_pass import feature_seconds
 from kilnet.models.pretrained import load_pretrained
 from kilnet.models.weight_gradient import use_products
 from kilnet.storage import recall, remember
@@ -218,16 +219,19 @@ def measure_network(
     forward.logits(network, pixels, preprocessing, settings).cpu()
     inference_seconds = (time.perf_counter() - start) / len(pixels)
     num_train, num_seen = len(dataset.train), _num_seen(config, dataset)
-    num_first = 0
+    first_seconds = 0.0
     if is_pretrained:
         load_pretrained(network, config.model)
         num_kept = first_stage.num_kept(network, dataset, preprocessing, settings)
-        num_first = num_train - num_kept + num_seen
+        first_seconds = num_seen * inference_seconds
+        if num_kept < num_train:
+            each = feature_seconds(network, preprocessing, settings, pixels)
+            first_seconds += (num_train - num_kept) * each
     return Speed(
         image_seconds=image_seconds[gradient],
         optimizer_seconds=_optimizer_seconds(config, model, settings),
         end_seconds=num_seen * inference_seconds,
-        first_seconds=num_first * inference_seconds,
+        first_seconds=first_seconds,
         weight_gradient=gradient,
     )
 
