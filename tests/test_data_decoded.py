@@ -32,6 +32,16 @@ def test_another_size_decodes_nothing_and_gives_what_decoding_gives(
     assert np.array_equal(found.test.images, expected.test.images)
 
 
+@pytest.mark.parametrize("room", [0, 10**8])
+def test_squares_of_some_pictures_are_those_of_the_whole_folder(photos, room):
+    decoded = DecodedPictures(room)
+    assert decoded.squares(("a.png",), 24, "crop") is None  # of no folder
+    load_dataset(DataConfig(source=str(photos), image_size=16), decoded=decoded)
+    whole = load_dataset(DataConfig(source=str(photos), image_size=24, fit="crop")).train
+    assert np.array_equal(decoded.squares(whole.names[:3], 24, "crop"), whole.images[:3])
+    assert decoded.squares(("gone.png",), 24, "crop") is None
+
+
 def test_there_is_a_limit_to_what_is_kept():
     decoded = DecodedPictures(200)
     picture = Decoded(np.zeros((5, 10, 3), np.uint8), ())

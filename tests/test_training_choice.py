@@ -1,5 +1,7 @@
 """A part of the budget that measures what suits the images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,7 +93,8 @@ def test_both_are_tried_and_one_of_them_gets_the_rest(candidates):
         asked.append(config.model.name)
         return made_up(32 if config is scratch else config.data.image_size)
 
-    config, dataset, line = choose(scratch, pretrained, load, lambda: 0.5)
+    chosen = choose(scratch, pretrained, load, lambda: 0.5)
+    config, dataset, line = chosen.config, chosen.dataset, chosen.line
     assert asked == ["FastNet", "EfficientNetLite"]
     assert "EfficientNetLite 0 with pretrained weights at 32 pixels" in line
     assert "FastNet from random weights" in line
@@ -105,23 +108,25 @@ def test_without_time_for_both_only_what_may_be_a_photograph_is_tried_with_pretr
 ):
     scratch, pretrained = candidates
     monkeypatch.setattr(choice, "_LEAST_SECONDS", 1e6)
-    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 0.5)
-    assert config is scratch
-    assert line is None
+    chosen = choose(scratch, pretrained, lambda _: made_up(32), lambda: 0.5)
+    assert chosen.config is scratch
+    assert chosen.line is None
     monkeypatch.setattr(choice, "_PHOTOGRAPH_SIDE", 32)
-    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 12.0)
-    assert config.model.name == "EfficientNetLite"  # what suits photographs, even without time to see all
-    assert config.training.frozen == "features"
-    assert "FastNet" not in line
-    config, _, line = choose(scratch, pretrained, lambda _: made_up(32), lambda: 6.0)
-    assert config.model.name == "EfficientNetLite"
-    assert "FastNet" not in line
+    chosen = choose(scratch, pretrained, lambda _: made_up(32), lambda: 12.0)
+    assert (
+        chosen.config.model.name == "EfficientNetLite"
+    )  # what suits photographs, even without time to see all
+    assert chosen.config.training.frozen == "features"
+    assert "FastNet" not in chosen.line
+    chosen = choose(scratch, pretrained, lambda _: made_up(32), lambda: 6.0)
+    assert chosen.config.model.name == "EfficientNetLite"
+    assert "FastNet" not in chosen.line
 
 
 def test_images_that_do_not_fit_into_memory_are_not_enlarged(candidates, monkeypatch):
     scratch, pretrained = candidates
     monkeypatch.setattr(choice, "_MEMORY_PART", 1e-9)
-    assert choose(scratch, pretrained, lambda _: made_up(64), lambda: 0.5)[0] is scratch
+    assert choose(scratch, pretrained, lambda _: made_up(64), lambda: 0.5).config is scratch
 
 
 def test_the_budget_is_kept_where_features_take_much_longer_than_was_measured(candidates, monkeypatch):
@@ -135,7 +140,7 @@ def test_the_budget_is_kept_where_features_take_much_longer_than_was_measured(ca
         return features(network, images)
 
     monkeypatch.setattr(EfficientNetLite, "features", slow)
-    _, _, line = choose(scratch, pretrained, lambda _: made_up(32, 400), lambda: now)
+    line = choose(scratch, pretrained, lambda _: made_up(32, 400), lambda: now).line
     assert "with pretrained weights" in line
     assert now < 0.5 * 12 + 2
 
@@ -152,12 +157,26 @@ def test_the_size_of_images_that_suits_some_of_them_best_gets_all(candidates, mo
         asked.append((config.model.name, side))
         return made_up(side, 200)
 
-    config, dataset, line = choose(scratch, [small, large], load, lambda: 0.5)
+    chosen = choose(scratch, [small, large], load, lambda: 0.5)
+    config, dataset, line = chosen.config, chosen.dataset, chosen.line
     assert asked == [("FastNet", 32), ("EfficientNetLite", 32), ("EfficientNetLite", 64)]
     if config.model.name == "EfficientNetLite":
         assert f"at {config.data.image_size} pixels" in line
         assert dataset.image_shape[1] == config.data.image_size
-    monkeypatch.setattr(choice, "_SIZES_PART", 0.0)  # no time to compare: the largest
     asked.clear()
-    assert "at 64 pixels" in choose(scratch, [small, large], load, lambda: 0.5)[2]
+    some = []
+
+    def squares(config, split):
+        some.append((config.data.image_size, len(split)))
+        return replace(split, images=made_up(config.data.image_size, 200).train.images[: len(split)])
+
+    chosen = choose(scratch, [small, large], load, lambda: 0.5, squares=squares)
+    assert [side for side, _ in some] == [32, 64]
+    assert len([side for name, side in asked if name == "EfficientNetLite"]) == 1  # all of what is chosen
+    if chosen.first is not None:
+        assert chosen.first.features.shape == (200, 1280)
+        assert chosen.first.logits.shape == (20, 2)
+    asked.clear()
+    monkeypatch.setattr(choice, "_SIZES_PART", 0.0)  # no time to compare: the largest
+    assert "at 64 pixels" in choose(scratch, [small, large], load, lambda: 0.5).line
     assert asked == [("FastNet", 32), ("EfficientNetLite", 64)]

@@ -83,7 +83,8 @@ def test_features_alone_end_the_run_with_epoch_0(tmp_path, weights, cache):
     ).read_bytes()
 
 
-def kept_features(weights, most, cache):
+def first_stage(weights, most=None):
+    """Return how many features were computed, and what came of them."""
     from kilnet.training.first_stage import fit_first
     from kilnet.training.initial_model import initial_model, preprocessing_for
     from kilnet.verbs.request import requested
@@ -94,22 +95,49 @@ def kept_features(weights, most, cache):
     preprocessing = preprocessing_for(config, dataset)
     model = initial_model(config, dataset, preprocessing, False, frozenset())
     settings = Settings("cpu", "fp32", "contiguous", 1)
-    num_computed = sum(
-        record.num_images for record in fit_first(model, dataset, preprocessing, settings, most=most)
+    records = fit_first(
+        model, dataset, preprocessing, settings, most=most, validated=None if most else dataset.validation
     )
-    newest = max((cache / "features").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    return num_computed, newest.read_bytes()
+    num_computed = 0
+    while True:
+        try:
+            num_computed += next(records).num_images
+        except StopIteration as end:
+            return num_computed, end.value
 
 
-def test_features_in_parts_are_those_of_all_at_once(weights, cache, tmp_path, monkeypatch):
-    some, _ = kept_features(weights, 10, cache)
+def newest_in(cache):
+    return max((cache / "features").iterdir(), key=lambda path: path.stat().st_mtime_ns).read_bytes()
+
+
+def test_features_in_parts_are_those_of_all_at_once(weights, cache, monkeypatch):
+    some, _ = first_stage(weights, 10)
     assert 10 <= some < 40
-    others, in_parts = kept_features(weights, None, cache)
+    others, _ = first_stage(weights)
     assert some + others == 40
+    in_parts = newest_in(cache)
     monkeypatch.setattr(feature_pass, "VERSION", feature_pass.VERSION + 1)  # with other values
-    again, at_once = kept_features(weights, None, cache)
+    again, _ = first_stage(weights)
     assert again == 40
-    assert at_once == in_parts
+    assert newest_in(cache) == in_parts
+
+
+def test_a_first_stage_that_is_there_is_not_repeated_and_changes_no_byte(tmp_path, weights, monkeypatch):
+    _, first = first_stage(weights)
+    machine = SlowNetwork(monkeypatch, 0.01)
+    machine.runs = True
+    for name, given in (("whole", None), ("continued", first)):
+        monkeypatch.setenv("KILNET_CACHE", str(tmp_path / name / "cache"))
+        machine.num_seen = 0
+        session = session_by_clock(
+            tmp_path / name / "run", weights, machine, "60s", first=given, **{"training.frozen": "features"}
+        )
+        for _ in session:
+            pass
+        assert machine.num_seen == (0 if given else 60)
+    for file in ("history.csv", "weights.safetensors"):
+        whole, continued = ((tmp_path / name / "run" / file).read_bytes() for name in ("whole", "continued"))
+        assert whole == continued
 
 
 def test_a_damaged_file_of_features_is_made_again(tmp_path, weights, cache):
@@ -227,19 +255,19 @@ class SlowNetwork:
         return self.now
 
 
-def session_by_clock(folder, weights, machine, budget, **settings):
+def session_by_clock(folder, weights, machine, budget, first=None, **settings):
     from kilnet.training.session import TrainingSession
     from kilnet.verbs.request import requested
 
     own = SETTINGS | {"model.weights": str(weights)} | settings
     del own["training.epochs"]
     config = requested("photos", None, None, own, None, 0, None, budget)
-    return TrainingSession(make_dataset(), config, folder, machine.clock(), machine.clock)
+    return TrainingSession(make_dataset(), config, folder, machine.clock(), machine.clock, first=first)
 
 
 @pytest.mark.parametrize(
     ("frozen", "seconds"),
-    [("features", 0.1), ("features", 0.5), pytest.param("statistics", 0.02, marks=pytest.mark.slow)],
+    [("features", 0.1), ("features", 0.3), pytest.param("statistics", 0.02, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("load", [lambda _: 1.0, lambda now: 3.0 if now > 8 else 1.0])
 def test_a_budget_is_kept_however_slow_the_network_is(tmp_path, weights, monkeypatch, frozen, seconds, load):

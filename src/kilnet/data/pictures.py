@@ -85,6 +85,8 @@ def read_pictures(
         source: the table or the archive that the paths come from, if they do.
         decoded: pictures of this folder that need not be decoded again; it takes those that are decoded now.
     """
+    if decoded:
+        decoded.folder = folder
     whole = folder if source is None else source
     whole = whole.resolve() if isinstance(whole, Path) else whole
     entry = hashlib.sha256(os.fsencode(whole)).hexdigest()[:32]

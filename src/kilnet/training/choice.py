@@ -1,8 +1,7 @@
 """A small part of a budget chooses what gets the rest: pretrained or random weights, by what each reaches."""
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from time import monotonic
 
 import numpy as np
@@ -17,11 +16,11 @@ from kilnet.data.mapped_images import memory_bytes
 from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.inference import forward
+from kilnet.inference.feature_pass import feature_seconds
 from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
-from kilnet.training.first_stage import fit_first
-from kilnet.training.head import FittedHead
+from kilnet.training.first_stage import FirstStage, fit_first
 from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import without_flips_of_grey
@@ -57,6 +56,7 @@ class Attempt:
         dataset: its images.
         gain: factor on its errors that the rest of the time is expected to bring.
         is_unfinished: whether it has seen some of the training images alone, for lack of time.
+        first: the first stage of a pretrained network that has seen all.
     """
 
     title: str
@@ -66,6 +66,7 @@ class Attempt:
     dataset: ImageDataset
     gain: float
     is_unfinished: bool = False
+    first: FirstStage | None = None
 
     @property
     def accuracy(self) -> float:
@@ -78,13 +79,31 @@ class Attempt:
         return self.gain * (1 - self.accuracy + 1 / len(self.right))
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What gets the rest of the time.
+
+    Attributes:
+        config: of the run.
+        dataset: its images.
+        line: what was tried; None where there was nothing to choose from.
+        first: the first stage of a pretrained network, where it has seen all images.
+    """
+
+    config: RunConfig
+    dataset: ImageDataset
+    line: str | None = None
+    first: FirstStage | None = None
+
+
 def choose(
     scratch: RunConfig,
     pretrained: Sequence[RunConfig],
     load: Callable[[RunConfig], ImageDataset],
     spent: Callable[[], float],
     own_models: Set[str] = frozenset(),
-) -> tuple[RunConfig, ImageDataset, str | None]:
+    squares: Callable[[RunConfig, Split], Split | None] = lambda *_: None,
+) -> Choice:
     """Try random and pretrained weights on the images, each for a small part of the budget, and choose.
 
     Where time is too short to look at all photographs once, random weights would not do better, and are not tried.
@@ -95,10 +114,7 @@ def choose(
         load: gives the images of a candidate.
         spent: tells how many seconds of the budget are gone.
         own_models: see `kilnet.models.complete`.
-
-    Returns:
-        The configuration that gets the rest of the time, its images, and what was tried, in a line; None where there
-        was nothing to choose from.
+        squares: gives some images as a candidate has them; None where `load` has to give all.
     """
     budget = scratch.budget.seconds or 0.0
     dataset = load(scratch)
@@ -108,16 +124,16 @@ def choose(
     attempts: list[Attempt] = []
     pretrained = [config for config in pretrained if _fits_memory(config, num_images)]
     if pretrained and (has_time_for_both or is_photographs(dataset)):
-        attempts += _try_pretrained(pretrained, dataset, load, spent, not has_time_for_both)
+        attempts += _try_pretrained(pretrained, dataset, load, squares, spent, not has_time_for_both)
     attempt_seconds = max(_LEAST_SECONDS, _ATTEMPT_PART * budget)
     is_settled = is_photographs(dataset) and any(attempt.is_unfinished for attempt in attempts)
     has_time_for_both = has_time_for_both and not is_settled
     if attempts and has_time_for_both and training_seconds(budget, 0.0) - spent() > 2 * attempt_seconds:
         attempts.append(_try_random(scratch, dataset, spent, own_models))
     if not attempts:
-        return scratch, dataset, None
+        return Choice(scratch, dataset)
     best = min(attempts, key=lambda attempt: attempt.expected_error)
-    return best.config, best.dataset, verdict(attempts, best)
+    return Choice(best.config, best.dataset, verdict(attempts, best), best.first)
 
 
 def room_for_pictures() -> int:
@@ -160,12 +176,13 @@ def _try_pretrained(
     candidates: Sequence[RunConfig],
     small: ImageDataset,
     load: Callable[[RunConfig], ImageDataset],
+    squares: Callable[[RunConfig, Split], Split | None],
     spent: Callable[[], float],
     is_alone: bool,
 ) -> list[Attempt]:
     """Fit the last layer of a network: of that whose features suit some of the images best, or else the largest.
 
-    Only networks for which there is time are considered. If there is none, the smallest sees some of the images.
+    Of those for which there is time. If there is none, the smallest sees some of the images.
     """
     budget, channels = candidates[0].budget.seconds or 0.0, small.image_shape[0]
     num_train, num_validation, num_classes = len(small.train), len(small.validation), len(small.classes)
@@ -179,22 +196,26 @@ def _try_pretrained(
     if part * num_train < 4 * num_classes and not is_photographs(small):
         return []
     networks = [
-        _Pretrained(without_flips_of_grey(config, channels), load, settings)
+        _Pretrained(without_flips_of_grey(config, channels), settings)
         for config in affordable or candidates[:1]
     ]
     most = int(_SIZES_PART * left * per_second * unit / sum(_work(network.config) for network in networks))
+    whole, known = None, None
     if len(networks) > 1 and most >= _LEAST_PER_CLASS * num_classes:
         end = spent() + _FEATURES_PART * left
-        networks.sort(key=lambda network: -network.fitted(lambda: end - spent(), most).left_out_loss)
+        compared = _compared(networks, small, min(most, num_train), load, squares, lambda: end - spent())
+        networks, whole, known = [compared[0]], *compared[1:]
     network = networks[-1]
-    config, dataset = network.config, network.dataset
+    config, dataset = network.config, whole or load(network.config)
     end = spent() + time_part * (budget - spent())  # of what decoding has left
-    validation = _part(dataset.validation, part)
-    fitted = network.fitted(lambda: end - spent(), num_validation=len(validation))
-    looked = spent()
-    right = _right(network.model, validation, network.preprocessing, settings)
-    image_seconds = (spent() - looked) / len(validation)  # under the load that there is now
-    seconds, part = spent() - started, fitted.num_images / num_train
+    validation = dataset.validation if part == 1 else _part(dataset.validation, part)
+    first = network.first_stage(dataset, lambda: end - spent(), validated=validation, known=known)
+    is_right = first.logits.argmax(1).numpy() == validation.labels
+    right = dict(zip(validation.names, is_right.tolist(), strict=True))
+    image_seconds = (
+        first.image_seconds or _work(config) / unit / per_second
+    )  # under the load that there is now
+    seconds, part = spent() - started, first.fitted.num_images / num_train
     left = training_seconds(budget, num_validation * image_seconds) - spent()
     all_seconds = max(1e-6, image_seconds * num_train)
     left -= (1 - part) * all_seconds
@@ -207,55 +228,72 @@ def _try_pretrained(
     more_images = min(1 / part, max(1.0, 1 + left / all_seconds))
     gain = float(more_images**-_OF_IMAGES * (1 + num_passes) ** -_OF_PASSES)
     title = f"{config.model.name} {_size(config)} with pretrained weights at {_side(config)} pixels"
-    return [Attempt(title, seconds, right, config, dataset, gain, part < 1)]
+    is_whole = part == 1 and validation is dataset.validation
+    return [Attempt(title, seconds, right, config, dataset, gain, part < 1, first if is_whole else None)]
 
 
 @dataclass(frozen=True)
 class _Pretrained:
-    """A network with pretrained weights, and the images as it takes them; both are made when they are first needed.
+    """A network with pretrained weights, which is made when it first sees images.
 
     What it computes with is measured once, of the smallest network.
     """
 
     config: RunConfig
-    load: Callable[[RunConfig], ImageDataset]
     settings: Settings
 
-    @cached_property
-    def dataset(self) -> ImageDataset:
-        return self.load(self.config)
-
-    @cached_property
-    def preprocessing(self) -> Preprocessing:
-        return preprocessing_for(self.config, self.dataset)
-
-    @cached_property
-    def model(self) -> nn.Module:
-        self.settings.apply()
-        return self.settings.place(
-            initial_model(self.config, self.dataset, self.preprocessing, False, frozenset())
-        )
-
-    def fitted(
-        self, left: Callable[[], float], most: int | None = None, num_validation: int = 0
-    ) -> FittedHead:
+    def first_stage(
+        self,
+        dataset: ImageDataset,
+        left: Callable[[], float],
+        most: int | None = None,
+        validated: Split | None = None,
+        known: npt.NDArray[np.float16] | None = None,
+    ) -> FirstStage:
         """Fit the last layer; see `fit_first`."""
         self.settings.apply()
+        preprocessing = preprocessing_for(self.config, dataset)
+        model = initial_model(self.config, dataset, preprocessing, False, frozenset())
         records = fit_first(
-            self.model,
-            self.dataset,
-            self.preprocessing,
+            self.settings.place(model),
+            dataset,
+            preprocessing,
             self.settings,
+            is_balanced=self.config.training.balance != "none",
             left=left,
             most=most,
-            num_validation=num_validation,
+            validated=validated,
+            known=known,
         )
         while True:
             try:
                 next(records)
             except StopIteration as end:
-                fitted: FittedHead = end.value
-                return fitted
+                first: FirstStage = end.value
+                return first
+
+
+def _compared(
+    networks: Sequence[_Pretrained],
+    small: ImageDataset,
+    most: int,
+    load: Callable[[RunConfig], ImageDataset],
+    squares: Callable[[RunConfig, Split], Split | None],
+    left: Callable[[], float],
+) -> tuple[_Pretrained, ImageDataset | None, npt.NDArray[np.float16]]:
+    """Return the network that suits the first of the training images best, and its features of them.
+
+    In between, all of its images, where they had to be loaded.
+    """
+    some = small.train.take(np.arange(most))
+    found = []
+    for network in networks:
+        part = squares(network.config, some)
+        whole = load(network.config) if part is None else None
+        dataset = whole or replace(small, train=part or some).sealed()
+        first = network.first_stage(dataset, left, most)
+        found.append((first.fitted.left_out_loss, network, whole, first.features))
+    return min(reversed(found), key=lambda row: row[0])[1:]
 
 
 def _try_random(
@@ -312,17 +350,22 @@ def _part(split: Split, part: float) -> Split:
 
 
 def _measured(config: RunConfig, channels: int, num_images: int, num_classes: int) -> tuple[Settings, float]:
-    """Return what a pretrained network computes with, and how many images a second it then looks at."""
+    """Return what a pretrained network computes with, and how many images a second it then looks at.
+
+    On a CPU one thread is timed: several that share a layer would wait for each other while other programs run.
+    """
     side = _side(config)
     images = torch.zeros(config.training.batch_size_for(num_images), channels, side, side)
     model = models.build(config.model, (channels, side, side), num_classes)
+    usual = _usual(config.hardware)
+    alone = usual.model_copy(update={"threads": 1}) if usual.threads else usual
     seconds = _HARDWARE_PART * (config.budget.seconds or 0.0)
-    settings = hardware.choose(
-        _usual(config.hardware), model, config.model, images, num_classes, trains=False, seconds=seconds
-    )
+    settings = hardware.choose(alone, model, config.model, images, num_classes, trains=False, seconds=seconds)
+    settings = replace(settings, threads=usual.threads or settings.threads)
     settings.apply()
-    images = images[: hardware.probe_size(side, side)]
-    return settings, hardware.measure_speed(settings, model, images, num_classes, 0.3, trains=False)
+    pixels = torch.zeros(1, channels, side, side, dtype=torch.uint8)
+    preprocessing = Preprocessing((0.5,) * channels, (0.5,) * channels, (side, side))
+    return settings, 1 / feature_seconds(settings.place(model), preprocessing, settings, pixels)
 
 
 def _usual(asked: HardwareConfig) -> HardwareConfig:

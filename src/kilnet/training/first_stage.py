@@ -4,15 +4,18 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from kilnet.data.dataset import ImageDataset
+from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.hardware import Settings
@@ -28,6 +31,33 @@ from kilnet.training.records import StepRecord
 _SAVING_SECONDS = 3.0  # with the learning curves, for which matplotlib is imported
 
 
+@dataclass(frozen=True, eq=False)
+class FirstStage:
+    """What the first stage gave.
+
+    Attributes:
+        fitted: how the last layer does on the training images that it was fitted to.
+        weight, bias: of the last layer, float32 (num_classes, num_features) and (num_classes,), on the CPU.
+        features: float16 (num_images, num_features), of these training images, the first ones.
+        logits: float32 (num_images, num_classes), of the images that were validated, on the CPU.
+        image_seconds: that an image took; None where all features were in the cache.
+    """
+
+    fitted: FittedHead
+    weight: Tensor
+    bias: Tensor
+    features: npt.NDArray[np.float16]
+    logits: Tensor
+    image_seconds: float | None
+
+    def put_into(self, model: nn.Module) -> None:
+        """Give the last layer of a network these weights."""
+        head = cast("Featured", model).fc
+        with torch.no_grad():
+            head.weight.copy_(self.weight)
+            head.bias.copy_(self.bias)
+
+
 def fit_first(
     model: nn.Module,
     dataset: ImageDataset,
@@ -37,8 +67,9 @@ def fit_first(
     is_balanced: bool = False,
     left: Callable[[], float] | None = None,
     most: int | None = None,
-    num_validation: int | None = None,
-) -> Generator[StepRecord, None, FittedHead]:
+    validated: Split | None = None,
+    known: npt.NDArray[np.float16] | None = None,
+) -> Generator[StepRecord, None, FirstStage]:
     """Fit the last layer of a network to its features of the training images, as many as there is time for.
 
     Features are kept in the cache, by the network's weights, the images and what they are computed with, so that
@@ -54,65 +85,86 @@ def fit_first(
             images are computed only while enough of them is left to fit the layer, validate and save; there are always
             some, of two classes at least. None, the features of all images are computed, whatever that takes.
         most: so many of the first images are enough; None, all of them.
-        num_validation: images that are validated at the end; None, all of the data set's.
+        validated: images that are validated at the end; None, no images.
+        known: features of the first training images that the caller has, if any.
 
     Yields:
         One record of epoch 0 for each batch of images.
-
-    Returns:
-        How the layer does on the training images that it was fitted to.
     """
     path = _path(model, dataset, preprocessing, settings)
     head = cast("Featured", model).fc
-    seen = _kept(path, head.in_features)
-    num_kept = len(seen)
+    kept = _kept(path)
+    seen = kept.get("features", np.empty((0, head.in_features), np.float16))
+    if known is not None and len(known) > len(seen):
+        seen = known
+    num_kept, num_before = len(seen), len(kept.get("features", ()))
     num_images = min(most or len(dataset.train), len(dataset.train))
-    num_validation = len(dataset.validation) if num_validation is None else num_validation
     labels, num_classes = dataset.train.labels.astype(np.int64), len(dataset.classes)
+    is_whole = validated is dataset.validation
+    answered = kept.get("validation") if is_whole else None
+    num_unanswered = 0 if validated is None or answered is not None else len(validated)
+    pixels = torch.from_numpy(dataset.train.images)
+    features, image_seconds = None, None
+    if num_kept < num_images or num_unanswered:
+        features = FeaturePass(model, preprocessing, settings, pixels)
     end_seconds = _SAVING_SECONDS
     is_enough = num_kept > 0 and labels[:num_kept].min() < labels[:num_kept].max()
     is_late = left is not None and left() < fit_seconds(num_kept, num_classes) + end_seconds
-    if num_kept < num_images and not (is_enough and is_late):
+    if features and num_kept < num_images and not (is_enough and is_late):
         parts, num_done = [seen], num_kept
-        pixels = torch.from_numpy(dataset.train.images[num_kept:])
-        features = FeaturePass(model, preprocessing, settings, pixels)
         size = features.num_together
-        left_before = left() if left else 0.0
         total = -(-(num_images - num_kept) // size)
-        for step, part in enumerate(
-            features(pixels[: total * size]), 1
-        ):  # whole batches, or bits would differ
+        left_before, start = left() if left else 0.0, monotonic()
+        whole = pixels[num_kept : num_kept + total * size]  # batches of one size, or bits would differ
+        for step, part in enumerate(features(whole), 1):
             parts.append(part)
             num_done += len(part)
             yield StepRecord(epoch=0, step=step, num_steps=total, num_images=len(part))
             if left is None or labels[:num_done].min() == labels[:num_done].max():
                 continue
             each = (left_before - left()) / (num_done - num_kept)
-            end_seconds = each * num_validation + _SAVING_SECONDS
+            end_seconds = each * num_unanswered + _SAVING_SECONDS
             if left() < end_seconds + fit_seconds(num_done, num_classes) + 2 * size * each:
                 break
         seen = np.concatenate(parts)
-        _keep(path, seen)
+        image_seconds = (monotonic() - start) / (num_done - num_kept)
+    if features and validated is not None and num_unanswered:
+        answered = np.concatenate(list(features(torch.from_numpy(validated.images))))
+    if len(seen) > num_before or (is_whole and num_unanswered):
+        _keep(
+            path, {"features": seen} | ({"validation": answered} if is_whole and answered is not None else {})
+        )
     seen = seen[:num_images]
     labels, weights, shift = labels[: len(seen)], dataset.train.relative_weights, None
     if is_balanced:
         shift = log_shares(np.bincount(labels, minlength=num_classes))
-    return fit_head(
+    fitted = fit_head(
         head,
         seen,
         labels,
         None if weights is None else weights[: len(seen)],
         shift,
-        None if left is None else lambda: left() - end_seconds,
+        None if left is None else lambda: left() - _SAVING_SECONDS,
+    )
+    weight, bias = (tensor.detach().float().cpu().clone() for tensor in (head.weight, head.bias))
+    answered = np.empty((0, head.in_features), np.float16) if answered is None else answered
+    return FirstStage(
+        fitted=fitted,
+        weight=weight,
+        bias=bias,
+        features=seen,
+        logits=F.linear(torch.from_numpy(answered).float(), weight, bias),
+        image_seconds=image_seconds,
     )
 
 
-def num_kept(
+def num_missing(
     model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings
 ) -> int:
-    """Return of how many training images the features are in the cache, for a run with a budget."""
-    path = _path(model, dataset, preprocessing, settings)
-    return len(_kept(path, cast("Featured", model).fc.in_features))
+    """Return of how many training and validation images the features are not in the cache."""
+    kept = _kept(_path(model, dataset, preprocessing, settings))
+    missing = len(dataset.train) - len(kept.get("features", ()))
+    return missing + (0 if "validation" in kept else len(dataset.validation))
 
 
 def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing, settings: Settings) -> Path:
@@ -127,15 +179,15 @@ def _path(model: nn.Module, dataset: ImageDataset, preprocessing: Preprocessing,
     return cache_folder() / "features" / f"{key.hexdigest()[:32]}.safetensors"
 
 
-def _kept(path: Path, num_features: int) -> npt.NDArray[np.float16]:
-    """Return the features of the first images, as many as are in the cache."""
+def _kept(path: Path) -> dict[str, npt.NDArray[np.float16]]:
+    """Return what is in the cache: `features` of the first training images, perhaps those of `validation`."""
     try:
-        return read_tensors(path)[0]["features"].numpy()
+        return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
     except (FileNotFoundError, RunFolderError):
-        return np.empty((0, num_features), np.float16)
+        return {}
 
 
-def _keep(path: Path, seen: npt.NDArray[np.float16]) -> None:
+def _keep(path: Path, features: dict[str, npt.NDArray[np.float16]]) -> None:
     with suppress(StorageError):  # they are computed again next time
         make_folder(path.parent, parents=True)
-        write_tensors(path, {"features": torch.from_numpy(seen)}, {})
+        write_tensors(path, {name: torch.from_numpy(array) for name, array in features.items()}, {})

@@ -12,7 +12,7 @@ from kilnet.config import RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import DataError, InputError, LostRankError
 from kilnet.hardware import Settings
-from kilnet.training.head import FittedHead
+from kilnet.training.first_stage import FirstStage
 from kilnet.training.initial_model import initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.ranks import Clock, Ranks, joined
@@ -40,7 +40,7 @@ class Start:
     clock: Clock
     answers: Tensor | None
     state: tuple[dict[str, Tensor], dict[str, Any]]
-    fitted: FittedHead | None
+    first: FirstStage | None
 
 
 def follow(
@@ -79,8 +79,8 @@ def follow(
             ranks,
         )
         loop.load_state(*start.state)
-        if start.fitted is not None:
-            loop.start(start.fitted)
+        if start.first is not None:
+            loop.start(start.first)
         for _ in loop:
             pass
 

@@ -24,7 +24,7 @@ from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.weight_gradient import use_products
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
-from kilnet.training.head import FittedHead
+from kilnet.training.first_stage import FirstStage
 from kilnet.training.optim import WeightAverage, by_depth, lr_factor, make_optimizer, set_lr
 from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EpochRecord, StepRecord
@@ -145,8 +145,9 @@ class TrainingLoop:
             else:
                 schedule.end_epoch(is_validated=not has_trained)
 
-    def start(self, fitted: FittedHead) -> EpochRecord:
-        """Validate a network whose last layer was fitted, as epoch 0."""
+    def start(self, first: FirstStage) -> EpochRecord:
+        """Count a network that has the first stage's last layer as epoch 0."""
+        fitted = first.fitted
         if self._average:
             self._average.model.load_state_dict(self.model.state_dict())
         self._sums = {
@@ -155,8 +156,7 @@ class TrainingLoop:
             "num_images": fitted.num_images,
         }
         self._schedule.has_result = True
-        with self._schedule.validation():
-            return self._validate(epoch=0, lr=0.0)
+        return self._validated(0, 0.0, first.logits.to(self._settings.device))
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
@@ -230,11 +230,14 @@ class TrainingLoop:
         return shares if self._answers is None else torch.cat([shares, self._answers[indices]], 1)
 
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
-        images, labels = self._validation
         logits = self._ranks.divided(
             lambda part: forward.logits(self.validated_model, part, self._preprocessing, self._settings),
-            images,
+            self._validation[0],
         )
+        return self._validated(epoch, lr, logits)
+
+    def _validated(self, epoch: int, lr: float, logits: Tensor) -> EpochRecord:
+        labels = self._validation[1]
         right = logits.argmax(1) == labels
         num_correct = int(right.sum())
         # In double precision, so that the sum does not depend on how it is split.

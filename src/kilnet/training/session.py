@@ -23,9 +23,8 @@ from kilnet.errors import ConfigError, InterruptedRunError, RunFolderError
 from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
 from kilnet.recipes.changes import change, differences
 from kilnet.storage import first_fitting, reading, remove
-from kilnet.training.first_stage import fit_first
+from kilnet.training.first_stage import FirstStage, fit_first
 from kilnet.training.follower import Start
-from kilnet.training.head import FittedHead
 from kilnet.training.initial_model import begins_pretrained, choose_settings, initial_model, preprocessing_for
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Basis, Plan, plan_run
@@ -56,6 +55,7 @@ class TrainingSession:
         answers: logits of a teacher for the training images, (num_images, num_classes), where `training.teacher_weight`
             is above 0.
         ranks: the processes that train together, this one the first of them; the others `follow`.
+        stage: the first one, where the choice of this network has been through it.
 
     Attributes:
         config: with nothing left open.
@@ -80,12 +80,13 @@ class TrainingSession:
         own_models: Set[str] = frozenset(),
         answers: npt.NDArray[np.float32] | None = None,
         ranks: Ranks = ALONE,
+        stage: FirstStage | None = None,
     ) -> None:
         hardware.use_huge_pages()
         self._clock, self._started = clock, clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
-        self._ranks = ranks
+        self._ranks, self._stage = ranks, stage
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         self._preprocessing = preprocessing_for(config, self._dataset)
         self._own_models = own_models
@@ -117,7 +118,12 @@ class TrainingSession:
     def _planned(self, config: RunConfig, uses_kept: bool = True) -> RunConfig:
         """Plan how to fill the budget, by what is kept of this machine or by new measurements."""
         spent = lambda: self._clock() - self._started  # noqa: E731
-        found = plan_run(config, self._dataset, self._preprocessing, spent, self._own_models, uses_kept)
+        try:
+            found = plan_run(config, self._dataset, self._preprocessing, spent, self._own_models, uses_kept)
+        except ConfigError:
+            if self._stage is None:
+                raise
+            return change(config, {"training.frozen": "features"}, "the plan")  # no time to tune
         config, self.plan, self.basis = found
         return config
 
@@ -222,28 +228,29 @@ class TrainingSession:
                 raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
 
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
-        config, fitted = self.config, None
+        config, stage = self.config, None
         first, self._first = self._first, []
         rest, self._rest = self._rest, None
         if not self.loop.history and begins_pretrained(config):
-            fitted = yield from fit_first(
-                self.loop.model,
-                self._dataset,
-                self._preprocessing,
-                self.settings,
-                is_balanced=config.training.balance != "none",
-                left=self._left if config.budget.seconds else None,
+            left, is_balanced = (
+                self._left if config.budget.seconds else None,
+                config.training.balance != "none",
             )
+            parts = self.loop.model, self._dataset, self._preprocessing, self.settings
+            validated = self._dataset.validation
+            fitting = fit_first(*parts, is_balanced=is_balanced, left=left, validated=validated)
+            stage = self._stage or (yield from fitting)
+            stage.put_into(self.loop.model)
         if self._ranks.size > 1:
-            self._ranks.share(None if self.loop.finished else self._start(fitted))
-        if fitted is not None:
-            yield self.loop.start(fitted)
+            self._ranks.share(None if self.loop.finished else self._start(stage))
+        if stage is not None:
+            yield self.loop.start(stage)
         yield from first
         yield from rest or self.loop
         if self.loop.finished:
             self._keep_measurements()
 
-    def _start(self, fitted: FittedHead | None) -> Start:
+    def _start(self, stage: FirstStage | None) -> Start:
         """Return what the other processes have to know."""
         return Start(
             config=self.config,
@@ -253,7 +260,7 @@ class TrainingSession:
             clock=self._ranks.clock,
             answers=self._softened_answers,
             state=self.loop.state(),
-            fitted=fitted,
+            first=stage,
         )
 
     def _save(self, record: StepRecord | EpochRecord) -> None:

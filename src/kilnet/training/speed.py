@@ -218,15 +218,12 @@ def measure_network(
     start = time.perf_counter()
     forward.logits(network, pixels, preprocessing, settings).cpu()
     inference_seconds = (time.perf_counter() - start) / len(pixels)
-    num_train, num_seen = len(dataset.train), _num_seen(config, dataset)
+    num_seen = _num_seen(config, dataset)
     first_seconds = 0.0
     if is_pretrained:
         load_pretrained(network, config.model)
-        num_kept = first_stage.num_kept(network, dataset, preprocessing, settings)
-        first_seconds = num_seen * inference_seconds
-        if num_kept < num_train:
-            each = feature_seconds(network, preprocessing, settings, pixels)
-            first_seconds += (num_train - num_kept) * each
+        if num_missing := first_stage.num_missing(network, dataset, preprocessing, settings):
+            first_seconds = num_missing * feature_seconds(network, preprocessing, settings, pixels)
     return Speed(
         image_seconds=image_seconds[gradient],
         optimizer_seconds=_optimizer_seconds(config, model, settings),

