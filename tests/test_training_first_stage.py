@@ -255,14 +255,27 @@ class SlowNetwork:
         return self.now
 
 
-def session_by_clock(folder, weights, machine, budget, first=None, **settings):
+def session_by_clock(folder, weights, machine, budget, first=None, spent=0.0, **settings):
     from kilnet.training.session import TrainingSession
     from kilnet.verbs.request import requested
 
     own = SETTINGS | {"model.weights": str(weights)} | settings
     del own["training.epochs"]
     config = requested("photos", None, None, own, None, 0, None, budget)
-    return TrainingSession(make_dataset(), config, folder, machine.clock(), machine.clock, first=first)
+    started = machine.clock() - spent
+    return TrainingSession(make_dataset(), config, folder, started, machine.clock, stage=first)
+
+
+def test_a_first_stage_is_a_result_where_no_time_is_left_to_tune(tmp_path, weights, monkeypatch):
+    machine = SlowNetwork(monkeypatch, 0.01)
+    with pytest.raises(ConfigError, match="too short"):
+        session_by_clock(tmp_path / "run", weights, machine, "20s", spent=100.0)
+    _, first = first_stage(weights)
+    session = session_by_clock(tmp_path / "run", weights, machine, "20s", first=first, spent=100.0)
+    for _ in session:
+        pass
+    assert [record.epoch for record in session.loop.history] == [0]
+    assert session.config.training.frozen == "features"
 
 
 @pytest.mark.parametrize(
@@ -292,6 +305,7 @@ def test_what_there_was_no_time_for_is_computed_next_time(tmp_path, weights, mon
         machine.runs = True
         for _ in session:
             pass
-        num_computed.append(machine.num_seen - 20)  # 20 to validate
+        num_computed.append(machine.num_seen)
+    num_computed[0] -= 20  # to validate, once for both
     assert 16 <= num_computed[0] < 40
     assert sum(num_computed) == 40

@@ -222,7 +222,7 @@ def _try_pretrained(
     one_pass = _TRAINING_WORK * all_seconds
     num_passes = max(0.0, left / one_pass)
     config = config.model_copy(update={"hardware": settings.record()})
-    if num_passes < 0.5:  # less than that spoils more than it mends
+    if num_passes < 1:  # less than that spoils more than it mends
         config = change(config, {"training.frozen": "features"}, "the choice")
         num_passes = 0.0
     more_images = min(1 / part, max(1.0, 1 + left / all_seconds))

@@ -94,9 +94,8 @@ class TrainingSession:
         self.basis: Basis | None = None
         is_begun = self.folder.exists
         if not is_begun and (self.folder.has_state or self.folder.weights_path.exists()):
-            raise RunFolderError(
-                f"{self.folder.config_path}: missing; choose another `out`, or put it there again"
-            )
+            where = self.folder.config_path
+            raise RunFolderError(f"{where}: missing; choose another `out`, or put it there again")
         if is_begun:
             config = self._as_begun(config)
         self._softened_answers = _softened(answers, config)
@@ -190,9 +189,8 @@ class TrainingSession:
         named = {"recipe": str(self.folder.config_path), "out": str(self.folder.path)}
         if is_foreign(self.config.model.name):
             named["model"] = self.config.model.name
-        return (
-            f"kilnet.train({self.config.data.source!r}, {', '.join(f'{k}={v!r}' for k, v in named.items())})"
-        )
+        options = ", ".join(f"{key}={value!r}" for key, value in named.items())
+        return f"kilnet.train({self.config.data.source!r}, {options})"
 
     def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
         with self.folder.locked(), _noted_signals() as signals:
@@ -212,10 +210,8 @@ class TrainingSession:
             except KeyboardInterrupt:
                 if _ALARM not in signals:
                     raise
-                call = self._resuming_call()
-                raise InterruptedRunError(
-                    f"stopped in the middle of a step; what is saved resumes with: `{call}`"
-                ) from None
+                told = "stopped in the middle of a step; what is saved resumes with"
+                raise InterruptedRunError(f"{told}: `{self._resuming_call()}`") from None
 
     def _saved_records(self, signals: list[int]) -> Iterator[StepRecord | EpochRecord]:
         for record in self._records():
@@ -224,21 +220,18 @@ class TrainingSession:
             if signals and not self.loop.finished:
                 _set_alarm(0)
                 self._save_state()
-                call = self._resuming_call()
-                raise InterruptedRunError(f"stopped; the state is saved, resume with: `{call}`")
+                told = f"stopped; the state is saved, resume with: `{self._resuming_call()}`"
+                raise InterruptedRunError(told)
 
     def _records(self) -> Iterator[StepRecord | EpochRecord]:
         config, stage = self.config, None
         first, self._first = self._first, []
         rest, self._rest = self._rest, None
         if not self.loop.history and begins_pretrained(config):
-            left, is_balanced = (
-                self._left if config.budget.seconds else None,
-                config.training.balance != "none",
-            )
             parts = self.loop.model, self._dataset, self._preprocessing, self.settings
-            validated = self._dataset.validation
-            fitting = fit_first(*parts, is_balanced=is_balanced, left=left, validated=validated)
+            left = self._left if config.budget.seconds else None
+            balanced, validated = config.training.balance != "none", self._dataset.validation
+            fitting = fit_first(*parts, is_balanced=balanced, left=left, validated=validated)
             stage = self._stage or (yield from fitting)
             stage.put_into(self.loop.model)
         if self._ranks.size > 1:
