@@ -3,19 +3,14 @@
 import itertools
 import os
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import BusyError, InterruptedRunError, StorageError, WorkerError
-from kilnet.recipes.reading import load_config
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.backends.jobs import TrainingJob
-from kilnet.tuning.backends.shared_images import share_images
 from kilnet.tuning.halving import cohort_epochs, rungs
-from kilnet.tuning.search import MAX_CRASHES, longest_first
+from kilnet.tuning.search import MAX_CRASHES
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.summary import summarise
 from made_up_workers import (
@@ -381,51 +376,3 @@ def test_a_trial_that_comes_back_without_its_state_begins_again(tmp_path):
         workers = MadeUpWorkers(troubles={f"trial {best}": [(4, "failed")]})
         run(tmp_path / str(number), config_of(), workers=workers, **option)
     assert found(tmp_path / "0") == found(tmp_path / "1")
-
-
-def images_of(path, num_train):
-    def split(num_images):
-        return Split(
-            np.zeros((num_images, 3, 20, 20), np.uint8), np.arange(num_images) % 2, ("",) * num_images
-        )
-
-    share_images(ImageDataset("made", ("a", "b"), split(num_train), split(4), split(4)), path)
-    return path
-
-
-def job(images, **options):
-    config = load_config(settings={f"model.{key}": value for key, value in options.items()})
-    return TrainingJob(name=str(options), config=config, folder=Path("nowhere"), images=images, until=3)
-
-
-def multiply_adds(c1, c2, l1):
-    """ConfigNet's at 20x20 by hand: unpadded 3x3 convolutions over 19x19, the last with stride 2, two linear layers."""
-    convolutions = 9 * (3 * c1 * 17**2 + c1 * c1 * 15**2 + c1 * c2 * 13**2 + c2 * c2 * 6**2)
-    return convolutions + 36 * c2 * l1 + l1 * 2
-
-
-def test_the_network_with_the_most_arithmetic_begins_first(tmp_path):
-    images = images_of(tmp_path / "few", 10)
-    sizes = list(itertools.product((4, 8, 12), (4, 16), (8, 4000)))
-    jobs = [job(images, c1=c1, c2=c2, l1=l1) for c1, c2, l1 in sizes]
-    by_hand = sorted(sizes, key=lambda size: -multiply_adds(*size))
-    assert by_hand != sorted(
-        sizes, reverse=True
-    )  # the narrow one with a wide linear layer comes before others
-    found = [
-        (n.config.model.options["c1"], n.config.model.options["c2"], n.config.model.options["l1"])
-        for n in longest_first(jobs)
-    ]
-    assert found == by_hand
-
-
-def test_more_images_are_more_work_and_equals_keep_their_order(tmp_path):
-    few, many = images_of(tmp_path / "few", 10), images_of(tmp_path / "many", 30)
-    jobs = [job(few, c1=8), job(many, c1=8), job(few, c1=8, d1=0.1)]
-    assert longest_first(jobs) == [jobs[1], jobs[0], jobs[2]]
-
-
-def test_a_network_that_cannot_be_built_is_left_to_a_worker(tmp_path):
-    images = images_of(tmp_path / "few", 10)
-    jobs = [job(images, c1=4, kernel_size=15), job(images, c1=4)]
-    assert longest_first(jobs) == [jobs[1], jobs[0]]

@@ -147,10 +147,10 @@ def test_a_study_killed_before_the_last_word_is_told_by_the_same_command(tmp_pat
     copy = make_study(tmp_path, config)
     told = copy.update
 
-    def update(trials, stopped):
+    def update(trials, changed, stopped):
         if sum(trial.finished for trial in trials) == 1:
             raise Killed
-        told(trials, stopped)
+        told(trials, changed, stopped)
 
     copy.update = update
     with pytest.raises(Killed):

@@ -5,23 +5,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from kilnet import models
-from kilnet.config import DataConfig, ModelConfig
+from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset
-from kilnet.errors import InterruptedRunError, KilnetError, StorageError, WorkerError
+from kilnet.errors import InterruptedRunError, StorageError, WorkerError
 from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent, Workers
-from kilnet.tuning.backends.shared_images import is_shared, map_images, remove_damaged, share_images
+from kilnet.tuning.backends.shared_images import is_shared, remove_damaged, share_images
+from kilnet.tuning.cohorts import Cohorts
 from kilnet.tuning.finalists import choose_finalists
-from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standings
+from kilnet.tuning.halving import Standing, rungs, standings
+from kilnet.tuning.job_queue import JobQueue
 from kilnet.tuning.search_config import SearchConfig
-from kilnet.tuning.search_folder import Attempts, SearchFolder, free_up
+from kilnet.tuning.search_folder import Attempts, SearchFolder, free_up, num_bytes
 from kilnet.tuning.strategy import propose
 from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import summarise, write_summary
@@ -48,7 +45,6 @@ class SearchLoop:
 
     Attributes:
         config: what is searched.
-        trials: all proposed so far, in order.
         running: by name of the job, what the workers do: the job, and its last event.
     """
 
@@ -63,7 +59,6 @@ class SearchLoop:
     ) -> None:
         self.folder = folder
         self.config: SearchConfig = folder.config()
-        self.trials: list[Trial] = []
         self.running: dict[str, tuple[TrainingJob, WorkerEvent | None]] = {}
         self._load = load
         self._workers = workers
@@ -72,10 +67,15 @@ class SearchLoop:
         self._disk_budget_bytes = disk_budget_bytes
         self._own_models = own_models
         self._marks = rungs(self.config.run.training.epochs, self.config.halving)
+        self._cohorts = Cohorts(self.config)
+        self._numbers: dict[Path, int] = {}  # of trials, by their folders
+        self._sizes: dict[int, int] = {}  # of weights and state, by number of the trial, while there are any
+        self._finalists: list[Trial] | None = None
 
     def __iter__(self) -> Iterator[WorkerEvent | Notice]:
         with self.folder.locked(), _termination_as_interruption():
-            self.trials = self.folder.trials(self.config)
+            self._cohorts = Cohorts(self.config)
+            self._begin_with(self.folder.trials(self.config))
             remove_damaged(self.folder.images_path)
             try:
                 yield from self._run_trials()
@@ -102,46 +102,61 @@ class SearchLoop:
     def num_epochs_left(self) -> int:
         """Return how many epochs are still to be trained, if nothing fails or stops early; finalists included."""
         config, epochs = self.config, self.config.run.training.epochs
-        left = sum(standing.num_epochs_left(self._marks) for standing in self.standings())
-        for start in range(len(self.trials), config.num_trials, config.cohort):
-            left += cohort_epochs(min(config.cohort, config.num_trials - start), self._marks)
-        if left:
+        if left := self._cohorts.num_epochs_left():
             return left + min(config.num_finalists, config.num_trials) * config.num_seeds * epochs
-        return sum(job.until - len(self.folder.history(job.folder)) for job in self._due_finalists())
+        return sum(
+            trial.num_epochs - len(self.folder.history(self.folder.run_folder(trial.number, seed)))
+            for trial, seed in self._due_finalists()
+        )
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials that have been proposed so far, in order."""
+        return self._cohorts.trials
+
+    def _begin_with(self, trials: list[Trial]) -> None:
+        self._cohorts.extend(trials)
+        self._numbers |= {self.folder.run_folder(trial.number): trial.number for trial in trials}
+        for trial in trials:
+            self._weigh(trial.number)
 
     def _run_trials(self) -> Iterator[WorkerEvent | Notice]:
-        while self._propose() or self._due_trials():
-            yield from self._work(self._due_trials)
+        queue = JobQueue()
+        while self._propose() or self._cohorts.has_due:
+            yield from self._work(queue, self._is_due)
         yield from self._update_study()
+
+    def _is_due(self, job: TrainingJob) -> bool:
+        return self._cohorts.until(self.trials[self._numbers[job.folder]]) == job.until
 
     def _run_finalists(self) -> Iterator[WorkerEvent | Notice]:
         if all(trial.failed for trial in self.trials):
             reason = self.trials[0].reasons[-1]
             raise WorkerError(f"{self.folder.path}: every trial failed, the first with: {reason}")
-        yield from self._work(self._due_finalists)
+        queue = JobQueue(self._job(trial, trial.num_epochs, seed) for trial, seed in self._due_finalists())
+        yield from self._work(queue, lambda job: self._is_missing(job.folder))
 
     def _propose(self) -> bool:
         """Write the next cohort, or the rest of the newest one; returns whether there was any."""
         is_whole = len(self.trials) % self.config.cohort == 0
-        if is_whole and any(standing.due for standing in self.standings()):
+        if is_whole and self._cohorts.has_due:
             return False
         proposed = propose(self.config, self.trials)
         for number, values in enumerate(proposed, len(self.trials)):
             self.folder.add_trial(number, values)
-        self.trials = self.folder.trials(self.config)
+        numbers = range(len(self.trials), len(self.trials) + len(proposed))
+        self._begin_with([self.folder.trial(number, self.config) for number in numbers])
         return bool(proposed)
 
-    def _due_trials(self) -> list[TrainingJob]:
-        return [self._job(trial, standing.until) for standing in self.standings() for trial in standing.due]
+    def _due_finalists(self) -> list[tuple[Trial, int]]:
+        """Return finalists and seeds that are still to be trained."""
+        if self._finalists is None:
+            self._finalists = choose_finalists(self.trials, self._marks, self.config.num_finalists)
+        pairs = [(trial, seed) for trial in self._finalists for seed in self.config.seeds]
+        return [pair for pair in pairs if self._is_missing(self.folder.run_folder(pair[0].number, pair[1]))]
 
-    def _due_finalists(self) -> list[TrainingJob]:
-        jobs: list[TrainingJob] = []
-        for trial in choose_finalists(self.trials, self._marks, self.config.num_finalists):
-            for seed in self.config.seeds:
-                folder = self.folder.run_folder(trial.number, seed)
-                if self.folder.correct(folder) is None and not self.folder.attempts(folder).failed:
-                    jobs.append(self._job(trial, trial.num_epochs, seed))
-        return jobs
+    def _is_missing(self, finalist: Path) -> bool:
+        return self.folder.correct(finalist) is None and not self.folder.attempts(finalist).failed
 
     def _job(self, trial: Trial, until: int, seed: int | None = None) -> TrainingJob:
         """Return a trial as a job; with a seed, its training as a finalist."""
@@ -159,14 +174,21 @@ class SearchLoop:
             own_models=self._own_models,
         )
 
-    def _work(self, due: Callable[[], list[TrainingJob]]) -> Iterator[WorkerEvent | Notice]:
-        """Keep the workers busy until nothing is due."""
+    def _work(self, queue: JobQueue, is_due: Callable[[TrainingJob], bool]) -> Iterator[WorkerEvent | Notice]:
+        """Keep the workers busy until nothing waits.
+
+        Args:
+            queue: what waits.
+            is_due: whether a job is still, or again, to be done.
+        """
         while True:
-            for job in longest_first(due()) if self._workers.num_idle else ():
-                if self._workers.num_idle and job.name not in self.running:
-                    self._workers.start(job)
-                    self.running[job.name] = (job, None)
-            if not self.running and not due():  # else there is no machine now
+            for trial in self._cohorts.newly_due():
+                queue.add(self._job(trial, self._cohorts.until(trial) or 0))
+            while self._workers.num_idle and (waiting := queue.pop(self.running)):
+                if is_due(waiting):
+                    self._workers.start(waiting)
+                    self.running[waiting.name] = (waiting, None)
+            if not self.running and not queue:  # else there is no machine now
                 return
             event = self._workers.next_event(_POLL_SECONDS)
             if event is None:
@@ -182,9 +204,11 @@ class SearchLoop:
                 self.running[job.name] = (job, event)
             if event.kind != "step":
                 yield from self._update(job.folder)
+            if event.is_end and is_due(job):
+                queue.add(job)
             yield event
             if event.kind == "done":
-                self._free_up()
+                self._free_up(self._numbers.get(job.folder))
 
     def _note_end(self, folder: Path, event: WorkerEvent) -> None:
         """Write what went wrong with a run, if anything."""
@@ -199,58 +223,48 @@ class SearchLoop:
 
     def _update(self, folder: Path) -> Iterator[Notice]:
         """Read a trial again after an event of its run, and copy it into the study."""
-        for number in range(len(self.trials)):
-            if self.folder.run_folder(number) == folder:
-                self.trials[number] = self.folder.trial(number, self.config)
+        if (number := self._numbers.get(folder)) is not None:
+            self._cohorts.update(self.folder.again(self.trials[number]))
+            self._finalists = None
         yield from self._update_study()
 
     def _update_study(self) -> Iterator[Notice]:
         if self._study is None:
             return
-        # Only of cohorts that are through: until then a trial may come back for one that fails.
-        stopped = {n for standing in self.standings() if not standing.due for n in standing.stopped}
         try:
-            self._study.update(self.trials, stopped)
+            self._study.update(self.trials, self._cohorts.changed, self._cohorts.stopped)
+            self._cohorts.changed.clear()
             self._study_answers = True
         except StorageError as error:
             if self._study_answers:
                 yield Notice(f"warning: {error}; the search continues, and copies its trials there later")
             self._study_answers = False
 
-    def _free_up(self) -> None:
+    def _weigh(self, number: int) -> None:
+        self._sizes[number] = num_bytes(self.folder.run_folder(number))
+        if not self._sizes[number]:
+            del self._sizes[number]
+
+    def _free_up(self, number: int | None) -> None:
+        """Keep to the budget of the disk after a run is done.
+
+        Args:
+            number: of the trial; None for a finalist.
+        """
+        if number is not None:
+            self._weigh(number)
+        if sum(self._sizes.values()) <= self._disk_budget_bytes:
+            return
         busy = {job.folder for job, _ in self.running.values()}
         for standing in self.standings():
             if standing.due:  # the others of the rung may train on after it
                 busy |= set(map(self.folder.run_folder, standing.alive))
-        ranked = choose_finalists(self.trials, self._marks, len(self.trials))
+        there = [self.trials[number] for number in self._sizes]
+        ranked = choose_finalists(there, self._marks, len(there))
         folders = [self.folder.run_folder(trial.number) for trial in ranked]
         free_up([folder for folder in folders if folder not in busy], self._disk_budget_bytes)
-
-
-def longest_first(jobs: list[TrainingJob]) -> list[TrainingJob]:
-    """Sort jobs of equal numbers of epochs by the arithmetic of one, the most first; equals keep their order.
-
-    Workers that take the longest job that is left end within a third of the shortest possible time (Graham, 1969,
-    "Bounds on multiprocessing timing anomalies"): no worker is left with a large network at the end.
-    """
-
-    def operations(job: TrainingJob) -> int:
-        return _operations(job.config.model.model_dump_json(), job.images, job.own_models)
-
-    return sorted(jobs, key=operations, reverse=True)
-
-
-@cache
-def _operations(model_json: str, folder: Path, own_models: frozenset[str]) -> int:
-    images = map_images(folder)
-    try:
-        config = ModelConfig.model_validate_json(model_json)
-        model = models.build(config, images.image_shape, len(images.classes), own_models)
-    except KilnetError:
-        return 0  # a worker will say why
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, *images.image_shape))
-    return int(counter.get_total_flops()) * len(images.train)
+        for trial in there:
+            self._weigh(trial.number)
 
 
 @contextmanager

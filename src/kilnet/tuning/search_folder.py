@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,12 @@ class SearchFolder:
             select=training.select,
         )
 
+    def again(self, trial: Trial) -> Trial:
+        """Read what may have changed of a trial: its epochs, and what went wrong; raises what `trial` does."""
+        folder = self.run_folder(trial.number)
+        attempts = self.attempts(folder)
+        return replace(trial, history=self.history(folder), reasons=attempts.reasons, failed=attempts.failed)
+
     def history(self, folder: Path) -> tuple[EpochRecord, ...]:
         """Read the epochs of a trial or a finalist."""
         return tuple(RunFolder(folder).history())
@@ -231,6 +237,12 @@ def _trial_path(folder: Path) -> Path:
 
 def _attempts_path(folder: Path) -> Path:
     return inside(folder, ATTEMPTS)
+
+
+def num_bytes(folder: Path) -> int:
+    """Return how large a run's weights are together with what it resumes from."""
+    run = RunFolder(folder)
+    return sum(file.stat().st_size for file in (run.weights_path, run.state_path) if file.is_file())
 
 
 def free_up(folders: Iterable[Path], budget_bytes: int) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -41,10 +42,10 @@ def propose(config: SearchConfig, trials: Sequence[Trial]) -> list[Values]:
     study = create_study(sampler=_sampler(config, seed))
     for trial in before:
         study.add_trial(as_optuna(trial, space))
-    seen = [trial.values for trial in before]
+    seen = {_hashable(trial.values) for trial in before}
     proposed = _unseen(study, space, seen, num_wanted)
     if len(proposed) < num_wanted and space.endless is None:
-        left = (cell for cell in space.cells() if cell not in seen and cell not in proposed)
+        left = (cell for cell in space.cells() if _hashable(cell) not in seen)
         proposed += itertools.islice(left, num_wanted - len(proposed))
     return proposed[num_begun:]
 
@@ -97,15 +98,23 @@ def _sampler(config: SearchConfig, seed: int) -> BaseSampler:
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
-def _unseen(study: optuna.Study, space: Space, seen: list[Values], num_wanted: int) -> list[Values]:
+def _hashable(values: Values) -> frozenset[tuple[str, Any]]:
+    return frozenset(values.items())
+
+
+def _unseen(
+    study: optuna.Study, space: Space, seen: set[frozenset[tuple[str, Any]]], num_wanted: int
+) -> list[Values]:
+    """Return values that are not among those seen, and add them to these."""
     proposed: list[Values] = []
     num_repeats = 0
     while len(proposed) < num_wanted and num_repeats < _MAX_REPEATS:
         trial = study.ask()
         values = space.suggest(trial)
-        if values in seen or values in proposed:
+        if _hashable(values) in seen:
             study.tell(trial, state=TrialState.FAIL)
             num_repeats += 1
         else:
+            seen.add(_hashable(values))
             proposed.append(values)  # stays open: the next proposals keep away from it
     return proposed

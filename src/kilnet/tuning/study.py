@@ -1,6 +1,6 @@
 """A copy of the search in an Optuna storage, for optuna-dashboard and Optuna's own analyses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -43,6 +43,7 @@ class StudyCopy:
         self._url = url or sqlite_url(SearchFolder(self._folder).study_path)
         self._storage: BaseStorage | None = None
         self._study_id = 0
+        self._ids: list[int] | None = None  # of the trials there, in order; None where that is not known
 
     def connect(self) -> None:
         """Open the study, as `update` does where it is not open.
@@ -61,40 +62,44 @@ class StudyCopy:
                 f"{self._shown}: its study {self._folder.name} belongs to {owner}; choose another `out`"
             )
 
-    def update(self, trials: Sequence[Trial], stopped: set[int]) -> None:
+    def update(self, trials: Sequence[Trial], changed: Collection[int], stopped: Collection[int]) -> None:
         """Bring the study up to date; a damaged file of the search is written again.
 
         Args:
             trials: all trials, in order.
+            changed: numbers of those that may have changed since the last call that succeeded.
             stopped: numbers of those that a rung has stopped.
 
         Raises:
             StorageError: the storage does not answer.
         """
         try:
-            self._copy(trials, stopped)
+            self._copy(trials, changed, stopped)
         except StorageError:
             if not self._is_own_file:
                 raise
             self._storage = None
             with suppress(StorageError):  # then it says why it cannot be opened
                 self._remove_own_file()
-            self._copy(trials, stopped)
+            self._copy(trials, changed, stopped)
 
-    def _copy(self, trials: Sequence[Trial], stopped: set[int]) -> None:
+    def _copy(self, trials: Sequence[Trial], changed: Collection[int], stopped: Collection[int]) -> None:
         if self._storage is None:
             self.connect()
         storage = cast("BaseStorage", self._storage)
         try:
-            kept = storage.get_all_trials(self._study_id, deepcopy=False)
-            for trial in trials:
-                state = _STATES[trial.status(stopped)]
-                if trial.number >= len(kept):
-                    # Step by step: Optuna does not change a trial that has ended.
-                    opened = as_optuna(trial, self._space, TrialState.RUNNING)
-                    storage.create_new_trial(self._study_id, opened)
-                    kept = storage.get_all_trials(self._study_id, deepcopy=False)
-                self._bring_up_to_date(storage, kept[trial.number], as_optuna(trial, self._space, state))
+            if self._ids is None:
+                self._ids = [
+                    trial._trial_id for trial in storage.get_all_trials(self._study_id, deepcopy=False)
+                ]
+                changed = range(len(trials))
+            for trial in trials[len(self._ids) :]:
+                # Step by step: Optuna does not change a trial that has ended.
+                opened = as_optuna(trial, self._space, TrialState.RUNNING)
+                self._ids.append(storage.create_new_trial(self._study_id, opened))
+            for trial in map(trials.__getitem__, sorted(changed)):
+                wanted = as_optuna(trial, self._space, _STATES[trial.status(stopped)])
+                self._bring_up_to_date(storage, storage.get_trial(self._ids[trial.number]), wanted)
         except Exception as error:
             raise StorageError(f"{self._shown}: {_first_line(error)}") from None
 
@@ -120,7 +125,7 @@ class StudyCopy:
             study.set_user_attr(_OWNER, str(self._folder))
         study_id = storage.get_study_id_from_name(study.study_name)
         storage.get_all_trials(study_id)  # it can be read to its end
-        self._storage, self._study_id = storage, study_id
+        self._storage, self._study_id, self._ids = storage, study_id, None
         return str(study.user_attrs[_OWNER])
 
     @staticmethod

@@ -26,7 +26,8 @@ from kilnet.tuning.trial import Trial
 MIN_TRIALS = 10
 """With fewer, no range of an importance means anything."""
 _RESAMPLES = 10
-_MOST_RESAMPLED = 60  # trials; the time of a forest grows with their number
+_MOST_RESAMPLED = 60  # trials
+_MOST_COMPARED = 500  # trials; the time to take a forest apart grows with the square of their number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,13 @@ class Summary:
 
         Empty for fewer than four trials. A forest is fitted to the trials and taken apart (fANOVA: Hutter, Hoos and
         Leyton-Brown, 2014, "An Efficient Approach for Assessing Hyperparameter Importance"). All are compared after
-        the first rung, which each has reached. Keys with conditions are left out.
+        the first rung, which each has reached. Of more than 500, that many are drawn. Keys with conditions are left
+        out.
         """
         compared = self._compared()
+        if len(compared) > _MOST_COMPARED:
+            order = generator(self.config.run.seed, "importance of some").permutation(len(compared))
+            compared = [compared[index] for index in sorted(order[:_MOST_COMPARED])]
         return self._importance_of(compared) if len(compared) >= 4 else {}
 
     @cached_property
@@ -167,7 +172,8 @@ def summarise(path: Path) -> Summary:
     trials = folder.trials(config)
     marks = rungs(config.run.training.epochs, config.halving)
     ranked = choose_finalists(trials, marks, len(trials))
-    ranked += [trial for trial in trials if trial not in ranked]
+    are_ranked = {trial.number for trial in ranked}
+    ranked += [trial for trial in trials if trial.number not in are_ranked]
     places = standings(trials, config)
     stopped = {number for place in places for number in place.stopped}
     through = len(trials) >= config.num_trials and not any(place.due for place in places)
