@@ -1,13 +1,20 @@
 """The copy of a search in an Optuna study."""
 
 import itertools
+import json
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from kilnet.errors import StorageError
+from kilnet.errors import MissingPackageError, StorageError
 from kilnet.tuning.backends.jobs import Notice
 from kilnet.tuning.study import StudyCopy, sqlite_url
 from kilnet.tuning.summary import summarise
@@ -22,6 +29,7 @@ from made_up_workers import (
     loop_of,
     run,
 )
+from postgresql_server import PostgresqlServer
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -222,9 +230,96 @@ def test_a_storage_that_does_not_answer_is_one_line_without_the_password(tmp_pat
     for url in (
         f"sqlite:///{tmp_path}/no/such/folder.sqlite3",
         "nonsense",
-        "mysql+pymysql://me:secret@nowhere/db",
+        "nonsense://me:secret@nowhere/db",
     ):
         with pytest.raises(StorageError, match="check `storage`") as error:
             StudyCopy(Path("study"), space, url).connect()
         assert "\n" not in str(error.value)
         assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "advice"),
+    [
+        ("mysql+pymysql", "its driver is not installed: .*pymysql"),
+        ("postgresql", r"pip install 'kilnet\[postgresql\]'"),
+    ],
+)
+def test_a_missing_driver_is_one_line_without_the_password(scheme, advice, tmp_path, monkeypatch):
+    for name in ("psycopg", "pymysql"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    copy = StudyCopy(tmp_path, config_of(THREE).parsed_space(), f"{scheme}://me:secret@nowhere/db")
+    with pytest.raises(MissingPackageError, match=advice) as error:
+        copy.connect()
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_postgresql_that_is_stopped_in_the_middle_has_all_trials_at_the_end(tmp_path):
+    words = ["tune", "digits", "--space", "model.c1=2,4,6,8", "--epochs", "2", "--no-halving", "--seeds", "0"]
+    words += ["--workers", "1", "--set", "data.num_train=200", "--out", tmp_path / "search"]
+    with PostgresqlServer() as server:
+        command = [sys.executable, "-m", "kilnet", *map(str, words), "--storage", server.url]
+        said = []
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ) as search:
+            for line in search.stderr:
+                said.append(line)
+                if line.startswith("trial 3 "):  # the largest network comes first
+                    server.stop()
+                if line.startswith("trial 1 "):
+                    server.start()
+        assert search.returncode == 0, "".join(said)
+        (line,) = [line for line in said if "copies its trials there later" in line]
+        assert line.startswith("warning: postgresql://127.0.0.1:")
+        assert "secret" not in "".join(said)
+        rows = sorted(summarise(tmp_path / "search").trials, key=lambda row: row.number)
+        trials = trials_in(server.url, "search")
+        assert [trial.params for trial in trials] == [row.values for row in rows]
+        assert [trial.value for trial in trials] == [row.accuracy for row in rows]
+        assert len(rows) == 4
+        assert all(len(trial.intermediate_values) == 2 for trial in trials)
+        assert numbers_in_dashboard(server.url) == [0, 1, 2, 3]
+
+
+def trials_in(url, name):
+    storage = RDBStorage(url)
+    try:
+        return optuna.load_study(study_name=name, storage=storage).trials
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def numbers_in_dashboard(url):
+    """Return the numbers of the trials that optuna-dashboard shows."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-c",
+        "from optuna_dashboard._cli import main; main()",
+        "--port",
+        str(port),
+        url,
+    ]
+    dashboard = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                    (study,) = json.load(answer)["study_summaries"]
+                break
+            except OSError:  # it does not listen yet
+                assert dashboard.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.2)
+        with urlopen(f"http://127.0.0.1:{port}/api/studies/{study['study_id']}?after=0") as answer:
+            return [trial["number"] for trial in json.load(answer)["trials"]]
+    finally:
+        dashboard.kill()
+        dashboard.wait()

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from optuna.storages import BaseStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
 
-from kilnet.errors import StorageError
+from kilnet.errors import MissingPackageError, StorageError
 from kilnet.storage import remove
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Space
@@ -16,6 +17,8 @@ from kilnet.tuning.strategy import as_optuna, create_study
 from kilnet.tuning.trial import Trial
 
 _OWNER = "kilnet_folder"
+_POSTGRESQL = "postgresql"
+_SECONDS_TO_CONNECT = 10  # libpq's own are two minutes, in which the search would stand still
 _STATES = {
     "failed": TrialState.FAIL,
     "finished": TrialState.COMPLETE,
@@ -49,10 +52,15 @@ class StudyCopy:
         """Open the study, as `update` does where it is not open.
 
         Raises:
-            StorageError: the storage does not answer, its drivers are not installed, or the study is another search's.
+            StorageError: the storage does not answer, or the study is another search's.
+            MissingPackageError: its driver is not installed.
         """
         try:
             owner = self._open()
+        except ImportError as error:
+            is_ours = self._url.startswith(_POSTGRESQL)
+            advice = "pip install 'kilnet[postgresql]'" if is_ours else _first_line(error.__cause__ or error)
+            raise MissingPackageError(f"{self._shown}: its driver is not installed: {advice}") from None
         except Exception as error:  # whatever driver is behind the URL
             advice = "" if self._is_own_file else "; check `storage`"
             raise StorageError(f"{self._shown}: {_first_line(error)}{advice}") from None
@@ -101,6 +109,7 @@ class StudyCopy:
                 wanted = as_optuna(trial, self._space, _STATES[trial.status(stopped)])
                 self._bring_up_to_date(storage, storage.get_trial(self._ids[trial.number]), wanted)
         except Exception as error:
+            self._ids = None  # nobody knows what of it has arrived
             raise StorageError(f"{self._shown}: {_first_line(error)}") from None
 
     def _open(self) -> str:
@@ -119,7 +128,11 @@ class StudyCopy:
             remove(file)
 
     def _open_storage(self) -> str:
-        storage = get_storage(self._url)
+        # Connections that a database has cut while it was restarted are noticed and made again.
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if self._url.startswith(_POSTGRESQL):
+            options["connect_args"] = {"connect_timeout": _SECONDS_TO_CONNECT}
+        storage = get_storage(RDBStorage(_with_driver(self._url), engine_kwargs=options))
         study = create_study(self._folder.name, storage)
         if _OWNER not in study.user_attrs:
             study.set_user_attr(_OWNER, str(self._folder))
@@ -149,5 +162,12 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path.resolve()}"
 
 
-def _first_line(error: Exception) -> str:
+def _with_driver(url: str) -> str:
+    """Return the URL with the driver of Kilnet's extra, unless another is named; SQLAlchemy 2.0 takes an older."""
+    scheme, separator, rest = url.partition("://")
+    known = scheme == _POSTGRESQL and find_spec("psycopg") is not None
+    return f"{scheme}+psycopg{separator}{rest}" if known else url
+
+
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
