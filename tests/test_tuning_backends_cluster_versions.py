@@ -51,8 +51,10 @@ def test_rays_own_refusal_is_one_line():
         "This process on node 10.0.0.7 was started with:\n    Ray: 2.60.0\n    Python: 3.12.3\n"
     )
     assert why_not_joined(message) == "it has Ray 2.50.0, not 2.60.0; install the same versions there"
-    message = (
-        "Failed to connect to GCS. Last connection error: Traceback (most recent call last):\n  File ...\n"
+    message = "Failed to connect to Ray cluster at 10.0.0.1:6379"
+    assert why_not_joined(message) == message
+    message += (
+        "\nFailed to connect to GCS. Last connection error: Traceback (most recent call last):\n  File ...\n"
     )
     message += (
         "ray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing"

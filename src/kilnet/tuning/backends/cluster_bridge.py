@@ -310,7 +310,7 @@ def main() -> None:
     try:
         bridge = Bridge(channel, sys.argv[1])
     except Exception as error:  # Ray raises many kinds
-        channel.send("refused", reason=why_not_joined(str(error)))
+        channel.send("refused", reason=why_not_joined(f"{error}\n{error.__cause__ or ''}"))
         sys.exit(2)
     channel.send("connected")
     bridge.run(lines)
