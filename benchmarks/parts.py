@@ -41,7 +41,7 @@ RECIPE = Path("fast-94")
 PARTS: dict[str, list[tuple[Any, str]]] = {
     # Less what else is called in it; a step that a GPU plays back is all here, with its optimiser.
     "forward and backward pass": [(TrainStep, "__call__"), (RecordedStep, "__call__")],
-    "optimiser": [(Muon, "step"), (eager.Adam, "step"), (eager.SGD, "step")],
+    "optimiser": [(Muon, "step"), (eager.EagerStep, "step")],
     "average of the weights": [(WeightAverage, "update")],
     "augmentation": [(Augmentation, "draw"), (Augmentation, "__call__"), (loop, "shrink")],
     "normalisation": [(Preprocessing, "__call__")],

@@ -20,7 +20,9 @@ class EagerOptimizer(torch.optim.Optimizer):
     load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
 
 
-class _EagerStep(EagerOptimizer):
+class EagerStep(EagerOptimizer):
+    """A base of optimisers of torch, beside theirs, that take their steps without the compiler."""
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Move all parameters, as the torch optimiser does that stands next among the bases."""
@@ -28,13 +30,13 @@ class _EagerStep(EagerOptimizer):
         return unwrap(kind.step)(self, closure)  # type: ignore[attr-defined]
 
 
-class SGD(_EagerStep, torch.optim.SGD):
+class SGD(EagerStep, torch.optim.SGD):
     """`torch.optim.SGD`."""
 
 
-class Adam(_EagerStep, torch.optim.Adam):
+class Adam(EagerStep, torch.optim.Adam):
     """`torch.optim.Adam`."""
 
 
-class AdamW(_EagerStep, torch.optim.AdamW):
+class AdamW(EagerStep, torch.optim.AdamW):
     """`torch.optim.AdamW`."""
