@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import kilnet
 from kilnet.cli import main
 from kilnet.errors import InputError
 from kilnet.runs.run import Run
+from kilnet.training.follower import refuse_torchrun
 from test_training_ranks import TORCHRUN
 
 SETTINGS = {
@@ -157,6 +159,11 @@ def test_where_one_dies_all_end_and_the_same_command_goes_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     err = process.communicate(timeout=60)[1]
     assert len(own_lines(err)) == 1, err
+
+
+def test_without_torchrun_a_search_may_begin_in_any_thread():
+    with ThreadPoolExecutor(1) as pool:  # where no handler of a signal can be set
+        assert pool.submit(refuse_torchrun, "a search").result() is None
 
 
 def children(process):

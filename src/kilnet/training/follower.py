@@ -30,7 +30,7 @@ class Start:
         clock: that the schedule asks.
         answers: see `TrainingLoop`.
         state: of the loop, as its `state` returns it.
-        fitted: of a last layer that was fitted in this call; None where there was none.
+        first: stage of a pretrained network, where it was gone through in this call; else None.
     """
 
     config: RunConfig
@@ -103,7 +103,9 @@ def refuse_torchrun(what: str) -> None:
         InputError: in the first process. The others end silently after it: whoever ends first has the others killed.
     """
     ranks = joined()
-    if ranks.rank == 0 and ranks.size > 1:
+    if ranks.size == 1:
+        return
+    if ranks.rank == 0:
         raise InputError(
             f"torchrun trains one network in several processes, and {what} trains many; start it without"
         )
