@@ -4,11 +4,11 @@
 #   docker run --rm --volume "$PWD/searches:/work/searches" kilnet
 FROM python:3.12-slim
 
-# torch for CPUs comes without the gigabytes of CUDA, from an index of its own.
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# torch's own index has builds for CPUs, without the gigabytes of CUDA: --build-arg TORCH_INDEX=ADDRESS takes one.
+ARG TORCH_INDEX=
 RUN --mount=type=bind,source=dist,target=/dist \
     --mount=type=bind,source=constraints.txt,target=/constraints.txt \
-    pip install --no-cache-dir --constraint /constraints.txt --index-url "$TORCH_INDEX" torch && \
+    pip install --no-cache-dir --constraint /constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch && \
     pip install --no-cache-dir --constraint /constraints.txt /dist/kilnet-*.whl
 
 # Whoever runs it owns what it writes; give another user with --user.
