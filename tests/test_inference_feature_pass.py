@@ -13,6 +13,7 @@ from kilnet.hardware import Settings
 from kilnet.inference import feature_pass
 from kilnet.inference.feature_pass import FeaturePass
 from kilnet.models import build, complete, pretrained
+from spoiled_fusion import spoiled
 
 SIDE = 96
 NORMALISED = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, (SIDE, SIDE))
@@ -132,16 +133,7 @@ def test_a_network_that_cannot_be_joined_is_used_as_it_is(photographs, make):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("change", [RuntimeError("no such kernel"), 1.0])
 def test_what_fails_or_answers_otherwise_is_not_used(photographs, model, monkeypatch, change, precision):
-    right = feature_pass.fuse_conv_bn_eval
-
-    def changed(conv, norm):
-        if isinstance(change, Exception):
-            raise change
-        joined = right(conv, norm)
-        joined.bias.data += change
-        return joined
-
-    monkeypatch.setattr(feature_pass, "fuse_conv_bn_eval", changed)
+    monkeypatch.setattr(feature_pass, "fuse_conv_bn_eval", spoiled(change))
     settings = Settings("cpu", precision, "channels_last", 1)
     assert FeaturePass(model, NORMALISED, settings, photographs)._model is model
 

@@ -1,6 +1,5 @@
 """Searches on a real Ray, its nodes on this machine: the table of one machine, whatever is killed in between."""
 
-import csv
 import importlib.metadata
 import json
 import os
@@ -19,9 +18,9 @@ import pytest
 import torch
 
 import kilnet
+import two_machines
 from digit_searches import SETTINGS
 from kilnet.errors import ConfigError, WorkerError
-from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.backends.jobs import Notice
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -65,16 +64,10 @@ def cluster(head):
 
 def table(folder):
     """What a search has found, without what the clock writes; checks that no epoch is lost or doubled."""
-    with (folder / "search.csv").open(newline="") as file:
-        rows = [
-            {key: cell for key, cell in row.items() if key not in ("seconds", "reason")}
-            for row in csv.DictReader(file)
-        ]
-    runs = sorted([*(folder / "trials").iterdir(), *(folder / "finalists").iterdir()])
-    epochs = [[record.epoch for record in RunFolder(run).history()] for run in runs]
+    rows, epochs, weights = two_machines.table(folder)
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in epochs)
     assert not list(folder.rglob("*.tmp"))
-    return rows, epochs, [(run / "weights.safetensors").read_bytes() for run in runs]
+    return rows, epochs, weights
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor
 from kilnet.config import Fit
 from kilnet.data.dataset import ImageDataset
 
-_PIXELS_AT_ONCE = 1 << 19
+_PIXELS_AT_ONCE = 1 << 19  # few enough to stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,7 @@ class Preprocessing:
         # Exact sums over a histogram: no rounding, no float copy of the data set.
         values = np.arange(256) / 255
         mean, std = [], []
-        block = max(
-            1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3])
-        )  # few, so that they stay in the processor's cache
+        block = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
         for channel in range(images.shape[1]):
             counts = np.zeros(256, np.int64)
             for start in range(0, len(images), block):

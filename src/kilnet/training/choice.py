@@ -212,9 +212,8 @@ def _try_pretrained(
     first = network.first_stage(dataset, lambda: end - spent(), validated=validation, known=known)
     is_right = first.logits.argmax(1).numpy() == validation.labels
     right = dict(zip(validation.names, is_right.tolist(), strict=True))
-    image_seconds = (
-        first.image_seconds or _work(config) / unit / per_second
-    )  # under the load that there is now
+    # Under the load that there is now, where anything was computed.
+    image_seconds = first.image_seconds or _work(config) / unit / per_second
     seconds, part = spent() - started, first.fitted.num_images / num_train
     left = training_seconds(budget, num_validation * image_seconds) - spent()
     all_seconds = max(1e-6, image_seconds * num_train)

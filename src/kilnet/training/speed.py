@@ -36,10 +36,8 @@ _SECONDS = 0.2  # of each measurement, if one step is not longer
 _FILE = "speeds.json"
 _MOST_DAYS = 30.0  # libraries, drivers and machines change without a new name
 _AGREEMENT = 1.5  # times as fast or as slow
-_AROUND_CURVES_SECONDS, _SPARE_OF_CURVES = (
-    0.7,
-    0.2,
-)  # for the program to start and to end; curves may take longer
+_AROUND_CURVES_SECONDS = 0.7  # for the program to start and to end
+_SPARE_OF_CURVES = 0.2  # drawing them may take longer than before
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,8 @@ class Cohorts:
         self._config = config
         self._marks = rungs(config.run.training.epochs, config.halving)
         self._standings: dict[int, Standing] = {}
-        self._due: dict[
-            int, dict[int, int]
-        ] = {}  # by cohort, while there are any: up to which epoch, by trial
+        # By cohort, while there are any: up to which epoch, by trial.
+        self._due: dict[int, dict[int, int]] = {}
         self._num_epochs_left: dict[int, int] = {}
         self._new: list[int] = []
 
