@@ -10,10 +10,12 @@ from kilnet.training.ranks import ALONE, Clock, joined
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 PROGRAM = """
+import atexit
+import os
 import sys
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from kilnet.config import RunConfig
 from kilnet.hardware import Settings
@@ -22,6 +24,7 @@ from kilnet.training.ranks import joined
 from kilnet.training.step import TrainStep
 
 torch.set_num_threads(1)
+atexit.register(lambda: distributed.is_initialized() and os._exit(9))  # whoever is still joined may abort later
 ranks = joined()
 states = {}
 for name in ("sgd", "muon"):

@@ -1,5 +1,6 @@
 """The processes that train one network together, as torchrun starts them."""
 
+import atexit
 import os
 import pickle
 from collections.abc import Callable, Iterator
@@ -116,6 +117,8 @@ def joined() -> Ranks:
         with _connected():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             distributed.init_process_group(backend, timeout=_LONGEST_WAIT)
+        # gloo's thread lets go of the last tensors some time later; once Python has ended, that aborts the process.
+        atexit.register(distributed.destroy_process_group)
     return Ranks(distributed.get_rank(), distributed.get_world_size())
 
 
