@@ -92,7 +92,8 @@ def test_every_verb_twice(space, command):
     few = [word for key, value in FEW.items() for word in ("--set", f"{key}={value}")]
     words = [word for part in space for word in ("--space", part)]
     words += ["--epochs", 1, "--finalists", 1, "--seeds", 1, "--workers", 1]
-    if space and Space.parse(read_space(list(map(str, space)))).endless:
+    parsed = Space.parse(read_space(list(map(str, space)))) if space else None
+    if parsed and (parsed.endless or len(parsed.cells()) > 8):
         words += ["--trials", 2]
     calls = [["tune", "digits", *words, *few, "--finetune"]]
     search = Path("searches/digits-ConfigNet")

@@ -105,7 +105,7 @@ def test_killed_a_few_times(tmp_path, uninterrupted):
 @pytest.mark.timeout(7200)
 def test_killed_many_times(tmp_path, uninterrupted, pytestconfig):
     chance = random.Random(0)
-    wanted = 100 if pytestconfig.getoption("--faults") == "full" else 25
+    wanted = 100 if pytestconfig.getoption("--faults") == "full" else 10
     num_kills = num_searches = 0
     while num_kills < wanted:
         folder = tmp_path / str(num_searches)
