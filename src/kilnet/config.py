@@ -330,8 +330,8 @@ class HardwareConfig(_Part):
         precision: "fp32", "bf16" (autocast), or "auto": the faster.
         layout: memory order of images and filters, or "auto": the faster.
         threads: CPU threads; 0 takes all cores that this process may use.
-        weight_gradient: of filters: by "torch", or as a "product" of matrices where outputs are small; "auto" is the
-            faster with a budget on a CPU, else "torch".
+        weight_gradient: "torch", or "product": of matrices where outputs are small, other ways for depthwise layers.
+            "auto" on a CPU is the faster with a budget, and "product" with depthwise layers; else "torch".
     """
 
     device: str = "auto"

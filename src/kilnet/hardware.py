@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -216,12 +216,14 @@ def measure_speed(
     num_classes: int,
     seconds: float,
     trains: bool = True,
+    prepare: Callable[[nn.Module], object] | None = None,
 ) -> float:
     """Return images per second of training steps, or else of forward passes, the mean over `seconds` after a warm-up.
 
-    Unlike the best step, which `choose` goes by, the mean holds what other processes on the machine cost.
+    Unlike the best step, which `choose` goes by, the mean holds what other processes on the machine cost. `prepare` is
+    called with the network once it is in the mode of training.
     """
-    timer = _steps(settings, model, images, num_classes, trains)
+    timer = _steps(settings, model, images, num_classes, trains, prepare)
     next(timer)
     times = [next(timer)]
     while sum(times) < seconds:
@@ -306,10 +308,17 @@ def _name(settings: Settings) -> str:
 
 
 def _steps(
-    settings: Settings, model: nn.Module, images: Tensor, num_classes: int, trains: bool
+    settings: Settings,
+    model: nn.Module,
+    images: Tensor,
+    num_classes: int,
+    trains: bool,
+    prepare: Callable[[nn.Module], object] | None = None,
 ) -> Iterator[float]:
     """Yield the seconds of one forward pass, and backward pass where it trains, after another."""
     model = settings.place(copy.deepcopy(model)).train(trains)
+    if prepare:
+        prepare(model)
     images = settings.place_images(images)
     labels = torch.arange(len(images), device=settings.device) % num_classes
     while True:

@@ -116,7 +116,7 @@ def feature_seconds(
 def _join(network: nn.Module, dtype: torch.dtype, memory_format: torch.memory_format) -> bool:
     """Join convolutions in `nn.Sequential` with what follows them; return whether there was one."""
     is_changed = False
-    for row in [module for module in network.modules() if type(module) is nn.Sequential]:
+    for row in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for index in range(len(row) - 1):
             conv, norm = row[index], row[index + 1]
             if not isinstance(conv, nn.Conv2d) or type(conv) not in (nn.Conv2d, PaddedConv):

@@ -1,4 +1,4 @@
-"""The gradient of a convolution's filters as matrix products, where outputs are small."""
+"""The gradients of convolutions in other ways than torch's, where these take less time on a CPU."""
 
 from functools import partial
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from kilnet.models import depthwise
 
 # How many positions an output has at most, for so many pairs of an input and an output channel: where products take
 # less time than oneDNN's kernel, measured in bf16 on a processor with AMX (docs/experiments.md, 2026-11-27).
@@ -15,12 +17,17 @@ _MOST_POSITIONS = ((256 * 256, 49), (64 * 256, 36), (32 * 96, 16), (0, 9))
 def use_products(model: nn.Module) -> None:
     """Let convolutions of a network, where outputs are small, compute the gradient of their filters by products.
 
-    Results are the same up to rounding. It concerns convolutions of stride 1 without a bias, groups or gaps.
+    Results are the same up to rounding. It concerns convolutions of stride 1 without a bias, groups or gaps. Depthwise
+    ones get the gradients of `kilnet.models.depthwise`.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and _is_plain(module):
+        if not isinstance(module, nn.Conv2d):
+            continue
+        name, convolve = "_conv_forward", depthwise.quicker(module)  # torch's own, with a bias
+        if _is_plain(module):
+            name = "convolve" if hasattr(module, "convolve") else name
             convolve = partial(_convolved, module.padding)
-            name = "convolve" if hasattr(module, "convolve") else "_conv_forward"  # torch's own, with a bias
+        if convolve:
             setattr(module, name, convolve)
 
 

@@ -21,7 +21,7 @@ from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
 from kilnet.training.first_stage import FirstStage, fit_first
-from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for
+from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for, with_gradient
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import without_flips_of_grey
 from kilnet.training.schedule import BudgetSchedule, training_seconds
@@ -356,7 +356,7 @@ def _measured(config: RunConfig, channels: int, num_images: int, num_classes: in
     side = _side(config)
     images = torch.zeros(config.training.batch_size_for(num_images), channels, side, side)
     model = models.build(config.model, (channels, side, side), num_classes)
-    usual = _usual(config.hardware)
+    usual = with_gradient(_usual(config.hardware), model)
     alone = usual.model_copy(update={"threads": 1}) if usual.threads else usual
     seconds = _HARDWARE_PART * (config.budget.seconds or 0.0)
     settings = hardware.choose(alone, model, config.model, images, num_classes, trains=False, seconds=seconds)

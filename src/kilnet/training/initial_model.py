@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from kilnet import hardware, models
-from kilnet.config import RunConfig
+from kilnet.config import HardwareConfig, RunConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.hardware import Settings
 from kilnet.inference.classifier import load_classifier
+from kilnet.models.depthwise import has_any
 from kilnet.models.pretrained import is_pretrained, load_pretrained, published
 from kilnet.seeding import derive, generator
 from kilnet.storage import given_path
@@ -108,9 +109,22 @@ def choose_settings(
     """
     batch_size = config.training.batch_size_for(len(dataset.train))
     images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
-    trains = not begins_pretrained(config)
+    wanted, trains = with_gradient(config.hardware, model), not begins_pretrained(config)
     return hardware.choose(
-        config.hardware, model, config.model, images, len(dataset.classes), trains, uses_kept=uses_kept
+        wanted, model, config.model, images, len(dataset.classes), trains, uses_kept=uses_kept
+    )
+
+
+def with_gradient(wanted: HardwareConfig, model: nn.Module) -> HardwareConfig:
+    """Return what to compute with where the network's layers settle it: depthwise ones on a CPU have gradients of ours.
+
+    Otherwise `weight_gradient` stays as it is; a budget measures it.
+    """
+    is_settled = wanted.weight_gradient != "auto" or hardware.resolve_device(wanted.device) != "cpu"
+    return (
+        wanted
+        if is_settled or not has_any(model)
+        else wanted.model_copy(update={"weight_gradient": "product"})
     )
 
 

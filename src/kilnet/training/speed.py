@@ -199,6 +199,7 @@ def measure_network(
     }
     if "product" in networks:
         use_products(networks["product"])
+    freeze = forward.freeze_batch_norm if config.training.frozen == "statistics" else None
     image_seconds: dict[str, dict[float, float]] = {kind: {} for kind in networks}
     for factor in (1.0,) if is_pretrained else _FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
@@ -208,7 +209,9 @@ def measure_network(
             continue
         images = preprocessing(shrink(pixels, *size))
         for kind, network in networks.items():
-            per_second = hardware.measure_speed(settings, network, images, num_classes, _SECONDS)
+            per_second = hardware.measure_speed(
+                settings, network, images, num_classes, _SECONDS, prepare=freeze
+            )
             image_seconds[kind][factor] = 1 / per_second
     gradient = min(networks, key=lambda kind: sum(image_seconds[kind].values()))
     network = settings.place(copy.deepcopy(model))
