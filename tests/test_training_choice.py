@@ -11,38 +11,9 @@ from kilnet import models
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.models import EfficientNetLite
 from kilnet.training import choice
-from kilnet.training.choice import Attempt, choose, probability_of_luck, verdict
+from kilnet.training.choice import choose
 from kilnet.verbs.request import requested, with_budget
 from made_up_machine import HARDWARE, SETTINGS
-
-
-def attempt(title, num_right, num_images=100, gain=1.0):
-    right = {str(number): number < num_right for number in range(num_images)}
-    return Attempt(title=title, seconds=3.0, right=right, config=None, dataset=None, gain=gain)
-
-
-def test_luck_is_mcnemars_exact_test():
-    ours = dict.fromkeys("abcdefghij", True)
-    theirs = ours | dict.fromkeys("abcd", False)
-    assert probability_of_luck(ours, theirs) == pytest.approx(2 / 2**4)  # four tosses, all of one side
-    assert probability_of_luck(ours, ours) == 1.0
-    assert probability_of_luck(ours, {"a": False}) == 1.0  # one image is no evidence
-
-
-def test_the_line_says_what_was_tried_and_what_cannot_be_told_apart():
-    first, second, third = attempt("A", 90), attempt("B", 60), attempt("C", 88)
-    line = verdict([first, second], first)
-    assert line == (
-        "tried: A 90.0% of 100 validation images in 3 s, B 60.0% of 100 validation images in 3 s; "
-        "the rest of the time goes to A"
-    )
-    assert "cannot tell them apart: p = 0.50" in verdict([first, third], first)
-    assert "to C, which is expected to gain more" in verdict([first, third], third)
-
-
-def test_what_gains_from_time_may_win_from_behind():
-    assert attempt("A", 80, gain=0.4).expected_error < attempt("B", 85, gain=0.9).expected_error
-    assert attempt("A", 100).expected_error > 0
 
 
 def made_up(side, num_train=60):
@@ -101,6 +72,30 @@ def test_both_are_tried_and_one_of_them_gets_the_rest(candidates):
     assert config.model.name in line
     assert config.budget.seconds == 12
     assert dataset.image_shape == (3, 32, 32)
+
+
+def with_seconds(config, seconds):
+    return config.model_copy(update={"budget": config.budget.model_copy(update={"seconds": seconds})})
+
+
+@pytest.mark.slow
+def test_what_was_chosen_is_chosen_again_for_the_same_images_and_time(candidates, monkeypatch):
+    scratch, pretrained = with_seconds(candidates[0], 30.0), [with_seconds(candidates[1][0], 30.0)]
+    found = choose(scratch, pretrained, lambda _: made_up(32), lambda: 0.5)
+    monkeypatch.setattr(choice, "_try_pretrained", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(choice, "_try_random", lambda *_: pytest.fail("tried again"))
+    other = scratch.model_copy(update={"seed": 7})
+    again = choose(other, pretrained, lambda _: made_up(32), lambda: 0.5)
+    assert again.config == found.config.model_copy(update={"seed": 7})
+    assert again.line == f"{found.line}; so it was measured before"
+    for seconds, num_train in ((40.0, 60), (30.0, 62)):
+        with pytest.raises(pytest.fail.Exception, match="tried again"):
+            choose(
+                with_seconds(scratch, seconds),
+                pretrained,
+                lambda _, num=num_train: made_up(32, num),
+                lambda: 0.5,
+            )
 
 
 def test_without_time_for_both_only_what_may_be_a_photograph_is_tried_with_pretrained_weights(

@@ -7,7 +7,7 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.models import FastNet
 from kilnet.recipes.reading import load_config
 from kilnet.training.loop import TrainingLoop
-from kilnet.training.optim import by_depth, lr_factor, make_optimizer, set_lr
+from kilnet.training.optim import by_depth, freeze, lr_factor, make_optimizer, set_lr
 from kilnet.training.records import StepRecord
 from made_up_machine import SETTINGS, make_dataset
 
@@ -131,3 +131,14 @@ def test_layers_further_from_the_answers_move_more_slowly():
     assert len(list(by_depth(model, 1.0))) == len(list(model.parameters()))
     with pytest.raises(ValueError, match="layer_decay goes with"):
         OptimizerConfig(name="muon", layer_decay=0.9)
+
+
+def test_the_first_half_of_the_layers_stays_as_it_is():
+    block = lambda: nn.Sequential(nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1))  # noqa: E731
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Sequential(block(), nn.ReLU(), block()), nn.Linear(3, 2))
+    for frozen in ("nothing", "statistics", "features"):
+        freeze(model, frozen)
+        assert all(parameter.requires_grad for parameter in model.parameters())
+    freeze(model, "early")
+    learning = {name.rpartition(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learning == {"1.2.0", "1.2.1", "2"}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kilnet import models
 from kilnet.errors import ConfigError
 from kilnet.recipes.reading import parse_duration, written_duration
 from kilnet.training.plan import make_plan
@@ -94,3 +95,21 @@ def test_too_short_a_budget_is_refused_with_one_that_is_enough(scale, budget):
     enough = parse_duration(str(refusal.value).rpartition("`budget='")[2].strip("'`"))
     _, plan = planned(enough, scale=scale)
     assert plan.num_passes >= 1
+
+
+@pytest.mark.parametrize(("budget", "frozen"), [("25s", "early"), ("40s", "early"), ("2m", "statistics")])
+def test_with_time_for_few_passes_the_first_layers_of_a_pretrained_network_stay_as_they_are(budget, frozen):
+    config = requested("photos", None, None, None, None, None, None, budget, "pretrained")
+    complete = {"model": models.complete(config.model)}
+    config = config.model_copy(update=complete)
+
+    def measure(candidate):
+        return Speed({1.0: 0.01 if candidate.training.frozen == "early" else 0.02}, 0.0, 1.0)
+
+    chosen, plan = make_plan(config, (3, 224, 224), 1000, measure, lambda: 5.0)
+    assert chosen.training.frozen == frozen
+    assert plan.step_seconds == pytest.approx(32 * (0.01 if frozen == "early" else 0.02))
+    asked = {"training.frozen": "statistics"}
+    config = requested("photos", None, None, asked, None, None, None, budget, "pretrained")
+    config = config.model_copy(update=complete)
+    assert make_plan(config, (3, 224, 224), 1000, measure, lambda: 5.0)[0].training.frozen == "statistics"

@@ -247,8 +247,8 @@ class TrainingConfig(_Part):
             falls to zero and few validation images, whose noise would choose an earlier epoch.
         initial_weights: "random", or "parent": the weights kept by the run that `parent` names. A network with an
             option `weights` begins with what that names; its last layer is fitted to these images first.
-        frozen: what stays as it is in a pretrained network: "nothing"; "statistics", those of batch norm; or
-            "features", all but the last layer, so that the run is over once that one is fitted.
+        frozen: what stays as it is in a pretrained network: "nothing"; "statistics", of batch norm; "early", these and
+            the first half of its layers; or "features", all but the last layer, which is fitted and ends the run.
         batch_norm_images: before each validation, measure batch norm's statistics again on this many training images,
             as they are in use: not augmented, dropout off. 0 keeps the running averages of training.
         averaging_epochs: average the weights over about this many last epochs (may be a fraction), and validate and
@@ -273,7 +273,7 @@ class TrainingConfig(_Part):
     min_delta: NonNegative = 0.0
     keep: Literal["best", "last"] = "best"
     initial_weights: Literal["random", "parent"] = "random"
-    frozen: Literal["nothing", "statistics", "features"] = "nothing"
+    frozen: Literal["nothing", "statistics", "early", "features"] = "nothing"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0
     teacher_weight: Fraction = 0.0

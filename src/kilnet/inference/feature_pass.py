@@ -1,8 +1,8 @@
 """What a network sees in images before its last layer, computed as quickly as a CPU can."""
 
-import threading
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any, cast
 
 import numpy as np
@@ -55,11 +55,13 @@ class FeaturePass:
         self._num_threads = settings.with_all_threads().threads if settings.device == "cpu" else 1
         self._part_size = _PART_SIZE if settings.device == "cpu" else _BATCH_SIZE
         self.num_together = self._num_threads * self._part_size
-        self._own = threading.local()
         self._model = model.eval()
         if settings.device == "cpu":
             with single_threads(1) as pool:
                 self._model = pool.submit(self._joined, examples[:_NUM_COMPARED]).result()
+        self._unused: SimpleQueue[nn.Module] = SimpleQueue()  # a network for each thread
+        for _ in range(self._num_threads):
+            self._unused.put(copy_sharing_weights(self._model))
 
     def __call__(self, pixels: Tensor) -> Iterator[npt.NDArray[np.float16]]:
         """Yield features, (num_images, num_features), `num_together` after another.
@@ -77,9 +79,11 @@ class FeaturePass:
                 yield np.concatenate(list(pool.map(self._part, torch.split(together, self._part_size))))
 
     def _part(self, pixels: Tensor) -> npt.NDArray[np.float16]:
-        if not hasattr(self._own, "model"):
-            self._own.model = copy_sharing_weights(self._model)
-        return self._features(self._own.model, pixels).half().cpu().numpy()
+        model = self._unused.get()
+        try:
+            return self._features(model, pixels).half().cpu().numpy()
+        finally:
+            self._unused.put(model)
 
     def _features(self, model: nn.Module, pixels: Tensor) -> Tensor:
         images = self._settings.place_images(self._preprocessing(pixels.to(self._settings.device)))

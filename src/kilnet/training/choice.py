@@ -17,9 +17,9 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.hardware import Settings
 from kilnet.inference import forward
 from kilnet.inference.feature_pass import feature_seconds
-from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
+from kilnet.training.attempts import Attempt, keep_choice, kept_choice, question, verdict
 from kilnet.training.first_stage import FirstStage, fit_first
 from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for, with_gradient
 from kilnet.training.loop import TrainingLoop
@@ -28,7 +28,7 @@ from kilnet.training.schedule import BudgetSchedule, training_seconds
 
 # Parts of the budget. Features of all images are no waste where they win, so they may take more than an attempt.
 _FEATURES_PART, _ATTEMPT_PART = 0.45, 0.12
-_SIZES_PART, _LEAST_PER_CLASS = 0.2, 20  # for comparing networks by some of the images, if these are enough
+_SIZES_PART, _LEAST_PER_CLASS = 0.1, 20  # for comparing networks by some of the images, if these are enough
 # Of an attempt; where its part of the budget is less, there is time for one alone. Photographs take longer.
 _LEAST_SECONDS, _LEAST_SECONDS_OF_PHOTOGRAPHS = 4.0, 10.0
 _PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
@@ -38,45 +38,10 @@ _WIDTHS = [32, 96, 96]  # of FastNet in its attempt
 _NUM_PASSES = 6  # batches as of a run of so many passes
 # Work of EfficientNet-Lite1 and 2 for an image of their own size, as a multiple of Lite0's (multiplications of 631 and
 # 899 million, 407 of Lite0, as published), and of a training step as a multiple of looking (measured).
-_WORK, _TRAINING_WORK = (1.0, 1.6, 2.3), 3.5
+_WORK, _TRAINING_WORK = (1.0, 1.6, 2.3), 4.5
+_LATE_WORK = 2.6  # of a step in which the first half of the layers stays as it is
 # How errors fall, as powers of time, of images, and of passes (docs/experiments.md, "The budget chooses").
 _OF_TIME, _OF_IMAGES, _OF_PASSES = 0.4, 0.3, 0.2
-_LUCK = 0.05  # above this probability a difference may be luck
-
-
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What one candidate reached in a small part of the time.
-
-    Attributes:
-        title: of the candidate, in words.
-        seconds: that it took.
-        right: for each validation image that was looked at, by name, whether its answer is right.
-        config: that gets the rest of the time if this one is chosen.
-        dataset: its images.
-        gain: factor on its errors that the rest of the time is expected to bring.
-        is_unfinished: whether it has seen some of the training images alone, for lack of time.
-        first: the first stage of a pretrained network that has seen all.
-    """
-
-    title: str
-    seconds: float
-    right: dict[str, bool]
-    config: RunConfig
-    dataset: ImageDataset
-    gain: float
-    is_unfinished: bool = False
-    first: FirstStage | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """The part of the validation images that it has right."""
-        return sum(self.right.values()) / len(self.right)
-
-    @property
-    def expected_error(self) -> float:
-        """The part of wrong answers that is expected at the end; never 0, since few images leave room for some."""
-        return self.gain * (1 - self.accuracy + 1 / len(self.right))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +71,8 @@ def choose(
 ) -> Choice:
     """Try random and pretrained weights on the images, each for a small part of the budget, and choose.
 
-    Where time is too short to look at all photographs once, random weights would not do better, and are not tried.
+    Where time is too short to look at all photographs once, random weights would not do better, and are not tried. What
+    was chosen before for the same images and the same time is chosen again.
 
     Args:
         scratch: begins with random weights; with a budget.
@@ -118,6 +84,10 @@ def choose(
     """
     budget = scratch.budget.seconds or 0.0
     dataset = load(scratch)
+    asked = question(scratch, pretrained, dataset)
+    if kept := kept_choice(asked, scratch.seed):
+        config, line = kept
+        return Choice(config, load(config), line)
     num_images = len(dataset.train) + len(dataset.validation)
     least = _LEAST_SECONDS_OF_PHOTOGRAPHS if pretrained and is_photographs(dataset) else _LEAST_SECONDS
     has_time_for_both = _ATTEMPT_PART * budget >= least
@@ -133,7 +103,10 @@ def choose(
     if not attempts:
         return Choice(scratch, dataset)
     best = min(attempts, key=lambda attempt: attempt.expected_error)
-    return Choice(best.config, best.dataset, verdict(attempts, best), best.first)
+    line = verdict(attempts, best)
+    if not any(attempt.is_unfinished for attempt in attempts):
+        keep_choice(asked, best.config, line)
+    return Choice(best.config, best.dataset, line, best.first)
 
 
 def room_for_pictures() -> int:
@@ -144,32 +117,6 @@ def room_for_pictures() -> int:
 def is_photographs(dataset: ImageDataset) -> bool:
     """Whether pictures may be photographs, as far as colour and size tell."""
     return dataset.image_shape[0] == 3 and min(dataset.image_shape[1:]) >= _PHOTOGRAPH_SIDE
-
-
-def verdict(attempts: Sequence[Attempt], best: Attempt) -> str:
-    """Say in one line what was tried, what it gave, what gets the rest, and whether the difference may be luck."""
-    found = ", ".join(
-        f"{attempt.title} {attempt.accuracy:.1%} of {len(attempt.right)} validation images in {attempt.seconds:.0f} s"
-        for attempt in attempts
-    )
-    line = f"tried: {found}; the rest of the time goes to {best.title}"
-    for other in attempts:
-        if other is best:
-            continue
-        if other.accuracy > best.accuracy:
-            line += ", which is expected to gain more"
-        chance = probability_of_luck(best.right, other.right)
-        if chance > _LUCK:
-            line += f" (so few images cannot tell them apart: p = {chance:.2f})"
-    return line
-
-
-def probability_of_luck(ours: dict[str, bool], theirs: dict[str, bool]) -> float:
-    """Return the probability of such a difference between equals, by the images that both have looked at."""
-    shared = ours.keys() & theirs.keys()
-    won = sum(ours[name] and not theirs[name] for name in shared)
-    lost = sum(theirs[name] and not ours[name] for name in shared)
-    return mcnemar(won, lost)
 
 
 def _try_pretrained(
@@ -221,7 +168,7 @@ def _try_pretrained(
     one_pass = _TRAINING_WORK * all_seconds
     num_passes = max(0.0, left / one_pass)
     config = config.model_copy(update={"hardware": settings.record()})
-    if num_passes < 1:  # less than that spoils more than it mends
+    if left < _LATE_WORK * all_seconds:  # less than a pass spoils more than it mends
         config = change(config, {"training.frozen": "features"}, "the choice")
         num_passes = 0.0
     more_images = min(1 / part, max(1.0, 1 + left / all_seconds))

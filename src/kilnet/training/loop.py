@@ -25,7 +25,7 @@ from kilnet.models.weight_gradient import use_products
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.first_stage import FirstStage
-from kilnet.training.optim import WeightAverage, by_depth, lr_factor, make_optimizer, set_lr
+from kilnet.training.optim import WeightAverage, by_depth, freeze, lr_factor, make_optimizer, set_lr
 from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.resolution import shrink, size_at
@@ -73,6 +73,7 @@ class TrainingLoop:
         self.model = settings.place(model)
         if settings.weight_gradient == "product":
             use_products(self.model)
+        freeze(self.model, config.training.frozen)
         self.history: list[EpochRecord] = []
         self.notes: list[str] = []
         self._config = config
@@ -103,10 +104,10 @@ class TrainingLoop:
             num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
             self._average = WeightAverage(self.model, num_steps)
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
-        # Of training since the last record: each step's mean loss and number of correct answers, both () on the device,
-        # and number of images; once they are read, the sums over images.
         # Which validation images a network with a fitted last layer has right, and the best one so far.
         self._rights: dict[str, Tensor] = {}
+        # Of training since the last record: of each step the mean loss and the number of correct answers, both () on
+        # the device, and how many images; once they are read, the sums over images.
         self._unread: list[tuple[Tensor, Tensor, int]] = []
         self._sums = _NOTHING_READ.copy()
 
@@ -164,7 +165,7 @@ class TrainingLoop:
         batches = _batches(self._order(epoch).to(labels.device), self._batch_size, max(2, self._ranks.size))
         augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
         self.model.train()
-        if self._config.training.frozen == "statistics":
+        if self._config.training.frozen != "nothing":
             forward.freeze_batch_norm(self.model)
         for step in range(schedule.num_steps_done, len(batches)):
             self._ranks.tick()

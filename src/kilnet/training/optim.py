@@ -63,12 +63,7 @@ def by_depth(model: nn.Module, decay: float) -> Iterable[nn.Parameter] | list[di
     """
     if decay == 1:
         return model.parameters()
-    parts: list[nn.Module] = []
-    for part in model.children():
-        blocks = list(part.children()) if isinstance(part, nn.Sequential) else []
-        is_sequence = any(list(block.children()) for block in blocks)
-        parts += blocks if is_sequence else [part]
-    parts = [part for part in parts if next(part.parameters(), None) is not None]
+    parts = _parts(model)
     groups: list[dict[str, Any]] = [
         {"params": list(part.parameters()), "lr_factor": decay ** (len(parts) - 1 - index)}
         for index, part in enumerate(parts)
@@ -76,6 +71,25 @@ def by_depth(model: nn.Module, decay: float) -> Iterable[nn.Parameter] | list[di
     known = {id(parameter) for group in groups for parameter in group["params"]}
     others = [parameter for parameter in model.parameters() if id(parameter) not in known]
     return [*groups, *([{"params": others, "lr_factor": 1.0}] if others else [])]
+
+
+def freeze(model: nn.Module, frozen: str) -> None:
+    """Let the layers stay as they are, without gradients, that `training.frozen` means: of "early", the first half.
+
+    They are counted as in `by_depth`.
+    """
+    parts = _parts(model) if frozen == "early" else []
+    for part in parts[: len(parts) // 2]:
+        part.requires_grad_(False)
+
+
+def _parts(model: nn.Module) -> list[nn.Module]:
+    parts: list[nn.Module] = []
+    for part in model.children():
+        blocks = list(part.children()) if isinstance(part, nn.Sequential) else []
+        is_sequence = any(list(block.children()) for block in blocks)
+        parts += blocks if is_sequence else [part]
+    return [part for part in parts if next(part.parameters(), None) is not None]
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -29,6 +29,7 @@ from kilnet.training.speed import (
 # (docs/experiments.md).
 _WIDTHS = ((64, 256, 256), (48, 160, 160), (32, 96, 96), (24, 48, 48))
 _ENOUGH_PASSES = 4.0
+_FEW_PASSES = 2.0  # of a pretrained network: where there are fewer, its first layers stay as they are
 # Until when to train at which part of the side, for runs of fewer passes at full size than the first number.
 _LOW_RESOLUTIONS = (
     (2.5, ((0.2, 0.5), (0.5, 0.75))),
@@ -168,6 +169,9 @@ def make_plan(
         work = _work(options[0]) * plan.num_passes
         options = [option for option in options[1:] if work / _work(option) >= _ENOUGH_PASSES] or options[-1:]
         chosen, plan, one_pass = fitted(options[0])
+    is_open = chosen.training.frozen == "statistics" and "training.frozen" in chosen.budget.planned
+    if is_open and plan.num_passes < _FEW_PASSES:
+        chosen, plan, one_pass = fitted(_decided(chosen, {"training.frozen": "early"}))
     if plan.num_passes < (0 if begins_pretrained(chosen) else 1):  # a fitted last layer is a result too
         around = spent() + budget - training_seconds(budget, plan.end_seconds, spare_seconds)
         raise ConfigError(

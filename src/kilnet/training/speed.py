@@ -26,7 +26,7 @@ from kilnet.models.weight_gradient import use_products
 from kilnet.storage import recall, remember
 from kilnet.training import first_stage
 from kilnet.training.initial_model import begins_pretrained
-from kilnet.training.optim import by_depth, make_optimizer
+from kilnet.training.optim import by_depth, freeze, make_optimizer
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import NUM_FIRST_STEPS, SPARE_SECONDS
 
@@ -199,7 +199,9 @@ def measure_network(
     }
     if "product" in networks:
         use_products(networks["product"])
-    freeze = forward.freeze_batch_norm if config.training.frozen == "statistics" else None
+    prepare = None if config.training.frozen == "nothing" else forward.freeze_batch_norm
+    for network in networks.values():
+        freeze(network, config.training.frozen)
     image_seconds: dict[str, dict[float, float]] = {kind: {} for kind in networks}
     for factor in (1.0,) if is_pretrained else _FACTORS:
         size = size_at([(1.0, factor)], 0.0, height, width)
@@ -210,7 +212,7 @@ def measure_network(
         images = preprocessing(shrink(pixels, *size))
         for kind, network in networks.items():
             per_second = hardware.measure_speed(
-                settings, network, images, num_classes, _SECONDS, prepare=freeze
+                settings, network, images, num_classes, _SECONDS, prepare=prepare
             )
             image_seconds[kind][factor] = 1 / per_second
     gradient = min(networks, key=lambda kind: sum(image_seconds[kind].values()))

@@ -93,7 +93,7 @@ def finetune(
         "hardware.threads": 0,  # a trial had to share the machine
     }
     kept = parent.config
-    if kept.training.frozen == "features":  # now all of it learns, as in photos.toml
+    if kept.training.frozen in ("early", "features"):  # now all of it learns, as in photos.toml
         changes["training.frozen"] = "statistics"
     if isinstance(data, str | Path):
         channels = "grey" if parent.classifier.image_shape[0] == 1 else "colour"
