@@ -17,7 +17,10 @@ def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(t
     assert 1.5 <= time.process_time() - start <= 4.2
     assert run.finished
     assert run.config.model.name == "FastNet"
-    assert run.history[-1].lr < 0.05 * run.config.optimizer.lr
+    num_images = sum(timing["seconds"] * timing["images_per_second"] for timing in run.files.timings())
+    num_steps = num_images / run.config.training.batch_size_for(120)
+    # The last of few steps, on a busy machine, cannot have a lower rate than its part of the way.
+    assert run.history[-1].lr < max(0.05, 2.5 / num_steps) * run.config.optimizer.lr
     assert run.config.training.epochs > 1
     before = {path: path.read_bytes() for path in run.folder.glob("*.*")}
     again = kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
