@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from kilnet.models import EfficientNetLite
 from kilnet.models.depthwise import has_any, quicker
 from kilnet.models.layers import PaddedConv
 from kilnet.models.weight_gradient import use_products
+from network_gradients import gradients
 
 
 @pytest.mark.parametrize("side", [3, 4, 5, 7])
@@ -64,18 +64,6 @@ def test_other_layers_are_left_alone():
     assert has_any(nn.Sequential(PaddedConv(4, 4, 3, 2, groups=4)))
 
 
-def gradients(model, images, is_frozen, is_bf16=False):
-    model.train()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.train(not is_frozen)
-    model.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, is_bf16):
-        answers = model(images)
-    F.cross_entropy(answers.to(images.dtype), torch.arange(len(images)) % 10).backward()
-    return {name: p.grad for name, p in model.named_parameters()}
-
-
 @pytest.mark.parametrize("is_bf16", [False, True])
 @pytest.mark.parametrize("is_frozen", [False, True])
 def test_gradients_of_a_whole_network(is_frozen, is_bf16):
@@ -88,19 +76,17 @@ def test_gradients_of_a_whole_network(is_frozen, is_bf16):
             nn.init.normal_(module.bias, 0.0, 0.1)
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
+            module.train(not is_frozen)
     plain = copy.deepcopy(model)
     for module in plain.modules():
         if isinstance(module, nn.Sequential):
             module.forward = nn.Sequential.forward.__get__(module)  # layer by layer
     exact = copy.deepcopy(plain).double()
-    for module in exact.modules():
-        if isinstance(module, nn.Sequential):
-            module.forward = nn.Sequential.forward.__get__(module)
     use_products(model)
     images = torch.randn(6, 3, 64, 64).contiguous(memory_format=torch.channels_last)
-    found = gradients(model, images, is_frozen, is_bf16)
-    theirs = gradients(plain, images, is_frozen, is_bf16)
-    right = gradients(exact, images.double(), is_frozen)
+    found = gradients(model, images, is_bf16)
+    theirs = gradients(plain, images, is_bf16)
+    right = gradients(exact, images.double())
 
     def error(gradients):
         parts = [(gradients[name] - right[name]).norm() for name in right]

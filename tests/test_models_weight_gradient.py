@@ -5,17 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from kilnet.models import FastNet
 from kilnet.models.weight_gradient import use_products
-
-
-def gradients(model, images, is_bf16=False):
-    with torch.autocast("cpu", torch.bfloat16, is_bf16):
-        answers = model(images)
-    F.cross_entropy(answers.float() if is_bf16 else answers, torch.arange(len(images)) % 10).backward()
-    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+from network_gradients import gradients
 
 
 @pytest.mark.parametrize("side", [8, 13, 16])

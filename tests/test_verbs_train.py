@@ -13,22 +13,19 @@ from made_up_machine import HARDWARE, TINY, make_dataset
 def test_train_takes_the_time_it_is_given_and_the_same_call_again_nothing_more(tmp_path, processor_time):
     dataset = make_dataset(num_train=120)
     start = time.process_time()
-    run = kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
-    assert 1.5 <= time.process_time() - start <= 4.2
+    run = kilnet.train(dataset, budget="6s", settings=TINY, out=tmp_path / "run", progress=False)
+    assert 2.25 <= time.process_time() - start <= 6.3
     assert run.finished
     assert run.config.model.name == "FastNet"
-    num_images = sum(timing["seconds"] * timing["images_per_second"] for timing in run.files.timings())
-    num_steps = num_images / run.config.training.batch_size_for(120)
-    # The last of few steps, on a busy machine, cannot have a lower rate than its part of the way.
-    assert run.history[-1].lr < max(0.05, 2.5 / num_steps) * run.config.optimizer.lr
+    assert run.history[-1].lr < 0.05 * run.config.optimizer.lr
     assert run.config.training.epochs > 1
     before = {path: path.read_bytes() for path in run.folder.glob("*.*")}
-    again = kilnet.train(dataset, budget="4s", settings=TINY, out=tmp_path / "run", progress=False)
+    again = kilnet.train(dataset, budget="6s", settings=TINY, out=tmp_path / "run", progress=False)
     assert again.finished
     assert again.history == run.history
     assert {path: path.read_bytes() for path in run.folder.glob("*.*")} == before
-    with pytest.raises(kilnet.errors.RunFolderError, match=r"budget\.seconds: 4\.0 -> 5\.0"):
-        kilnet.train(dataset, budget="5s", settings=TINY, out=tmp_path / "run", progress=False)
+    with pytest.raises(kilnet.errors.RunFolderError, match=r"budget\.seconds: 6\.0 -> 7\.0"):
+        kilnet.train(dataset, budget="7s", settings=TINY, out=tmp_path / "run", progress=False)
     # The command that resumes it names its config.toml alone.
     kept = kilnet.train(
         dataset,

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_TILE = (
-    3  # side of the largest filters whose gradient oneDNN computes quickly (docs/experiments.md, 2026-11-27)
-)
+from kilnet.models.layers import as_autocast
+
+# Side of the largest filters whose gradient oneDNN computes quickly (docs/experiments.md, 2026-11-27).
+_TILE = 3
 _Pair = tuple[int, ...]  # of rows and columns
 
 
@@ -38,9 +39,7 @@ def _convolved(
 ) -> Tensor:
     if not (torch.is_grad_enabled() and isinstance(x, Tensor) and (x.requires_grad or weight.requires_grad)):
         return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    return _Depthwise.apply(x.to(dtype), weight, bias, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
+    return _Depthwise.apply(as_autocast(x), weight, bias, stride, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Depthwise(torch.autograd.Function):

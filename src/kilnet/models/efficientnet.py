@@ -19,7 +19,6 @@ _STAGES = (  # blocks, side of the filters, stride of the first block, expansion
     (1, 3, 1, 6, 320),
 )
 _STEM, _HEAD = 32, 1280  # channels, the same for every size
-_WITH_ACTIVATION = 3  # layers
 _SCALES = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))  # of widths and depths, by size
 
 
@@ -130,7 +129,7 @@ class _ConvNorm(nn.Sequential):
         x = conv.padded(x) if isinstance(conv, PaddedConv) else x
         x = conv._conv_forward(x, filters, shift)
         # Not in place, for which autograd would keep a copy.
-        return F.relu6(x) if len(self) == _WITH_ACTIVATION else x
+        return F.relu6(x) if hasattr(self, "act") else x
 
 
 def _conv(

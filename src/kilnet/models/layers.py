@@ -14,6 +14,12 @@ _CHUNK_IMAGES = 64  # whose patches are in memory at once
 _LEAST_VARIANCE = 5e-4
 
 
+def as_autocast(x: Tensor) -> Tensor:
+    """Return values in the dtype in which autocast, where it is on, computes convolutions."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
 class Dropout(nn.Module):
     """Dropout that draws its mask from 16 random bits per value on a CPU, where torch's own takes ten times as long.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kilnet.models import depthwise
+from kilnet.models.layers import as_autocast
 
 # How many positions an output has at most, for so many pairs of an input and an output channel: where products take
 # less time than oneDNN's kernel, measured in bf16 on a processor with AMX (docs/experiments.md, 2026-11-27).
@@ -45,9 +46,7 @@ def _convolved(padding: Any, x: Tensor, weight: Tensor, bias: Tensor | None = No
     num_pairs = weight.shape[0] * weight.shape[1]
     if height * width > next(most for least, most in _MOST_POSITIONS if num_pairs >= least):
         return F.conv2d(x, weight, bias, padding=padding)
-    kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    return _Convolution.apply(x.to(dtype), weight, padding)  # type: ignore[no-any-return, no-untyped-call]
+    return _Convolution.apply(as_autocast(x), weight, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Convolution(torch.autograd.Function):

@@ -121,11 +121,9 @@ def with_gradient(wanted: HardwareConfig, model: nn.Module) -> HardwareConfig:
     Otherwise `weight_gradient` stays as it is; a budget measures it.
     """
     is_settled = wanted.weight_gradient != "auto" or hardware.resolve_device(wanted.device) != "cpu"
-    return (
-        wanted
-        if is_settled or not has_any(model)
-        else wanted.model_copy(update={"weight_gradient": "product"})
-    )
+    if is_settled or not has_any(model):
+        return wanted
+    return wanted.model_copy(update={"weight_gradient": "product"})
 
 
 def _load_parent(model: nn.Module, config: RunConfig, dataset: ImageDataset, own_models: Set[str]) -> None:
