@@ -32,6 +32,15 @@ def test_slow_bf16_is_measured_on_a_small_product(monkeypatch):
     assert {side for precision, side in sides if precision == "bf16"} == {128}
 
 
+def test_a_gpu_is_measured_with_products_that_take_longer_than_to_start_one(monkeypatch):
+    sides = []
+    monkeypatch.setattr(hardware, "resolve_device", lambda _: "cuda")
+    monkeypatch.setattr(hardware, "machine", lambda _: "a GPU")
+    monkeypatch.setattr(hardware, "matmul_gflops", lambda *given: float(sides.append(given) or 100))
+    doctor.examine()
+    assert {(device, side) for _, device, side in sides} == {("cuda", 4096)}
+
+
 def the_problem():
     (problem,) = doctor.examine().problems
     assert len(problem.splitlines()) == 1

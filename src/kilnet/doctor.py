@@ -17,6 +17,8 @@ from kilnet.storage import cache_folder, given_path, lasting_cache_folder, write
 
 _LOW_DISK_BYTES = 1_000_000_000
 _ROUNDS = 3  # the best is told, since noise only ever adds time
+_SIDES = 128, 512  # of the matrices: a look at first, then the measurement
+_SIDES_ON_GPU = 4096, 4096  # smaller ones are over before the next is started
 _BUSY = 0.85  # a process that gets less of the processor than this shares it with others
 _NO_HOME = "this user has no home folder; KILNET_CACHE names another"
 
@@ -37,10 +39,11 @@ class Diagnosis:
 def examine() -> Diagnosis:
     """Examine the environment, and time matrix products for some seconds."""
     device = hardware.resolve_device("auto")
-    rounds = [hardware.matmul_gflops("fp32", device, 512) for _ in range(_ROUNDS)]
+    small, large = _SIDES if device == "cpu" else _SIDES_ON_GPU
+    rounds = [hardware.matmul_gflops("fp32", device, large) for _ in range(_ROUNDS)]
     fp32, share = max(rounds), _share_of_processor() if device == "cpu" else 1.0
-    slow_bf16 = hardware.matmul_gflops("bf16", device, 128) * 10 < fp32  # at 512 it could take minutes
-    side, num_rounds = (128, 1) if slow_bf16 else (512, _ROUNDS)
+    slow_bf16 = hardware.matmul_gflops("bf16", device, small) * 10 < fp32  # the large one could take minutes
+    side, num_rounds = (small, 1) if slow_bf16 else (large, _ROUNDS)
     bf16 = max(hardware.matmul_gflops("bf16", device, side) for _ in range(num_rounds))
     kept = hardware.keep_freed_memory()
     cache = cache_folder()

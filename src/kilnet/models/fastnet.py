@@ -78,8 +78,7 @@ class FastNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images, float (num_images, channels, height, width), to logits (num_images, num_classes)."""
         x = self.groups(F.gelu(self.whitening(images)))
-        x = F.adaptive_max_pool2d(x, 1).flatten(1)
-        return self.head(x) * self.output_scale  # type: ignore[no-any-return]
+        return self.head(_largest(x)) * self.output_scale  # type: ignore[no-any-return]
 
 
 class _Group(nn.Module):
@@ -101,6 +100,12 @@ class _Group(nn.Module):
 @fx.wrap
 def _pooled(x: Tensor) -> Tensor:
     return F.max_pool2d(x, [min(2, side) for side in x.shape[2:]])
+
+
+@fx.wrap
+def _largest(x: Tensor) -> Tensor:
+    # The same to the bit as `F.adaptive_max_pool2d`, which torch 2.11 cannot export and a GPU is slow at.
+    return F.max_pool2d(x, x.shape[2:]).flatten(1)
 
 
 class _BeforePooling(nn.Conv2d):

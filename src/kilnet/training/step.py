@@ -239,7 +239,10 @@ def _tensors(optimizer: torch.optim.Optimizer) -> list[Tensor]:
 
 @torch.no_grad()
 def _copy(source: list[Tensor], target: list[Tensor]) -> None:
-    torch._foreach_copy_(target, source)
+    # One kernel copies many tensors where all have one dtype; a few counts among them would mean a kernel for each.
+    for dtype in {tensor.dtype for tensor in source}:
+        pairs = [(a, b) for a, b in zip(source, target, strict=True) if a.dtype == dtype]
+        torch._foreach_copy_([b for _, b in pairs], [a for a, _ in pairs])
 
 
 def _distance(some: list[nn.Parameter], others: list[Tensor]) -> float:
