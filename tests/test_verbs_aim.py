@@ -9,7 +9,7 @@ from kilnet.verbs.aim import with_aim
 def test_an_aim_sets_what_suits_it_and_the_user_s_own_settings_win():
     assert with_aim({"training.epochs": 3}, None) == {"training.epochs": 3}
     assert with_aim(None, "macro-recall") == {
-        "training.balance": "logits",
+        "training.balance": "sampling",
         "training.select": "macro-recall",
     }
     assert with_aim({"balance": "weights"}, "macro-recall")["training.balance"] == "weights"

@@ -8,7 +8,7 @@ from kilnet.verbs.keys import with_whole_keys
 
 OPTIMISED: dict[str, dict[str, Any]] = {
     "accuracy": {"training.select": "accuracy"},
-    "macro-recall": {"training.balance": "logits", "training.select": "macro-recall"},
+    "macro-recall": {"training.balance": "sampling", "training.select": "macro-recall"},
 }
 """What suits each aim: settings by dotted key."""
 
