@@ -14,7 +14,7 @@ _MAX_CHUNKS = 100_000
 _MAX_TEXT = 2**20
 _EXIF_AS_TEXT = b"Raw profile type exif"  # ImageMagick before PNG had eXIf
 _XMP = b"XML:com.adobe.xmp"
-_SECONDS_PER_BYTE = 4e-9  # of the rows
+_SECONDS_PER_BYTE = 6e-9  # of the rows; on machine A of docs/results.md in a slow moment
 _SECONDS_PER_PACKED_BYTE = 8e-9
 _SECONDS_PER_INTERLACED_PIXEL = 2e-8
 

@@ -1,6 +1,7 @@
 """Pillow's colour modes -> 8-bit RGB, a band of rows at a time, with transparency laid on white."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,8 @@ def to_rgb(
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in _bands(image):
         check()
+        if key is not None:
+            band.info.pop("transparency", None)  # Pillow's own way of saying the same takes twice as long
         found = pixels[rows]
         if band.mode in _LONG_GREY or (band.mode in _GREY and not band.has_transparency_data):
             found[:, :, 0] = found[:, :, 1] = found[:, :, 2] = _grey(band)
@@ -88,11 +91,16 @@ def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _colours(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return RGB, (height, width, 3) or, where all of it is one colour, (1, 1, 3)."""
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels have no known range; save it as an 8-bit image")
     if image.mode not in (*_GREY, *_COLOURS):
         raise UnusableImageError(f"colours of the kind {image.mode} are not read; save it as RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        least, most = cast("tuple[int, int]", image.getchannel("A").getextrema())
+        if most == 0:
+            return np.full((1, 1, 3), 255, np.uint8)
+        if least < 255:  # most pictures that may be transparent are not
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB"))
