@@ -52,6 +52,31 @@ def test_a_network_has_enough_passes_or_is_the_narrowest(budget, power):
     assert plan.num_passes >= 4 or config.model.options["widths"] == [24, 48, 48]
 
 
+def test_a_part_of_a_pass_has_as_many_steps_as_a_whole_one_and_averages_as_much_of_them():
+    whole, _ = planned(40, scale=5)
+    part, plan = planned(11, scale=5)
+    assert 0.25 <= plan.num_passes < 0.5
+    assert part.training.epochs == whole.training.epochs == 1
+    steps_of_a_pass = [50_000 / config.training.batch_size_for(50_000) for config in (whole, part)]
+    assert plan.num_passes * steps_of_a_pass[1] == pytest.approx(steps_of_a_pass[0], rel=0.1)
+    assert whole.training.averaging_epochs == 0.3
+    assert part.training.averaging_epochs == pytest.approx(0.3 * plan.num_passes, rel=0.1)
+
+
+def test_with_a_short_budget_the_wide_networks_are_not_measured_where_the_narrowest_has_few_passes():
+    measured = []
+
+    def measure(candidate):
+        measured.append(candidate.model.options["widths"])
+        return Speed({1.0: 0.0005, 0.75: 0.0003, 0.5: 0.0002}, 0.0, 1.0)
+
+    for budget, widths in (("20s", [[24, 48, 48]]), ("2m", [[64, 256, 256]])):
+        config = requested("cifar10", None, None, {}, None, None, None, budget)
+        make_plan(config, (3, 32, 32), 50_000, measure, lambda: 5.0)
+        assert measured[: len(widths)] == widths
+        measured.clear()
+
+
 def test_what_the_user_has_set_is_not_planned():
     config, _ = planned(120, **{"model.widths": [8, 8], "training.low_resolution": [[0.2, 0.5]]})
     assert config.model.options["widths"] == [8, 8]

@@ -40,6 +40,8 @@ PathText = Annotated[str, AfterValidator(_path_of)]
 Select = Literal["loss", "accuracy", "macro-recall"]
 PlannedKey = Literal[
     "training.epochs",
+    "training.min_steps",
+    "training.averaging_epochs",
     "training.low_resolution",
     "model.widths",
     "augment.horizontal_flip",

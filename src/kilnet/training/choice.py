@@ -21,7 +21,13 @@ from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
 from kilnet.training.attempts import Attempt, keep_choice, kept_choice, question, verdict
 from kilnet.training.first_stage import FirstStage, fit_first
-from kilnet.training.initial_model import choose_settings, initial_model, preprocessing_for, with_gradient
+from kilnet.training.initial_model import (
+    HARDWARE_PART,
+    choose_settings,
+    initial_model,
+    preprocessing_for,
+    with_gradient,
+)
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import without_flips_of_grey
 from kilnet.training.schedule import BudgetSchedule, training_seconds
@@ -33,7 +39,6 @@ _SIZES_PART, _LEAST_PER_CLASS = 0.1, 20  # for comparing networks by some of the
 _LEAST_SECONDS, _LEAST_SECONDS_OF_PHOTOGRAPHS = 4.0, 10.0
 _PHOTOGRAPH_SIDE = 64  # what a folder's pictures are scaled to at most; smaller ones are smaller themselves
 _MEMORY_PART = 0.1  # of the machine's, for images
-_HARDWARE_PART = 0.02  # of the budget, for finding out what to compute with
 _WIDTHS = [32, 96, 96]  # of FastNet in its attempt
 _NUM_PASSES = 6  # batches as of a run of so many passes
 # Work of EfficientNet-Lite1 and 2 for an image of their own size, as a multiple of Lite0's (multiplications of 631 and
@@ -305,7 +310,7 @@ def _measured(config: RunConfig, channels: int, num_images: int, num_classes: in
     model = models.build(config.model, (channels, side, side), num_classes)
     usual = with_gradient(_usual(config.hardware), model)
     alone = usual.model_copy(update={"threads": 1}) if usual.threads else usual
-    seconds = _HARDWARE_PART * (config.budget.seconds or 0.0)
+    seconds = HARDWARE_PART * (config.budget.seconds or 0.0)
     settings = hardware.choose(alone, model, config.model, images, num_classes, trains=False, seconds=seconds)
     settings = replace(settings, threads=usual.threads or settings.threads)
     settings.apply()

@@ -1,5 +1,6 @@
 """The network that a run begins with, and what it computes with."""
 
+import math
 from collections.abc import Set
 from dataclasses import replace
 
@@ -19,6 +20,9 @@ from kilnet.seeding import derive, generator
 from kilnet.storage import given_path
 from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
+
+HARDWARE_PART = 0.02
+"""Of a budget, for each comparison of what to compute with."""
 
 _NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
@@ -106,12 +110,14 @@ def choose_settings(
     """Decide what to compute with; see `hardware.choose`.
 
     With pretrained weights forward passes decide: training may never begin, and on large images it is slow to time.
+    Measuring takes a small part of a budget.
     """
     batch_size = config.training.batch_size_for(len(dataset.train))
     images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
     wanted, trains = with_gradient(config.hardware, model), not begins_pretrained(config)
+    seconds = HARDWARE_PART * (config.budget.seconds or math.inf)
     return hardware.choose(
-        wanted, model, config.model, images, len(dataset.classes), trains, uses_kept=uses_kept
+        wanted, model, config.model, images, len(dataset.classes), trains, seconds, uses_kept
     )
 
 

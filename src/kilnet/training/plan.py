@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kilnet import models
-from kilnet.config import RunConfig
+from kilnet.config import RunConfig, TrainingConfig
 from kilnet.data.dataset import ImageDataset
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import ConfigError
@@ -29,6 +29,8 @@ from kilnet.training.speed import (
 # (docs/experiments.md).
 _WIDTHS = ((64, 256, 256), (48, 160, 160), (32, 96, 96), (24, 48, 48))
 _ENOUGH_PASSES = 4.0
+_SHORT_SECONDS = 60.0  # in such a budget the narrowest network is measured first
+_LEAST_PASSES = 0.25  # with less a network of random weights has learned next to nothing
 _FEW_PASSES = 2.0  # of a pretrained network: where there are fewer, its first layers stay as they are
 # Until when to train at which part of the side, for runs of fewer passes at full size than the first number.
 _LOW_RESOLUTIONS = (
@@ -131,7 +133,7 @@ def make_plan(
         The configuration with these keys decided, and the plan.
 
     Raises:
-        ConfigError: the time is not enough for one pass; it says how much would be.
+        ConfigError: the time is not enough for `_LEAST_PASSES`; it says how much would be for a whole one.
     """
     budget = config.budget.seconds or 0.0
     config = without_flips_of_grey(config, image_shape[0])
@@ -151,7 +153,7 @@ def make_plan(
         option = _decided(option, {"training.low_resolution": low_resolution})
         for _ in range(2):  # few passes mean small batches, and these mean more work for the optimiser
             one_pass = speed.pass_seconds(option.training, num_images)
-            option = _decided(option, {"training.epochs": max(1, round(seconds / one_pass))})
+            option = _decided(option, _length(config.training, seconds / one_pass))
         batch_size = option.training.batch_size_for(num_images)
         step = speed.step_seconds(option.training, num_images)
         plan = Plan(
@@ -163,7 +165,10 @@ def make_plan(
         )
         return option, plan, one_pass
 
-    chosen, plan, one_pass = fitted(options[0])
+    narrowest = fitted(options[-1]) if len(options) > 1 and budget <= _SHORT_SECONDS else None
+    if narrowest and narrowest[1].num_passes < _ENOUGH_PASSES:  # wider ones have fewer, and are slow to time
+        options = options[-1:]
+    chosen, plan, one_pass = narrowest if narrowest and len(options) == 1 else fitted(options[0])
     while plan.num_passes < _ENOUGH_PASSES and len(options) > 1:
         # Networks that cannot have enough passes are not measured; others may be slower than their multiplications.
         work = _work(options[0]) * plan.num_passes
@@ -172,7 +177,9 @@ def make_plan(
     is_open = chosen.training.frozen == "statistics" and "training.frozen" in chosen.budget.planned
     if is_open and plan.num_passes < _FEW_PASSES:
         chosen, plan, one_pass = fitted(_decided(chosen, {"training.frozen": "early"}))
-    if plan.num_passes < (0 if begins_pretrained(chosen) else 1):  # a fitted last layer is a result too
+    if plan.num_passes < (
+        0 if begins_pretrained(chosen) else _LEAST_PASSES
+    ):  # a fitted last layer is a result too
         around = spent() + budget - training_seconds(budget, plan.end_seconds, spare_seconds)
         raise ConfigError(
             f"`budget='{written_duration(budget)}'`: too short: one pass over {num_images:,} images takes about "
@@ -180,6 +187,16 @@ def make_plan(
             f"try `budget='{written_duration(_generous(one_pass + around))}'`"
         )
     return chosen, plan
+
+
+def _length(training: TrainingConfig, num_passes: float) -> dict[str, Any]:
+    """Return the settings of a run of so many passes; one of a part of a pass has as many steps as one of a whole."""
+    part = min(1.0, max(_LEAST_PASSES, num_passes))
+    return {
+        "training.epochs": max(1, round(num_passes)),
+        "training.min_steps": round(training.min_steps / part),
+        "training.averaging_epochs": part * training.averaging_epochs,
+    }
 
 
 def without_flips_of_grey(config: RunConfig, channels: int) -> RunConfig:

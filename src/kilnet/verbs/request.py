@@ -146,6 +146,8 @@ _FREE_PRETRAINED: tuple[PlannedKey, ...] = ("training.frozen", "augment.horizont
 # What is chosen for the images and the time where the user has named neither recipe nor network.
 _FREE: tuple[PlannedKey, ...] = (
     "model.widths",
+    "training.min_steps",
+    "training.averaging_epochs",
     "augment.horizontal_flip",
     "augment.alternate_flips",
     "views.mirror",
