@@ -1,7 +1,10 @@
 """The benchmarks run, and both sides of each do the same work."""
 
 import importlib.util
+import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -220,3 +223,36 @@ def test_the_long_tail_runs_with_each_balance_and_writes_its_figures(tmp_path, c
     assert len(lines) == 5
     _, *rows = (tmp_path / "long-tail.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["logits", "sampling"]
+
+
+@pytest.mark.slow
+def test_a_gpu_is_measured_cold_warm_and_beside_a_rival(tmp_path):
+    rival = tmp_path / "rival.py"
+    rival.write_text(
+        "import json, sys\n"
+        "for line in sys.stdin:\n"
+        "    print(json.dumps({'seconds': 1000.0 + int(line), 'accuracy': 0.5}), flush=True)\n"
+    )
+    words = ["--recipe", "fast-digits", "--data", "digits", "--device", "cpu", "--set", "training.epochs=2"]
+    words += [
+        "--seeds",
+        "2",
+        "--cold",
+        "1",
+        "--rival",
+        f"{sys.executable} {rival}",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run(
+        [sys.executable, FOLDER / "gpu.py", *words], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("seed")] == ["seed 0", "seed 1"]
+    said = "\n".join(lines)
+    assert re.search(r"^rival: [\d.]+ s from its start to its first answer$", said, re.M)
+    assert re.search(r"^warm, to validated weights: [\d.]+ ± [\d.]+ \(n = 2\) s, test accuracy", said, re.M)
+    assert re.search(r"^cold, the whole command: [\d.]+ \(n = 1\) s$", said, re.M)
+    assert "rival, by its own clock: 1000.50 ± 0.71 (n = 2) s, test accuracy 50.00 ± 0.00 (n = 2)%" in said
+    assert re.search(r"^Kilnet warm takes 0\.00", said, re.M)
+    assert not list(tmp_path.glob("runs")), "what is cold leaves nothing"
