@@ -2,6 +2,8 @@
 
 import io
 import re
+import time
+from itertools import pairwise
 
 import pytest
 from rich.cells import cell_len
@@ -11,6 +13,7 @@ from kilnet.terminal import search_progress
 from kilnet.terminal.search_progress import SearchDisplay, machines_line
 from kilnet.tuning.backends.jobs import Notice
 from kilnet.tuning.search import SearchLoop
+from kilnet.tuning.summary import summarise
 from made_up_workers import THREE, MadeUpWorkers, config_of, found, loop_of, make_dataset
 
 pytestmark = pytest.mark.usefixtures("quick_disk", "no_importance")
@@ -55,6 +58,23 @@ def test_a_terminal_shows_all_trials_and_who_trains(tmp_path, monkeypatch):
     assert re.search(r"trial 1 .*epoch 1 of", text)
     assert "starting" in text
     assert "nothing left to train" in text
+
+
+def test_reading_trials_again_takes_a_small_part_of_the_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_progress, "_SECONDS_BETWEEN_FRAMES", 0)
+    times = []
+
+    def slow_summary(path):
+        times.append(time.monotonic())
+        time.sleep(0.05)
+        return summarise(path)
+
+    monkeypatch.setattr(search_progress, "summarise", slow_summary)
+    followed(loop_of(tmp_path, config_of(THREE, epochs=2), MadeUpWorkers()), force_terminal=True)
+    assert times
+    assert all(later - earlier >= 1 for earlier, later in pairwise(times)), (
+        "20 times as long as reading takes"
+    )
 
 
 MACHINES = [("10.0.0.7", 2), ("10.0.0.8", 1), ("gpu-node.example.org", 0), ("10.0.0.9", 12)]

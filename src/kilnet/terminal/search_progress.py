@@ -21,6 +21,7 @@ from kilnet.tuning.summary import Summary, summarise
 
 _MAX_ROWS = 12
 _SECONDS_BETWEEN_FRAMES = 0.25
+_PART_FOR_SUMMARIES = 0.05  # of the time; reading thousands of trials takes seconds
 
 
 class SearchDisplay:
@@ -41,6 +42,8 @@ class SearchDisplay:
         self._last_frame = 0.0
         self._num_epochs = 0
         self._summary: Summary | None = None
+        self._is_stale = True
+        self._next_summary = 0.0
 
     def __enter__(self) -> "SearchDisplay":
         if self._is_live:
@@ -62,7 +65,7 @@ class SearchDisplay:
             self._num_epochs += event.kind == "epoch"
             if event.is_end:
                 if self._is_live:
-                    self._summary = summarise(self._search.folder.path)
+                    self._is_stale = True
                 else:
                     self.console.print(Text(WORDS.get()(self._line(event))), soft_wrap=True)
             self._draw()
@@ -70,8 +73,6 @@ class SearchDisplay:
     def _draw(self) -> None:
         if not self._is_live or monotonic() - self._last_frame < _SECONDS_BETWEEN_FRAMES:
             return
-        if self._summary is None:
-            self._summary = summarise(self._search.folder.path)
         workers = FittedTable(
             "", [Column("now", "text"), Column("settings", "name", rank=1), Column("", "text")]
         )
@@ -80,11 +81,20 @@ class SearchDisplay:
         folders = {job.folder for job, _ in self._search.running.values()}
         numbers = range(len(self._search.trials))
         training = {number for number in numbers if self._search.folder.run_folder(number) in folders}
-        table = trials_table(self._summary, _MAX_ROWS, training)
+        table = trials_table(self._latest_summary(), _MAX_ROWS, training)
         machines = machines_line(self._search.machines, self.console.width)
         lines = [Text(line, no_wrap=True) for line in (machines, self._progress()) if line]
         self._live.update(Group(table, workers, *lines), refresh=True)
         self._last_frame = monotonic()
+
+    def _latest_summary(self) -> Summary:
+        """Return the summary, read again after a job has ended, but not so often that it takes much of the time."""
+        start = monotonic()
+        if self._summary is None or (self._is_stale and start >= self._next_summary):
+            self._summary = summarise(self._search.folder.path)
+            self._is_stale = False
+            self._next_summary = start + (monotonic() - start) / _PART_FOR_SUMMARIES
+        return self._summary
 
     def _values(self, name: str) -> str:
         number = int(name.split()[1].rstrip(","))
