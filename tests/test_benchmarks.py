@@ -62,8 +62,23 @@ def test_planted_labels_are_so_many_and_never_the_true_ones():
 def test_every_ranking_of_labels_has_all_images():
     random = np.random.default_rng(0)
     probabilities = random.dirichlet(np.full(4, 0.3), 300)
-    for _, ranking in load("label_errors").rankings(probabilities, random.integers(0, 4, 300)):
-        assert sorted(ranking) == list(range(300))
+    for ranking in load("label_errors").rankings(probabilities, random.integers(0, 4, 300)):
+        assert sorted(ranking.order) == list(range(300))
+        assert 0 <= ranking.num_named <= 300
+        assert 0 <= ranking.share <= 1
+
+
+def test_confusions_are_planted_where_a_network_is_unsure_and_become_what_it_thinks_of():
+    labels = np.arange(400) % 4
+    split = Split(np.zeros((400, 1, 2, 2), np.uint8), labels, tuple(map(str, range(400))))
+    data = ImageDataset("plain", ("a", "b", "c", "d"), split, split, None)
+    probabilities = np.zeros((400, 4))
+    probabilities[np.arange(400), labels] = np.where(np.arange(400) < 200, 0.9999, 0.5)
+    probabilities[np.arange(400), (labels + 1) % 4] = 1 - probabilities.max(axis=1)
+    planted_data, planted = load("label_errors").plant_confusions(data, probabilities, 0.2, seed=0)
+    assert planted.sum() == 80
+    assert planted[200:].sum() > 75
+    np.testing.assert_array_equal(planted_data.train.labels, (labels + planted) % 4)
 
 
 @pytest.mark.slow
