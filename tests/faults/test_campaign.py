@@ -40,6 +40,19 @@ def test_a_failure_is_recorded_and_shown_on_the_page(tmp_path):
     assert "Not run to the end: kills of trainings" in page
 
 
+def test_the_long_form_begins_no_case_when_its_time_is_over(monkeypatch):
+    moment = [0.0]
+    monkeypatch.setattr("campaign.time.monotonic", lambda: moment[0])
+    cases = [(str(number), number) for number in range(10)]
+    for form, num_tried in (("short", 10), ("long", 4), ("full", 10)):
+        moment[0], tried = 0.0, []
+        campaign = Campaign("rot of runs", form, 0, _start=0.0)
+        for name, _ in campaign.named(cases):
+            tried.append(name)
+            moment[0] += 60
+        assert len(tried) == num_tried
+
+
 @pytest.fixture
 def written(parent, tmp_path):
     """A file that is written in a fork, with a strike; returns how that ended and what is in the folder."""

@@ -76,6 +76,8 @@ def until_done(campaign, parent, case, words, kills):
 def test_kills_of_trainings(campaign, parent, kept, tmp_path):
     parent_run = kept / "trained"
     for name in campaign.some(TRAININGS, 1, 5):
+        if campaign.is_late:
+            break
         log, whole, killed = tmp_path / "log", tmp_path / "whole", tmp_path / "killed"
         ending = parent.kilnet(*words_of(name, whole, parent_run), folder=whole, log=log)
         assert ending.code == 0, ending.told
@@ -149,6 +151,8 @@ def test_kills_of_searches(campaign, parent, kept, tmp_path):
         num_workers = 1 + number % 2
         kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(campaign.size(2, 5, 5))]
         case = f"search {number}, {num_workers} workers"
+        if campaign.is_late:
+            break
         if campaign.only not in case:
             continue
         if search_until_done(campaign, parent, case, search_words(folder, num_workers), folder, kills):
