@@ -1,7 +1,8 @@
 """Two machines on one: a Ray cluster in two network namespaces with processes and temporary files of their own.
 
     python benchmarks/two_machines.py                       # the tutorial's grid on the digits; bytes are counted
-    python benchmarks/two_machines.py --faults --minutes 15  # kills and cuts, over and over
+    python benchmarks/two_machines.py --faults --minutes 15  # kills and cuts, over and over; every third search has
+                                                            # the first machine alone, without cuts
 
 Needs Linux, root, iproute2, and Ray. Each machine is a network namespace at the end of one veth pair, with process
 numbers, /tmp, /dev/shm and a cache folder of its own. The first has Ray's head and the search, and both train.
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from kilnet.training.run_folder import RunFolder
@@ -39,6 +41,11 @@ SETTINGS = {
 }
 SMALL = {"model.c2": 8, "model.l1": 16, "training.batch_size": 64, "data.num_train": 600}
 SMALL_SPACE = ["model.c1=4,8", "model.d1=0,0.1"]
+# What is done, the more often the more often it stands here; with one machine, and with two.
+FAULTS_OF_ONE, FAULTS = (
+    ["worker", "driver"],
+    ["worker", "worker", "worker", "node", "driver", "driver", "cut"],
+)
 # Random pictures, so that what crosses is theirs: trials of one epoch of a tiny network.
 LARGE = """
 import kilnet, numpy as np
@@ -226,7 +233,7 @@ def inflict(kind, head, node, search, chance):
         search.wait()
         return begin(head), True
     elif kind == "cut":
-        cut(node, chance.uniform(5, 20))
+        cut(node, chance.uniform(5, 60))
     return search, True
 
 
@@ -245,7 +252,14 @@ def faults(head, node, minutes, seed):
         words = tune_words(f"{folder}/one", SMALL, SMALL_SPACE, False)
         subprocess.run(list(map(str, words)), check=True, capture_output=True)
         expected = table(Path(folder, "one"))
-    while time.monotonic() < end:
+    for number in count():
+        if time.monotonic() > end:
+            return
+        is_alone = number % 3 == 2
+        if is_alone:
+            stop_ray(node)
+        elif not node.has_ray():
+            node.start_ray()
         for path in (SEARCH, LOG):
             head.call("rm", "-rf", path)
         search, last = begin(head), time.monotonic()
@@ -255,13 +269,11 @@ def faults(head, node, minutes, seed):
             if time.monotonic() > end or search.poll() is not None or not num_left:
                 continue  # from here on the search is left alone
             num_left -= 1
-            kind = chance.choice(["worker", "worker", "worker", "node", "driver", "driver", "cut"])
+            kind = chance.choice(FAULTS_OF_ONE if is_alone else FAULTS)
             search, was_done = inflict(kind, head, node, search, chance)
-            counts[kind] += was_done
-            if (
-                not node.has_ray()
-            ):  # Ray leaves a machine that was away for long; a service would start it again
-                node.call(sys.executable, "-m", "ray.scripts.scripts", "stop", "--force")
+            counts[f"{kind}, one machine" if is_alone else kind] += was_done
+            if not is_alone and not node.has_ray():
+                stop_ray(node)  # Ray leaves a machine that was away for long; a service would start it again
                 node.start_ray()
                 counts["Ray left the machine"] += kind == "cut"
             last = time.monotonic()
@@ -275,6 +287,10 @@ def faults(head, node, minutes, seed):
             print("kept in", kept)
             search.kill()
             search.wait()
+
+
+def stop_ray(machine):
+    machine.call(sys.executable, "-m", "ray.scripts.scripts", "stop", "--force")
 
 
 def judge(search, folder, expected):
