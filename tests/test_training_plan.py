@@ -53,8 +53,8 @@ def test_a_network_has_enough_passes_or_is_the_narrowest(budget, power):
 
 
 def test_a_part_of_a_pass_has_as_many_steps_as_a_whole_one_and_averages_as_much_of_them():
-    whole, _ = planned(40, scale=5)
-    part, plan = planned(11, scale=5)
+    whole, _ = planned(20, scale=5)
+    part, plan = planned(12, scale=5)
     assert 0.25 <= plan.num_passes < 0.5
     assert part.training.epochs == whole.training.epochs == 1
     steps_of_a_pass = [50_000 / config.training.batch_size_for(50_000) for config in (whole, part)]

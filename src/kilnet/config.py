@@ -300,10 +300,8 @@ class BudgetConfig(_Part):
     """How much time a run may take, and what is chosen to fill it.
 
     Attributes:
-        seconds: wall time from start to end of the command, or of all commands that worked on the run together;
-            unset, the run takes as long as its epochs.
-        planned: dotted keys that are decided at the start, from the images and the speed measured then. A run's
-            configuration holds what was decided.
+        seconds: wall time of the command, or of all that worked on the run; unset, whatever its epochs take.
+        planned: dotted keys that are decided at the start; a run's configuration holds what was decided.
     """
 
     seconds: Annotated[float, Field(gt=0)] | None = None
