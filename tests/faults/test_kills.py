@@ -147,14 +147,14 @@ def test_kills_of_searches(campaign, parent, kept, tmp_path):
     expected = table_of(whole)
     chance = campaign.random()
     folder = tmp_path / "killed"
-    for number in range(campaign.size(1, 6, 40)):
-        num_workers = 1 + number % 2
-        kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(campaign.size(2, 5, 5))]
-        case = f"search {number}, {num_workers} workers"
-        if campaign.is_late:
-            break
-        if campaign.only not in case:
-            continue
+
+    def cases():
+        for number in range(campaign.size(1, 6, 40)):
+            num_workers, num_kills = 1 + number % 2, campaign.size(2, 5, 5)
+            kills = [kill_of_search(chance, ending.seconds, num_workers) for _ in range(num_kills)]
+            yield f"search {number}, {num_workers} workers", (num_workers, kills)
+
+    for case, (num_workers, kills) in campaign.named(cases()):
         if search_until_done(campaign, parent, case, search_words(folder, num_workers), folder, kills):
             try:
                 if table_of(folder) != expected:

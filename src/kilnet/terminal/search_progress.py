@@ -42,7 +42,7 @@ class SearchDisplay:
         self._last_frame = 0.0
         self._num_epochs = 0
         self._summary: Summary | None = None
-        self._is_stale = True
+        self._is_stale = False
         self._next_summary = 0.0
 
     def __enter__(self) -> "SearchDisplay":

@@ -22,8 +22,8 @@ from kilnet.recipes.changes import change
 from kilnet.training.attempts import Attempt, keep_choice, kept_choice, question, verdict
 from kilnet.training.first_stage import FirstStage, fit_first
 from kilnet.training.initial_model import (
-    HARDWARE_PART,
     choose_settings,
+    comparing_seconds,
     initial_model,
     preprocessing_for,
     with_gradient,
@@ -310,7 +310,7 @@ def _measured(config: RunConfig, channels: int, num_images: int, num_classes: in
     model = models.build(config.model, (channels, side, side), num_classes)
     usual = with_gradient(_usual(config.hardware), model)
     alone = usual.model_copy(update={"threads": 1}) if usual.threads else usual
-    seconds = HARDWARE_PART * (config.budget.seconds or 0.0)
+    seconds = comparing_seconds(config)
     settings = hardware.choose(alone, model, config.model, images, num_classes, trains=False, seconds=seconds)
     settings = replace(settings, threads=usual.threads or settings.threads)
     settings.apply()

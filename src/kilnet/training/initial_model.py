@@ -21,9 +21,7 @@ from kilnet.storage import given_path
 from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
 
-HARDWARE_PART = 0.02
-"""Of a budget, for each comparison of what to compute with."""
-
+_HARDWARE_PART = 0.02  # of a budget, for each comparison of what to compute with
 _NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
 
@@ -115,10 +113,21 @@ def choose_settings(
     batch_size = config.training.batch_size_for(len(dataset.train))
     images = preprocessing(torch.from_numpy(dataset.train.images[:batch_size].copy()))
     wanted, trains = with_gradient(config.hardware, model), not begins_pretrained(config)
-    seconds = HARDWARE_PART * (config.budget.seconds or math.inf)
     return hardware.choose(
-        wanted, model, config.model, images, len(dataset.classes), trains, seconds, uses_kept
+        wanted,
+        model,
+        config.model,
+        images,
+        len(dataset.classes),
+        trains,
+        comparing_seconds(config),
+        uses_kept,
     )
+
+
+def comparing_seconds(config: RunConfig) -> float:
+    """Return how long each comparison in `hardware.choose` may take: a small part of a budget."""
+    return _HARDWARE_PART * (config.budget.seconds or math.inf)
 
 
 def with_gradient(wanted: HardwareConfig, model: nn.Module) -> HardwareConfig:

@@ -177,9 +177,8 @@ def make_plan(
     is_open = chosen.training.frozen == "statistics" and "training.frozen" in chosen.budget.planned
     if is_open and plan.num_passes < _FEW_PASSES:
         chosen, plan, one_pass = fitted(_decided(chosen, {"training.frozen": "early"}))
-    if plan.num_passes < (
-        0 if begins_pretrained(chosen) else _LEAST_PASSES
-    ):  # a fitted last layer is a result too
+    least = 0.0 if begins_pretrained(chosen) else _LEAST_PASSES  # a fitted last layer is a result too
+    if plan.num_passes < least:
         around = spent() + budget - training_seconds(budget, plan.end_seconds, spare_seconds)
         raise ConfigError(
             f"`budget='{written_duration(budget)}'`: too short: one pass over {num_images:,} images takes about "

@@ -38,8 +38,6 @@ def to_rgb(
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, band in _bands(image):
         check()
-        if key is not None:
-            band.info.pop("transparency", None)  # Pillow's own way of saying the same takes twice as long
         found = pixels[rows]
         if band.mode in _LONG_GREY or (band.mode in _GREY and not band.has_transparency_data):
             found[:, :, 0] = found[:, :, 1] = found[:, :, 2] = _grey(band)
