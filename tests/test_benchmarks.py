@@ -270,4 +270,6 @@ def test_a_gpu_is_measured_cold_warm_and_beside_a_rival(tmp_path):
     assert re.search(r"^cold, the whole command: [\d.]+ \(n = 1\) s$", said, re.M)
     assert "rival, by its own clock: 1000.50 ± 0.71 (n = 2) s, test accuracy 50.00 ± 0.00 (n = 2)%" in said
     assert re.search(r"^Kilnet warm takes 0\.00", said, re.M)
+    warm, cold = (float(re.search(rf"^{kind}, [^:]*: ([\d.]+)", said, re.M)[1]) for kind in ("warm", "cold"))
+    assert cold > warm  # imports, for one
     assert not list(tmp_path.glob("runs")), "what is cold leaves nothing"

@@ -119,13 +119,17 @@ def test_help_is_quick_and_does_not_import_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "imported: False False" in done.stdout
 
-    def cpu_seconds():
+    def cpu_seconds(*words):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*COMMAND, "--help"], check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
-    assert min(cpu_seconds() for _ in range(3)) < 0.5
+    # Most of the time goes into what prints the help, on a fast machine and on a slow one.
+    printer = [sys.executable, "-c", "import typer.rich_utils"]
+    seconds = [(cpu_seconds(*COMMAND, "--help"), cpu_seconds(*printer)) for _ in range(5)]
+    own, bare = map(min, zip(*seconds, strict=True))
+    assert own < 1.75 * bare
 
 
 def test_json_of_a_whole_process_is_one_object(tmp_path):

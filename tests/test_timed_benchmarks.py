@@ -7,7 +7,6 @@ import time
 import pytest
 
 import airbench
-import gpu
 import parts
 import time_to_accuracy
 import timed_run
@@ -175,20 +174,6 @@ def test_airbench_compares_in_turn(rival, tmp_path, monkeypatch, capsys):
 
 def test_steps_are_timed(digits):
     assert min(timed_run.step_seconds(*digits, 2).values()) > 0
-
-
-@pytest.mark.slow
-def test_gpu_rehearsed_on_a_cpu(rival, tmp_path, monkeypatch, capsys):
-    words = ["--data", "digits", "--device", "cpu", "--recipe", FAST_DIGITS, "--seeds", 1, "--cold", 1]
-    output = run_main(gpu, monkeypatch, capsys, *words, *SET, "--rival", rival, "--out", tmp_path)
-    for what in ("warm, to the answers for the test images", "rival, by its own clock: 10.00 (n = 1) s"):
-        assert what in output
-    seconds = {
-        line.split(",")[0]: float(line.split(": ")[1].split()[0])
-        for line in output.splitlines()
-        if line.startswith(("warm, to validated", "cold"))
-    }
-    assert seconds["cold"] > seconds["warm"]  # imports, for one
 
 
 def test_parts_add_up_to_the_whole(digits, tmp_path):
