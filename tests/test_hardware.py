@@ -200,3 +200,12 @@ def test_matrix_product_is_timed_not_guessed(monkeypatch):
     clock = iter(range(100))  # every product takes one second
     monkeypatch.setattr(hardware.time, "perf_counter", lambda: float(next(clock)))
     assert hardware.matmul_gflops("fp32", side=100) == pytest.approx(2 * 100**3 / 1e9)
+
+
+def test_a_seed_is_that_of_torch_without_its_notes_for_devices_that_are_not_there(monkeypatch):
+    torch.manual_seed(7)
+    expected = torch.rand(5)
+    for device in (torch.cuda, torch.xpu, torch.mtia):
+        monkeypatch.setattr(device, "manual_seed_all", lambda _: pytest.fail("it looks at every device"))
+    Settings("cpu", "fp32", "contiguous", 1).seed(7)
+    assert torch.equal(torch.rand(5), expected)

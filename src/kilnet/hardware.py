@@ -70,6 +70,17 @@ class Settings:
         if self.device == "cpu":
             keep_freed_memory()
 
+    def seed(self, seed: int) -> None:
+        """Seed whatever draws on the device.
+
+        `torch.manual_seed` seeds every kind of device, and for those that are not there it notes, with all that called
+        it, that it is to be done later: 0.45 ms, which a step of a small network would feel.
+        """
+        if self.device == "cpu":
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
     def with_all_threads(self) -> "Settings":
         """Return the same on all cores that this process may use: for work whose results no thread changes."""
         return replace(self, threads=available_threads())

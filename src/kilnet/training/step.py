@@ -63,7 +63,7 @@ class TrainStep:
         Returns:
             The mean loss and the number of correct answers, both () on the device.
         """
-        torch.manual_seed(seed)
+        self.settings.seed(seed)
         return self.run(self.settings.place_images(images), labels, weights)
 
     def run(self, images: Tensor, labels: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -161,7 +161,7 @@ class RecordedStep:
         own_images, own_labels, play = self._recordings[kind]
         own_images.copy_(images)
         own_labels.copy_(labels)
-        torch.manual_seed(seed)
+        self._step.settings.seed(seed)
         loss, num_correct = play()
         return loss.clone(), num_correct.clone()
 
