@@ -44,7 +44,7 @@ SMALL_SPACE = ["model.c1=4,8", "model.d1=0,0.1"]
 # What is done, the more often the more often it stands here; with one machine, and with two.
 FAULTS_OF_ONE, FAULTS = (
     ["worker", "driver"],
-    ["worker", "worker", "worker", "node", "driver", "driver", "cut"],
+    ["worker", "worker", "node", "driver", "cut", "cut"],
 )
 # Random pictures, so that what crosses is theirs: trials of one epoch of a tiny network.
 LARGE = """

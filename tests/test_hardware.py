@@ -209,3 +209,15 @@ def test_a_seed_is_that_of_torch_without_its_notes_for_devices_that_are_not_ther
         monkeypatch.setattr(device, "manual_seed_all", lambda _: pytest.fail("it looks at every device"))
     Settings("cpu", "fp32", "contiguous", 1).seed(7)
     assert torch.equal(torch.rand(5), expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "most", "least", "number"), [(8, 256, 1, 256), (64, 256, 1, 256), (128, 256, 1, 64)]
+)
+def test_fewer_large_images_go_through_a_network_together(side, most, least, number):
+    assert hardware.images_at_once(most, side, side, least) == number
+
+
+@pytest.mark.parametrize(("least", "number"), [(1, 1), (8, 8), (300, 256)])
+def test_so_many_images_go_through_a_network_at_least(least, number):
+    assert hardware.images_at_once(256, 10_000, 10_000, least) == number

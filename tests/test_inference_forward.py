@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from inspected import Backwards, classifier_of, config_net, res_net
-from kilnet.hardware import single_threads
+from kilnet.data.preprocess import Preprocessing
+from kilnet.hardware import Settings, single_threads
 from kilnet.inference import forward
 from kilnet.inference.forward import fused
 from kilnet.models import ConfigNet, FastNet, ResNet
@@ -18,6 +19,7 @@ from spoiled_fusion import spoiled
 
 NORMED = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
+SETTINGS = Settings("cpu", "fp32", "contiguous", 1)
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (301, 3, 12, 12), np.uint8))
 
 
@@ -209,3 +211,30 @@ def test_what_fails_or_answers_otherwise_is_not_used(monkeypatch, change):
     monkeypatch.setattr(forward, "fuse_conv_bn_eval", spoiled(change))
     model = used(own())
     assert fused(model, NORMED) is model
+
+
+def test_large_images_go_through_in_small_parts_with_the_same_answers():
+    seen = []
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x):
+            seen.append(len(x))
+            return self.norm(x).mean((2, 3))
+
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (70, 3, 192, 192), np.uint8))
+    preprocessing, settings, model = Preprocessing((0.5,) * 3, (0.25,) * 3, (192, 192)), SETTINGS, Mean()
+    expected = model.eval()(preprocessing(images))
+    for run, most in ((forward.logits, 28), (forward.shared_logits, 14)):
+        seen.clear()
+        torch.testing.assert_close(run(model, images, preprocessing, settings), expected)
+        assert max(seen) <= most
+    seen.clear()
+    forward.measure_batch_norm(model, images, preprocessing, settings)
+    assert max(seen) <= 32
+    torch.testing.assert_close(
+        model.norm.running_mean, preprocessing(images).mean((0, 2, 3)), atol=1e-3, rtol=0
+    )

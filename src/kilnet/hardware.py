@@ -27,7 +27,7 @@ from kilnet.storage import recall, remember
 _PROBE_SECONDS = 1.5  # for each of two comparisons
 _FAR_BEHIND = 1.5  # a step that takes so many times as long as the best is not timed again
 _PROBE_IMAGES = 64  # the order of the candidates is the same at 512, the wait an eighth
-_PROBE_PIXELS = _PROBE_IMAGES * 64 * 64  # in all images; of larger ones fewer fill the cores as well
+_SIDE_OF_MOST = 64  # pixels; of larger images fewer fill the cores as well
 # A precision whose matrix product is slower than this times fp32's is not tried on the network: some CPUs emulate
 # bf16 at a hundredth of the speed, and one step would take minutes.
 _HOPELESS = 3.0
@@ -215,9 +215,18 @@ def choose(
     return chosen
 
 
+def images_at_once(most: int, height: int, width: int, least: int = 1) -> int:
+    """Return how many images go through a network together: `most` up to 64x64 pixels, of larger ones fewer.
+
+    What a network keeps in memory grows with the pixels: in front of its first pooling a FastNet of 64 channels has
+    38 MB for each image of 384x384 pixels.
+    """
+    return max(min(least, most), min(most, most * _SIDE_OF_MOST**2 // (height * width)))
+
+
 def probe_size(height: int, width: int) -> int:
     """Return how many images of a size are enough to measure a network's speed with."""
-    return min(_PROBE_IMAGES, max(8, _PROBE_PIXELS // (height * width)))
+    return images_at_once(_PROBE_IMAGES, height, width, 8)
 
 
 def measure_speed(

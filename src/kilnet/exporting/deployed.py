@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kilnet.config import Fit
 from kilnet.errors import ModelError
-from kilnet.hardware import Settings
+from kilnet.hardware import Settings, images_at_once
 from kilnet.inference import views
 from kilnet.inference.classifier import Classifier
 
@@ -119,7 +119,7 @@ class TorchFile:
 
     def answers(self, images: npt.NDArray[np.uint8]) -> Answers:
         """Return probabilities and strangeness, as `Deployed` does, for uint8 (num_images, channels, height, width)."""
-        parts = torch.split(torch.from_numpy(images), _BATCH_SIZE)
+        parts = torch.split(torch.from_numpy(images), images_at_once(_BATCH_SIZE, *images.shape[2:]))
         with torch.inference_mode():
             probabilities, strangeness = zip(*(self._network(part) for part in parts), strict=True)
         return torch.cat(probabilities).numpy(), torch.cat(strangeness).numpy()

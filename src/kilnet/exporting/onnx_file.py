@@ -13,6 +13,7 @@ import torch
 
 from kilnet.errors import InputError, MissingPackageError, ModelError
 from kilnet.exporting.deployed import Answers, Deployed
+from kilnet.hardware import images_at_once
 
 try:
     import onnx
@@ -67,7 +68,9 @@ class OnnxFile:
 
     def answers(self, images: npt.NDArray[np.uint8]) -> Answers:
         """Return probabilities and strangeness, as `Deployed` does, for uint8 (num_images, channels, height, width)."""
-        parts = np.array_split(images, max(1, -(-len(images) // _BATCH_SIZE)))
+        parts = np.array_split(
+            images, max(1, -(-len(images) // images_at_once(_BATCH_SIZE, *images.shape[2:])))
+        )
         found = [self._session.run(OUTPUTS, {INPUT: part}) for part in parts]
         probabilities, strangeness = map(np.concatenate, zip(*found, strict=True))
         return probabilities, strangeness
@@ -118,7 +121,8 @@ def quantise(content: bytes, images: npt.NDArray[np.uint8], notes: Mapping[str, 
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    batches = ({INPUT: batch} for batch in np.array_split(images, max(1, len(images) // _BATCH_SIZE)))
+    together = images_at_once(_BATCH_SIZE, *images.shape[2:])
+    batches = ({INPUT: batch} for batch in np.array_split(images, max(1, len(images) // together)))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, Any] | None:

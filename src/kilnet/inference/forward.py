@@ -11,12 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from kilnet.data.preprocess import Preprocessing
-from kilnet.hardware import Settings, single_threads
+from kilnet.hardware import Settings, images_at_once, single_threads
 
-# Large enough to keep two cores or a GPU busy, small enough for the activations of a wide network on large images.
+# Large enough to keep two cores or a GPU busy; see `images_at_once` for large images.
 _BATCH_SIZE = 256
 # Of a thread that works alone: enough for linear layers, whose weights are read again for each part.
 _PART_SIZE = 128
+_LEAST_FOR_STATISTICS = 32  # images that differ from each other, by which batch norm is measured
 _PARTS_WORTH_FUSING = 8  # rewriting a network takes as long as 20 to 60 images
 
 
@@ -35,7 +36,7 @@ def logits(model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, setti
     was_training = model.training
     model.eval()
     try:
-        return torch.cat(list(_outputs(model, pixels, preprocessing, settings)))
+        return torch.cat(list(_outputs(model, pixels, preprocessing, settings, 1)))
     finally:
         model.train(was_training)
 
@@ -50,7 +51,7 @@ def shared_logits(
     the number changes no answer. Of many images in fp32 they run what `fused` returns. Arguments and result are those
     of `logits`; there are as many threads as `torch.get_num_threads` says.
     """
-    num_parts = max(1, -(-len(pixels) // _PART_SIZE))
+    num_parts = max(1, -(-len(pixels) // images_at_once(_PART_SIZE, *pixels.shape[2:])))
     if num_parts > 2:
         num_parts += -num_parts % 4  # or a thread would have nothing to do at the end
     parts = pixels.tensor_split(num_parts)
@@ -153,7 +154,7 @@ def measure_batch_norm(
             norm.reset_running_stats()
             norm.momentum = None  # averages all batches alike
             norm.train()
-        for _ in _outputs(model, pixels, preprocessing, settings):
+        for _ in _outputs(model, pixels, preprocessing, settings, _LEAST_FOR_STATISTICS):
             pass
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -170,10 +171,11 @@ def freeze_batch_norm(model: nn.Module) -> None:
 
 @torch.inference_mode()
 def _outputs(
-    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings
+    model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings, least: int
 ) -> Iterator[Tensor]:
+    most = images_at_once(_BATCH_SIZE, *pixels.shape[2:], least)
     # Parts of almost equal size: a single image would leave batch norm without a variance.
-    for batch in pixels.tensor_split(max(1, -(-len(pixels) // _BATCH_SIZE))):
+    for batch in pixels.tensor_split(max(1, -(-len(pixels) // most))):
         images = settings.place_images(preprocessing(batch.to(settings.device)))
         with settings.autocast():
             yield model(images).float()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kilnet.errors import InputError, ModelError, nearest
+from kilnet.hardware import images_at_once
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import black, hooked, map_layer, network_input, one_image, untouched
 
@@ -117,8 +118,9 @@ def grad_cams(
     watched = map_layer(classifier, layer)
     size = images.shape[2:]
     maps = [np.zeros((0, *size), np.float32)]
-    for start in range(0, len(images), _BATCH_SIZE):
-        part = slice(start, start + _BATCH_SIZE)
+    together = images_at_once(_BATCH_SIZE, *size)
+    for start in range(0, len(images), together):
+        part = slice(start, start + together)
         chosen = None if targets is None else targets[part]
         values, gradients = _with_gradients(classifier, watched, images[part], chosen)
         heat = F.relu((gradients.mean((2, 3), keepdim=True) * values).sum(1, keepdim=True))
@@ -159,7 +161,7 @@ def integrated_gradients(
             with torch.no_grad():
                 label = int(model(end).argmax())
         ways = (torch.arange(steps, device=end.device) + 0.5) / steps
-        for part in torch.split(ways, _BATCH_SIZE):
+        for part in torch.split(ways, images_at_once(_BATCH_SIZE, *end.shape[2:])):
             points = (start + part.view(-1, 1, 1, 1) * (end - start)).requires_grad_()
             (gradients,) = torch.autograd.grad(model(points)[:, label].sum(), points)
             total += gradients.sum(0)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from kilnet.data.dataset import Progress, Split, silent
 from kilnet.data.splits import folds
 from kilnet.errors import DataError, ModelError
+from kilnet.hardware import images_at_once
 from kilnet.inference.classifier import Classifier
 from kilnet.inspection.passes import calls, hooked, network_input, untouched
 from kilnet.training.head import fit_head
@@ -41,11 +42,12 @@ def last_features(
 
     settings = classifier.settings
     with hooked([linear[-1].register_forward_pre_hook(note)]), untouched(classifier.model) as model:
-        for start in range(0, len(images), _BATCH_SIZE):
-            batch = network_input(classifier, images[start : start + _BATCH_SIZE])
+        together = images_at_once(_BATCH_SIZE, *images.shape[2:])
+        for start in range(0, len(images), together):
+            batch = network_input(classifier, images[start : start + together])
             with torch.inference_mode(), settings.autocast():
                 model(settings.place_images(batch))
-            progress("look at training images", min(start + _BATCH_SIZE, len(images)), len(images))
+            progress("look at training images", min(start + together, len(images)), len(images))
     return np.concatenate(seen)
 
 

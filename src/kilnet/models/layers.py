@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _LEVELS = 1 << 16
-_CHUNK_IMAGES = 64  # whose patches are in memory at once
+_CHUNK_IMAGES = 64  # whose patches are in memory at once; of more than 64x64 pixels fewer
 # Least variance of a direction, so that noise is not blown up to the size of everything else; for images of unit
 # variance. The value is that of Keller Jordan's airbench (2024, arXiv 2404.00498).
 _LEAST_VARIANCE = 5e-4
@@ -126,7 +126,8 @@ class Whitening(nn.Conv2d):
         """
         size = self.weight[0].numel()
         moments, num_patches = torch.zeros(size, size, dtype=torch.float64), 0
-        for chunk in torch.split(images, _CHUNK_IMAGES):
+        most = _CHUNK_IMAGES * 64 * 64 // images[0, 0].numel()
+        for chunk in torch.split(images, max(1, min(_CHUNK_IMAGES, most))):
             patches = F.unfold(chunk, self.kernel_size).transpose(0, 1).flatten(1).double().cpu()
             moments += patches @ patches.T
             num_patches += patches.shape[1]

@@ -58,7 +58,8 @@ def initial_model(
         load_pretrained(model, config.model)
         return model
     images = dataset.train.images
-    num_images = min(len(images), _NUM_PREPARATION_IMAGES)
+    most = hardware.images_at_once(_NUM_PREPARATION_IMAGES, *images.shape[2:], 32)
+    num_images = min(len(images), most)
     chosen = generator(config.seed, "preparation").choice(len(images), num_images, replace=False)
     models.prepare(model, preprocessing(torch.from_numpy(images[chosen])))
     return model
