@@ -10,9 +10,9 @@ busy if a trial of one epoch takes a minute.
 
 With --nodes a real Ray cluster of so many nodes is started on this machine, and its actors, object store and files are
 real too: each worker writes --bytes of weights and of state, which the actor hands back. An epoch then lasts
---epoch-seconds, and what is printed is how near the search comes to workers that never wait: the seconds of all
-epochs, divided by the workers. Processor time is that of the search and of the process that speaks with Ray for it;
-what the nodes need for themselves comes on top, on this same machine.
+--epoch-seconds, and what is printed is how near the search comes to workers that never wait, while there is work for
+all: epochs a second, by how long one lasts, divided by the workers. Processor time is that of the search and of the
+process that speaks with Ray for it; what the nodes need for themselves comes on top, on this same machine.
 """
 
 import argparse
@@ -162,7 +162,11 @@ def replay(
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     if profile:
         profile.enable()
-    kinds = [event.kind for event in loop if isinstance(event, WorkerEvent)]
+    kinds, ends = [], []
+    for event in loop:
+        if isinstance(event, WorkerEvent):
+            kinds.append(event.kind)
+            ends += [time.monotonic()] if event.kind == "epoch" else []
     if profile:
         profile.disable()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -171,8 +175,14 @@ def replay(
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "mib": (after.ru_maxrss - before.ru_maxrss) / 1024,
         "events": len(kinds),
-        "epochs": kinds.count("epoch"),
+        "epochs_per_second": _rate(ends),
     }
+
+
+def _rate(ends: list[float]) -> float:
+    """Return the epochs per second while there is work for all: not where a search begins, nor where it ends."""
+    first, last = len(ends) // 10, len(ends) // 2
+    return (last - first) / (ends[last] - ends[first])
 
 
 def print_costs(found: dict[str, float], num_trials: int) -> None:
@@ -225,11 +235,11 @@ def on_ray(options: argparse.Namespace, config: Any, dataset: Any, histories: Hi
             found = replay(config, dataset, workers, place / f"search-{seconds}", None)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             bridge = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            ideal = found["epochs"] * seconds / (per_node * options.nodes)
+            part = found["epochs_per_second"] * seconds / (per_node * options.nodes)
             print(
                 f"\nan epoch of {seconds:g} s: {options.trials:,} trials, {found['events']:,.0f} events in "
                 f"{found['seconds']:.0f} s, {options.trials / found['seconds']:.1f} trials/s; "
-                f"{ideal / found['seconds']:.2f} of workers that never wait"
+                f"{part:.2f} of workers that never wait, from a tenth to the half of all epochs"
             )
             print(f"processor time of the process that speaks with Ray: {bridge:.1f} s")
             print_costs(found, options.trials)

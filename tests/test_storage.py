@@ -347,17 +347,6 @@ def test_json_that_is_sealed_tells_that_it_has_changed(tmp_path):
     assert storage.unsealed(read) == read, "as earlier versions wrote it"
 
 
-def test_links_lead_nowhere_within_a_folder_and_the_folder_may_be_one(tmp_path):
-    (tmp_path / "run" / "state").mkdir(parents=True)
-    (tmp_path / "link").symlink_to(tmp_path / "run")
-    assert storage.inside(tmp_path / "link", "state/x") == tmp_path / "link" / "state" / "x"
-    (tmp_path / "run" / "plots").symlink_to(tmp_path)
-    (tmp_path / "run" / "state" / "x").symlink_to("/nowhere")
-    for name in ("plots", "plots/a.png", "state/x"):
-        with pytest.raises(RunFolderError, match="a link, which Kilnet does not follow"):
-            storage.inside(tmp_path / "run", name)
-
-
 @pytest.mark.parametrize("what", ["folder", "link", "link to nothing"])
 def test_a_lock_that_is_no_file_is_one_line_and_its_target_is_left(tmp_path, what):
     (tmp_path / "precious").write_text("precious")

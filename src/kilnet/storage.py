@@ -27,6 +27,7 @@ import platformdirs
 from pydantic import InstanceOf, ValidationError
 
 from kilnet.errors import BusyError, InputError, KilnetError, RunFolderError, StorageError
+from kilnet.folders import inside
 
 MAX_BYTES = 1 << 36  # of tensors and arrays; what is larger than the memory is refused too
 MAX_TABLE_BYTES = 1 << 30  # room for the predictions of ten million images
@@ -145,23 +146,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot delete {path}: {error.strerror or error}") from None
-
-
-def inside(folder: Path, name: str) -> Path:
-    """Return the path of a part of a run's or a search's folder.
-
-    A folder may come from anybody. If `state` or `plots` in it were links, what is written there and deleted there
-    would be somewhere else. A link to the folder as a whole is the user's own and does no harm.
-
-    Raises:
-        RunFolderError: a link leads there.
-    """
-    path = folder
-    for part in Path(name).parts:
-        path /= part
-        if path.is_symlink():
-            raise RunFolderError(f"{path}: a link, which Kilnet does not follow; move what it names here")
-    return path
 
 
 @contextmanager

@@ -173,7 +173,8 @@ def freeze_batch_norm(model: nn.Module) -> None:
 def _outputs(
     model: nn.Module, pixels: Tensor, preprocessing: Preprocessing, settings: Settings, least: int
 ) -> Iterator[Tensor]:
-    most = images_at_once(_BATCH_SIZE, *pixels.shape[2:], least)
+    height, width = pixels.shape[2:]
+    most = images_at_once(_BATCH_SIZE, height, width, least)
     # Parts of almost equal size: a single image would leave batch norm without a variance.
     for batch in pixels.tensor_split(max(1, -(-len(pixels) // most))):
         images = settings.place_images(preprocessing(batch.to(settings.device)))

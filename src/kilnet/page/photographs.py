@@ -10,8 +10,8 @@ from PIL import Image
 
 from kilnet.data.decode import decode
 from kilnet.errors import RunFolderError, UnusableImageError
+from kilnet.folders import inside
 from kilnet.page.album import Album, Selection
-from kilnet.storage import inside
 
 LONGER_SIDE_PX = (
     320  # large enough to see what was taken for something else, small enough for dozens in one file

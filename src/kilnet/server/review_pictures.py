@@ -10,9 +10,9 @@ from PIL import Image
 
 from kilnet.data.decode import decode
 from kilnet.errors import RunFolderError, UnusableImageError
+from kilnet.folders import inside
 from kilnet.inspection.review_queue import Shown
 from kilnet.server.answers import png
-from kilnet.storage import inside
 
 LONGER_SIDE_PX = 900
 """Larger photographs are reduced to this: enough for a large screen."""

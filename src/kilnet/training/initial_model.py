@@ -22,6 +22,7 @@ from kilnet.training.resolution import refuse_other_sizes
 from kilnet.training.run_folder import RunFolder
 
 _HARDWARE_PART = 0.02  # of a budget, for each comparison of what to compute with
+_LEAST_PREPARATION_IMAGES = 32
 _NUM_PREPARATION_IMAGES = 1024  # half a million patches of 32x32 pixels
 
 
@@ -58,7 +59,9 @@ def initial_model(
         load_pretrained(model, config.model)
         return model
     images = dataset.train.images
-    most = hardware.images_at_once(_NUM_PREPARATION_IMAGES, *images.shape[2:], 32)
+    most = hardware.images_at_once(
+        _NUM_PREPARATION_IMAGES, *dataset.image_shape[1:], _LEAST_PREPARATION_IMAGES
+    )
     num_images = min(len(images), most)
     chosen = generator(config.seed, "preparation").choice(len(images), num_images, replace=False)
     models.prepare(model, preprocessing(torch.from_numpy(images[chosen])))

@@ -19,12 +19,12 @@ from kilnet.config import RunConfig
 from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.folders import Part, inside
 from kilnet.inference.classifier import read_description, read_tensors
 from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,
     held,
-    inside,
     make_folder,
     parse_csv,
     read_json,
@@ -113,23 +113,24 @@ class RunFolder:
                       labels-answers.csv is what a person said of each of those
     """
 
+    config_path = Part("config.toml")
+    environment_path = Part("environment.json")
+    history_path = Part("history.csv")
+    timing_path = Part("timing.csv")
+    weights_path = Part("weights.safetensors")
+    calibration_path = Part("calibration.json")
+    state_path = Part("state/state.safetensors")
+    kept_history_path = Part("state/history.json")
+    evaluation_path = Part("evaluation.json")
+    corrections_path = Part("corrections.csv")
+    used_corrections_path = Part("corrections-used.csv")
+    labels_path = Part("labels.csv")
+    report_path = Part("report.html")
+    plots_path = Part("plots")
+    learning_curves_path = Part("plots/learning-curves.png")
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_path = inside(path, "config.toml")
-        self.environment_path = inside(path, "environment.json")
-        self.history_path = inside(path, "history.csv")
-        self.timing_path = inside(path, "timing.csv")
-        self.weights_path = inside(path, "weights.safetensors")
-        self.calibration_path = inside(path, "calibration.json")
-        self.state_path = inside(path, "state/state.safetensors")
-        self.kept_history_path = inside(path, "state/history.json")
-        self.evaluation_path = inside(path, "evaluation.json")
-        self.corrections_path = inside(path, "corrections.csv")
-        self.used_corrections_path = inside(path, "corrections-used.csv")
-        self.labels_path = inside(path, "labels.csv")
-        self.report_path = inside(path, "report.html")
-        self.plots_path = inside(path, "plots")
-        self.learning_curves_path = self.plots_path / "learning-curves.png"
 
     def evaluation_table(self, split: str, name: Literal["confusion", "per_class", "predictions"]) -> Path:
         """Return where a table of an evaluated split lies; the split may be of other data, named by their path."""

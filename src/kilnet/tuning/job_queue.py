@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
 
 from kilnet import models
 from kilnet.config import ModelConfig
@@ -63,6 +63,15 @@ def _counted(model_json: str, folder: Path, own_models: frozenset[str]) -> int:
         model = models.build(config, images.image_shape, len(images.classes), own_models)
     except KilnetError:
         return 0  # a worker will say why
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counted = 0
+
+    def note(layer: nn.Module, _: object, output: Tensor) -> None:
+        nonlocal counted
+        counted += output.numel() * cast("nn.Linear", layer).weight[0].numel()
+
+    for layer in model.modules():  # torch's own counter takes seconds to import what it needs
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(note)
+    with torch.no_grad():
         model.eval()(torch.zeros(1, *images.image_shape))
-    return int(counter.get_total_flops()) * len(images.train)
+    return counted * len(images.train)

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
+from kilnet.folders import Part, inside
 from kilnet.recipes.changes import differences
 from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,
     first_fitting,
     held,
-    inside,
     make_folder,
     read_json,
     reading,
@@ -90,16 +90,17 @@ class SearchFolder:
     search.csv, search.json  the summary
     """
 
+    config_path = Part("search.toml")
+    environment_path = Part("environment.json")
+    images_path = Part("images")
+    logs_path = Part("logs")
+    study_path = Part("study.sqlite3")
+    table_path = Part("search.csv")
+    summary_path = Part("search.json")
+    report_path = Part("report.html")
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config_path = inside(path, "search.toml")
-        self.environment_path = inside(path, "environment.json")
-        self.images_path = inside(path, "images")
-        self.logs_path = inside(path, "logs")
-        self.study_path = inside(path, "study.sqlite3")
-        self.table_path = inside(path, "search.csv")
-        self.summary_path = inside(path, "search.json")
-        self.report_path = inside(path, "report.html")
 
     @property
     def exists(self) -> bool:

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from kilnet.errors import StorageError
-from kilnet.storage import inside, make_folder, write_bytes
+from kilnet.folders import inside
+from kilnet.storage import make_folder, write_bytes
 from kilnet.tuning.backends.cluster_machine import (
     Machine,
     Report,

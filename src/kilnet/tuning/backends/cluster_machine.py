@@ -16,7 +16,8 @@ import numpy.typing as npt
 import torch
 
 from kilnet import hardware
-from kilnet.storage import inside, make_folder, open_file, read_bytes, write_bytes
+from kilnet.folders import inside
+from kilnet.storage import make_folder, open_file, read_bytes, write_bytes
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.allocation import Allocation, allocate
 from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line

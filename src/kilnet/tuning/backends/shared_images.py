@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.errors import RunFolderError, StorageError
+from kilnet.folders import inside
 from kilnet.storage import (
     Text,
-    inside,
     make_folder,
     open_file,
     read_bytes,
