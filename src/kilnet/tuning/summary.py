@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
 
 from kilnet.errors import RunFolderError
@@ -130,6 +129,9 @@ class Summary:
     def _importance_of(
         self, compared: Sequence[tuple[Values, float]], num_trees: int = 64
     ) -> dict[str, float]:
+        # They import scikit-learn, which takes as long as torch does: a search needs it when it ends.
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
         space = self.config.parsed_space()
         study = create_study()
         for values, accuracy in compared:
