@@ -9,8 +9,9 @@ trained for one epoch, so that what grows is Kilnet's own. Every command runs in
 its own, which is empty at first. Seconds are those on the wall ("read" and what follows without the imports), memory is
 the highest resident of any of the processes.
 
-With --limit-gb each process may have so much memory and no more, pages of files that it reads included (a control group
-of Linux, which takes root); beside it, the same without a limit. Interrupted, the same command resumes.
+With --limit-gb each process may have so much memory and no more, pages of files that it reads included (a control
+group of version 1 of Linux, which takes root); beside it, the same without a limit. Interrupted, the same command
+resumes.
 """
 
 import argparse
@@ -79,7 +80,11 @@ def limited(limit_gb: float | None) -> Callable[[], None] | None:
         return None
     _GROUP.mkdir(exist_ok=True)
     (_GROUP / "memory.limit_in_bytes").write_text(str(int(limit_gb * 2**30)))
-    return lambda: (_GROUP / "cgroup.procs").write_text(str(os.getpid())) and None
+
+    def join() -> None:
+        (_GROUP / "cgroup.procs").write_text(str(os.getpid()))
+
+    return join
 
 
 def measured(
