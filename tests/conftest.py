@@ -122,7 +122,7 @@ def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_importance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches do not say which keys matter, for which forests are grown."""
-    monkeypatch.setattr("kilnet.tuning.summary.get_param_importances", lambda *_, **__: {})
+    monkeypatch.setattr("optuna.importance.get_param_importances", lambda *_, **__: {})
 
 
 def chromium() -> str | None:

