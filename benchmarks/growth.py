@@ -32,6 +32,7 @@ import numpy as np
 from PIL import Image
 
 from kilnet.data.sources import load_dataset
+from kilnet.hardware import images_at_once
 from kilnet.recipes.reading import load_config
 from kilnet.training.records import StepRecord
 from kilnet.training.session import TrainingSession
@@ -41,7 +42,6 @@ _SIDE = 256
 _SETTINGS = {
     "model.widths": [8, 16, 16],
     "training.epochs": 1,
-    "training.batch_size": 64,
     "training.min_steps": 1,
     "hardware.device": "cpu",
 }
@@ -114,7 +114,11 @@ def measured(
 def train(pictures: str, size: int, folder: str) -> None:
     """Train one epoch, and print when each part ended, in seconds from the beginning."""
     start = time.perf_counter()
-    config = load_config("fast", _SETTINGS | {"data.source": pictures, "data.image_size": size})
+    batch_size = images_at_once(
+        64, size, size, least=16
+    )  # what a step keeps in memory is not what is measured here
+    settings = _SETTINGS | {"training.batch_size": batch_size}
+    config = load_config("fast", settings | {"data.source": pictures, "data.image_size": size})
     dataset = load_dataset(config.data)
     ends = {"read": time.perf_counter() - start}
     for record in TrainingSession(dataset, config, Path(folder)):
