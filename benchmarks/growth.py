@@ -114,10 +114,8 @@ def measured(
 def train(pictures: str, size: int, folder: str) -> None:
     """Train one epoch, and print when each part ended, in seconds from the beginning."""
     start = time.perf_counter()
-    batch_size = images_at_once(
-        64, size, size, least=16
-    )  # what a step keeps in memory is not what is measured here
-    settings = _SETTINGS | {"training.batch_size": batch_size}
+    # What a step keeps in memory is not what is measured here.
+    settings = _SETTINGS | {"training.batch_size": images_at_once(64, size, size, least=16)}
     config = load_config("fast", settings | {"data.source": pictures, "data.image_size": size})
     dataset = load_dataset(config.data)
     ends = {"read": time.perf_counter() - start}

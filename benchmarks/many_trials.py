@@ -231,8 +231,8 @@ def on_ray(options: argparse.Namespace, config: Any, dataset: Any, histories: Hi
             workers = cluster.ClusterWorkers(nodes.address)
             workers.allocate(per_node, job, place / "logs")
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            (place / f"search-{seconds}").mkdir()
-            found = replay(config, dataset, workers, place / f"search-{seconds}", None)
+            folder = Path(tempfile.mkdtemp(dir=place))
+            found = replay(config, dataset, workers, folder, None)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             bridge = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             part = found["epochs_per_second"] * seconds / (per_node * options.nodes)

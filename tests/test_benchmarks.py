@@ -267,6 +267,7 @@ def test_a_gpu_is_measured_cold_warm_and_beside_a_rival(tmp_path):
     said = "\n".join(lines)
     assert re.search(r"^rival: [\d.]+ s from its start to its first answer$", said, re.M)
     assert re.search(r"^warm, to validated weights: [\d.]+ ± [\d.]+ \(n = 2\) s, test accuracy", said, re.M)
+    assert re.search(r"^warm, to the answers for the test images: [\d.]+ ± [\d.]+ \(n = 2\) s", said, re.M)
     assert re.search(r"^cold, the whole command: [\d.]+ \(n = 1\) s$", said, re.M)
     assert "rival, by its own clock: 1000.50 ± 0.71 (n = 2) s, test accuracy 50.00 ± 0.00 (n = 2)%" in said
     assert re.search(r"^Kilnet warm takes 0\.00", said, re.M)
