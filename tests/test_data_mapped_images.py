@@ -1,5 +1,7 @@
 """Images that do not fit into memory: mapped files give what memory gives, and nothing is left of them."""
 
+import mmap
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,3 +99,33 @@ def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch, line, file):
     monkeypatch.setattr(mapped_images, "_CONTROL_GROUPS", tmp_path)
     monkeypatch.setattr(mapped_images, "_OWN_GROUPS", tmp_path / "own")
     assert mapped_images.most_in_memory() == 1000
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_WILLNEED"), reason="this system takes no advice")
+def test_of_a_mapped_file_the_images_that_are_needed_are_asked_for_and_no_others(tmp_path, monkeypatch):
+    asked = []
+
+    class Told(mmap.mmap):
+        def madvise(self, *advice):
+            asked.append(advice)
+            super().madvise(*advice)
+
+    monkeypatch.setattr(mmap, "mmap", Told)
+    stored = np.random.default_rng(0).integers(0, 256, (40, 3, 50, 50), np.uint8)
+    (tmp_path / "images").write_bytes(bytes(100) + stored.tobytes())
+    content = (tmp_path / "images").read_bytes()
+    images = np.asarray(np.memmap(tmp_path / "images", np.uint8, "c", 100, stored.shape))[5:]
+    rows = np.array([30, 2, 17])
+    assert np.array_equal(mapped_images.gathered(images, rows), stored[5:][rows])
+    assert len(asked) == 3
+    for row, (advice, start, length) in zip(rows, asked, strict=True):
+        assert advice == mmap.MADV_WILLNEED
+        assert start % mmap.PAGESIZE == 0
+        assert length < images[row].nbytes + mmap.PAGESIZE
+        assert content[start : start + length].endswith(images[row].tobytes())
+
+
+def test_of_memory_nothing_is_asked_for():
+    images = np.random.default_rng(0).integers(0, 256, (10, 3, 8, 8), np.uint8)
+    mapped_images.read_ahead(images, np.arange(10))
+    assert np.array_equal(mapped_images.gathered(images, np.array([3, 1])), images[[3, 1]])

@@ -1,5 +1,6 @@
 """Images that do not fit into memory: files in the cache that are mapped, so that the system reads what is needed."""
 
+import mmap
 import os
 import tempfile
 from collections.abc import Sequence
@@ -51,12 +52,43 @@ def empty_images(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
 def gathered(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Return the images at `rows`, in that order: in memory, or in a file as `empty_images` has it."""
     result = empty_images((len(rows), *images.shape[1:]))
-    if not isinstance(result, np.memmap):
+    if _file_of(images) is None and not isinstance(result, np.memmap):
         return images.take(rows, axis=0)  # a third of the time of a copy by blocks
     block = images_in_a_block(images)
     for start in range(0, len(rows), block):
-        result[start : start + block] = images[rows[start : start + block]]
+        part = rows[start : start + block]
+        read_ahead(images, part)
+        result[start : start + block] = images[part]
     return result
+
+
+def read_ahead(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> None:
+    """Ask the system for the images at `rows`, if they are in a mapped file: for all at once, and for no others.
+
+    Whoever touches a page that is not in memory waits until the system has read it and what follows, as much as the
+    disk is set to: 8 MB on some, fifty times an image of 224 pixels. In memory already, they cost some 5 µs each.
+    """
+    file = _file_of(images)
+    if file is None or not hasattr(mmap, "MADV_WILLNEED"):  # Windows has none
+        return
+    first = _address(images) - _address(np.frombuffer(file, np.uint8))
+    size = images[0].nbytes
+    for row in rows.tolist():
+        start = first + row * size
+        before = start % mmap.PAGESIZE
+        file.madvise(mmap.MADV_WILLNEED, start - before, before + size)
+
+
+def _file_of(images: npt.NDArray[np.uint8]) -> mmap.mmap | None:
+    """Return the mapped file that these images lie in, one after another; None for memory."""
+    owner: object = images
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return owner if isinstance(owner, mmap.mmap) and images.flags.c_contiguous else None
+
+
+def _address(array: npt.NDArray[np.uint8]) -> int:
+    return int(array.__array_interface__["data"][0])
 
 
 def concatenated(parts: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kilnet import models
 from kilnet.config import RunConfig
 from kilnet.data.augment import Augmentation
-from kilnet.data.dataset import ImageDataset, Split
+from kilnet.data.dataset import ImageDataset
 from kilnet.data.mixing import mixed, mixes
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
@@ -24,6 +24,7 @@ from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.weight_gradient import use_products
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
+from kilnet.training.device_split import DeviceSplit
 from kilnet.training.first_stage import FirstStage
 from kilnet.training.optim import WeightAverage, by_depth, freeze, lr_factor, make_optimizer, set_lr
 from kilnet.training.ranks import ALONE, Ranks
@@ -81,9 +82,8 @@ class TrainingLoop:
         self._settings = settings
         self._ranks = ranks
         self._schedule = schedule or Schedule(config.training.epochs)
-        self._train = _on_device(dataset.train, settings)
-        self._weights = _weights(dataset.train, settings)
-        self._validation = _on_device(dataset.validation, settings)
+        self._train = DeviceSplit(dataset.train, settings)
+        self._validation = DeviceSplit(dataset.validation, settings)
         self._num_classes = len(dataset.classes)
         self._answers = None if answers is None else answers.to(settings.device)
         self._batch_size = config.training.batch_size_for(len(dataset.train))
@@ -161,9 +161,9 @@ class TrainingLoop:
 
     def _train_epoch(self) -> Iterator[StepRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
-        labels = self._train[1]
-        batches = _batches(self._order(epoch).to(labels.device), self._batch_size, max(2, self._ranks.size))
-        augmentation = Augmentation.draw(self._config.augment, len(labels), seed, epoch)
+        order = self._order(epoch).to(self._train.labels.device)
+        batches = _batches(order, self._batch_size, max(2, self._ranks.size))
+        augmentation = Augmentation.draw(self._config.augment, len(self._train), seed, epoch)
         self.model.train()
         if self._config.training.frozen != "nothing":
             forward.freeze_batch_norm(self.model)
@@ -172,6 +172,8 @@ class TrainingLoop:
             if schedule.is_at_end:
                 return
             schedule.begin_step(len(batches))
+            for following in batches[step + 1 : step + 2]:
+                self._train.expect(following)
             is_full_size = self._train_batch(
                 batches[step], augmentation, self._draws(batches, step), derive(seed, "step", epoch, step)
             )
@@ -192,10 +194,9 @@ class TrainingLoop:
     def _order(self, epoch: int) -> Tensor:
         """Return the images of an epoch, int64 (num_images,), in the order in which they are trained on."""
         stream = generator(self._config.seed, "shuffle", epoch)
-        labels = self._train[1]
         if self._config.training.balance == "sampling":
-            return torch.from_numpy(balanced_order(labels.cpu().numpy(), stream))
-        return torch.from_numpy(stream.permutation(len(labels)))
+            return torch.from_numpy(balanced_order(self._train.labels.cpu().numpy(), stream))
+        return torch.from_numpy(stream.permutation(len(self._train)))
 
     def _draws(self, batches: list[Tensor], step: int) -> Tensor:
         """Return which random changes the images of a batch get: an image that comes twice is not twice the same."""
@@ -209,22 +210,23 @@ class TrainingLoop:
         ranks, is_mixed = self._ranks, mixes(self._config.augment)
         # Mixed images need each other: each process then changes the whole batch, and takes its part of that.
         indices, draws = (batch, draws) if is_mixed else (ranks.part(batch), ranks.part(draws))
-        images, schedule = self._train[0], self._schedule
+        schedule, full_size = self._schedule, self._train.images.shape[2:]
         set_lr(self._optimizer, self._lr(schedule.fractional_epoch))
         models.advance(self.model, schedule.progress)
-        size = size_at(self._config.training.low_resolution, schedule.progress, *images.shape[2:])
-        pixels, targets = shrink(augmentation(images[indices], draws), *size), self._targets(indices)
-        weights = None if self._weights is None else self._weights[indices]
+        size = size_at(self._config.training.low_resolution, schedule.progress, *full_size)
+        pixels = shrink(augmentation(self._train.take(indices), draws), *size)
+        targets, weights = self._targets(indices), self._train.weights
+        weights = None if weights is None else weights[indices]
         if is_mixed:
             pixels, targets = map(ranks.part, mixed(pixels, targets, self._config.augment, seed))
             weights = None if weights is None else ranks.part(weights)
         loss, num_correct = self._step(self._preprocessing(pixels), targets, seed + ranks.rank, weights)
         self._unread.append((loss, num_correct, len(batch)))
-        return size == images.shape[2:]
+        return size == full_size
 
     def _targets(self, indices: Tensor) -> Tensor:
         """Return what a step asks for: labels; or shares of classes, and a teacher's answers beside them."""
-        labels = self._train[1][indices]
+        labels = self._train.labels[indices]
         if self._answers is None and not mixes(self._config.augment):
             return labels
         shares = F.one_hot(labels, self._num_classes).float()
@@ -233,12 +235,12 @@ class TrainingLoop:
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
         logits = self._ranks.divided(
             lambda part: forward.logits(self.validated_model, part, self._preprocessing, self._settings),
-            self._validation[0],
+            self._validation.images,
         )
         return self._validated(epoch, lr, logits)
 
     def _validated(self, epoch: int, lr: float, logits: Tensor) -> EpochRecord:
-        labels = self._validation[1]
+        labels = self._validation.labels
         right = logits.argmax(1) == labels
         num_correct = int(right.sum())
         # In double precision, so that the sum does not depend on how it is split.
@@ -288,13 +290,13 @@ class TrainingLoop:
         """Bring batch norm's statistics in the network that is validated up to date."""
         if self._average:
             self._average.take_statistics(self.model)
-        images, labels = self._train
-        num_images = min(self._config.training.batch_norm_images, len(labels))
+        num_images = min(self._config.training.batch_norm_images, len(self._train))
         if num_images < 2 or self._config.training.frozen != "nothing":
             return
         stream = generator(self._config.seed, "batch norm", self._schedule.num_epochs_done)
-        chosen = torch.from_numpy(stream.choice(len(labels), num_images, replace=False)).to(images.device)
-        forward.measure_batch_norm(self.validated_model, images[chosen], self._preprocessing, self._settings)
+        chosen = torch.from_numpy(stream.choice(len(self._train), num_images, replace=False))
+        images = self._train.take(chosen.to(self._train.labels.device))
+        forward.measure_batch_norm(self.validated_model, images, self._preprocessing, self._settings)
 
     def _lr(self, fractional_epoch: float) -> float:
         config = self._config
@@ -356,7 +358,7 @@ class TrainingLoop:
         self._sums = {name: rest[name] for name in _NOTHING_READ}
         self._stopping.best_loss = rest["best_loss"]
         self._stopping.num_bad = rest["num_bad"]
-        counted = {"num_validation": len(self._validation[1])}  # which earlier versions did not write
+        counted = {"num_validation": len(self._validation)}  # which earlier versions did not write
         self.history = [EpochRecord(**(counted | record)) for record in rest["history"]]
         self._schedule.has_result = bool(self.history)
 
@@ -377,16 +379,6 @@ def _by_first_word(tensors: dict[str, Tensor]) -> defaultdict[str, dict[str, Ten
         word, _, name = path.partition("/")
         parts[word][name] = tensor
     return parts
-
-
-def _on_device(split: Split, settings: Settings) -> tuple[Tensor, Tensor]:
-    images = torch.from_numpy(np.require(split.images, requirements=["C", "W"])).to(settings.device)
-    return images, torch.from_numpy(split.labels.astype(np.int64)).to(settings.device)
-
-
-def _weights(split: Split, settings: Settings) -> Tensor | None:
-    weights = split.relative_weights
-    return None if weights is None else torch.from_numpy(weights).to(settings.device)
 
 
 def _batches(order: Tensor, batch_size: int, least: int) -> list[Tensor]:
