@@ -5,11 +5,13 @@
 Five networks are trained on six of CIFAR-10's classes each; the test images of the other four are unknown to them. Each
 class is left out twice. One more is trained on all ten; handwritten digits, photographs of a folder and noise are
 unknown to it, all at 32 pixels. Known are always the test images of the network's own classes. What is compared is the
-AUROC of `kilnet.inference.unknown.strangeness`, by which `kilnet predict` says `unknown`, with that of the highest
-softmax. Each network has a folder in --out; interrupted, the same command resumes. unknown.csv holds a line per row.
+AUROC of the strangeness by which `kilnet predict` says `unknown` (`kilnet.inference.unknown`) with that of the highest
+softmax of its answers. Each network has a folder in --out; interrupted, the same command resumes. unknown.csv holds a
+line per row.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +81,8 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
     dataset = load_dataset(DataConfig(source="cifar10", dir=given.data_dir))
     rows: list[list[Any]] = []
 
-    def trained(data: ImageDataset, name: str) -> tuple[kilnet.Classifier, npt.NDArray[np.float32]]:
+    def trained(data: ImageDataset, name: str) -> Callable[[Images], UnknownMeasured]:
+        """Return what measures how pictures are told from the test images of a network's own classes."""
         run = kilnet.train(
             data,
             recipe="fast",
@@ -90,10 +93,10 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
             progress=False,
         )
         test = data.split("test")
-        classifier = kilnet.load(run)
-        logits = classifier.logits(test.images)
-        show(f"{name}: {(logits.argmax(1) == test.labels).mean():.1%} of {len(test):,} test images right")
-        return classifier, logits
+        classifier, kept = kilnet.load(run), run.calibrate(data).known or sys.exit("nothing was fitted")
+        known = classifier.logits(test.images), classifier.evidence(test.images)
+        show(f"{name}: {(known[0].argmax(1) == test.labels).mean():.1%} of {len(test):,} test images right")
+        return lambda images: measure(known, (classifier.logits(images), classifier.evidence(images)), kept)
 
     def note(name: str, found: UnknownMeasured) -> None:
         rows.append([name, found.num_unknown, found.auroc, found.auroc_of_confidence, found.false_positives])
@@ -106,14 +109,11 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
     test = dataset.split("test")
     for left_out in turns(len(dataset.classes)):
         names = ", ".join(dataset.classes[number] for number in left_out)
-        classifier, known = trained(
-            without(dataset, set(left_out)), "without-" + "-".join(map(str, left_out))
-        )
-        others = test.images[np.isin(test.labels, left_out)]
-        note(names, measure(known, classifier.logits(others), None))
-    classifier, known = trained(dataset, "all")
+        told = trained(without(dataset, set(left_out)), "without-" + "-".join(map(str, left_out)))
+        note(names, told(test.images[np.isin(test.labels, left_out)]))
+    told = trained(dataset, "all")
     for name, images in foreign(given.photos, test.images.shape[1:], given.seed):
-        note(name, measure(known, classifier.logits(images), None))
+        note(name, told(images))
     show(f"mean of {len(rows)}: {mean(r[2] for r in rows):.1%}, softmax {mean(r[3] for r in rows):.1%}")
     write_csv(
         given.out / "unknown.csv", ["unknown", "num", "auroc", "softmax", "false_positives"], rows, "\n"

@@ -15,7 +15,6 @@ from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.deployed import Deployed, TorchFile
 from kilnet.exporting.exported_file import readers
 from kilnet.exporting.verification import Tolerance, Verification, verify
-from kilnet.inference.unknown import strangeness
 from kilnet.metrics.logits import softmax
 from kilnet.recipes.reading import load_config
 
@@ -100,8 +99,8 @@ def test_pictures_without_files_are_verified_from_png_bytes(run):
     assert first().startswith(b"\x89PNG")
 
     def answers(images):
-        logits = predictor.logits(images)
-        return softmax(logits, predictor.temperature), strangeness(logits)
+        strange = predictor.known.strangeness(predictor.evidence(images))
+        return softmax(predictor.logits(images), predictor.temperature), strange
 
     found = verify(answers, predictor, readers(split, None), split.labels, Tolerance(1, 1e-6, 0))
     assert found.breach() is None

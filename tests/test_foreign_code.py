@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kilnet import HyperSearch, hardware
-from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.inference.kept_tensors import read_tensors, write_tensors
 from kilnet.recipes.reading import load_config
 from kilnet.tuning.allocation import allocate
 from kilnet.tuning.backends.jobs import SpeedJob

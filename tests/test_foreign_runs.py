@@ -11,7 +11,7 @@ import torch
 
 import kilnet
 from kilnet.errors import ModelError, RunFolderError
-from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.inference.kept_tensors import read_tensors, write_tensors
 
 pytest.importorskip("onnx")
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from kilnet.data.dataset import Split
 from kilnet.data.near_duplicates import SIDE
+from kilnet.inference.unknown import KnownPictures
 from kilnet.inspection.review_queue import AT_LEAST, Judged, review_queue, without_labels
 
 CLASSES = ("cat", "dog")
@@ -17,19 +18,19 @@ def judged(num=300, wrong=(), strange=(), prefix="v"):
     margins[list(wrong)] = 12
     logits[np.arange(num), labels] += margins
     logits[list(wrong)] = logits[list(wrong)][:, ::-1]
-    own = logits + 10
-    own[list(strange)] -= np.float32([[20], [30]])[: len(strange)]
     images = RANDOM.integers(0, 256, (num, 3, 8, 8), np.uint8)
     names = tuple(f"{prefix}{i:03}" for i in range(num))
-    return Judged(images=Split(images, labels, names), logits=logits, own_logits=own)
+    evidence = np.column_stack([logits, np.ones(num, np.float32)])
+    evidence[list(strange), -1] -= np.float32([20, 30])[: len(strange)]
+    return Judged(images=Split(images, labels, names), logits=logits, evidence=evidence)
 
 
 def thumbnails(num=300):
     return RANDOM.integers(0, 256, (num, SIDE, SIDE, 3), np.uint8)
 
 
-def queue(parts, small=None, limit=None):
-    return review_queue(parts, CLASSES, small, limit)
+def queue(parts, small=None, known=None):
+    return review_queue(parts, CLASSES, small, known)
 
 
 def test_wrong_labels_come_first_with_what_the_network_says():
@@ -69,7 +70,7 @@ def test_near_duplicates_in_two_classes_are_shown_beside_each_other_over_the_spl
 
 def test_strange_pictures_come_last_and_the_strangest_of_them_first():
     part = judged(wrong=(4, 44, 144), strange=(20, 31))
-    items = queue({"validation": part}, limit=-10.0)
+    items = queue({"validation": part}, known=KnownPictures((0.0, 0.0), (10.0, 10.0), 1.0, 1.0, 10.0))
     assert [item.image.name for item in items if "none of the classes" in item.reasons[-1]] == [
         "v031",
         "v020",
@@ -97,7 +98,7 @@ def test_wrong_labels_are_shown_where_the_network_has_learned_their_share():
     logits = np.log(probabilities).astype(np.float32)
     images = Split(part.images.images, np.where(is_wrong, 1 - truth, truth), part.images.names)
     found = {
-        item.image.name for item in queue({"train": Judged(images=images, logits=logits, own_logits=logits)})
+        item.image.name for item in queue({"train": Judged(images=images, logits=logits, evidence=logits)})
     }
     wrong = {images.names[place] for place in np.flatnonzero(is_wrong)}
     assert found <= wrong

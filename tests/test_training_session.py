@@ -23,7 +23,7 @@ from kilnet.errors import (
     RunFolderError,
     StorageError,
 )
-from kilnet.inference.classifier import write_tensors
+from kilnet.inference.kept_tensors import write_tensors
 from kilnet.recipes.reading import load_config
 from kilnet.training.records import EpochRecord, StepRecord
 from kilnet.training.run_folder import RunFolder

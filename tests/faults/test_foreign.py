@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from commands import NETWORK
-from kilnet.inference.classifier import read_tensors, write_tensors
+from kilnet.inference.kept_tensors import read_tensors, write_tensors
 from test_rot import RUN_VERBS, SEARCH_VERBS, SECONDS, Places
 
 THEIRS = "theirs.evil:build"

@@ -18,6 +18,8 @@ from kilnet.errors import ModelError
 from kilnet.hardware import Settings, images_at_once
 from kilnet.inference import views
 from kilnet.inference.classifier import Classifier
+from kilnet.inference.evidence import with_strength
+from kilnet.inference.unknown import KnownPictures
 
 _FITTING: dict[Fit, str] = {
     "pad": "the longer side scaled to image_size by Pillow's bicubic filter, lengths rounded, at least 1; centred on "
@@ -47,33 +49,53 @@ class Deployed(nn.Module):
 
     scale: Tensor
     shift: Tensor
+    usual: Tensor
+    spread: Tensor
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.model = on_cpu(classifier).model
+        own = on_cpu(classifier)
+        self.model = with_strength(own.model, torch.zeros(2, *classifier.image_shape))
         parts = classifier.preprocessing
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (parts.mean, parts.std))
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
         self.views = classifier.views
         self.temperature = classifier.temperature
+        num_classes = len(classifier.classes)
+        known = classifier.known or KnownPictures((0.0,) * num_classes, (1.0,) * num_classes, 0.0, 0.0, 0.0)
+        self.register_buffer("usual", torch.tensor(known.usual))
+        self.register_buffer("spread", torch.tensor(known.spread))
+        self.strength, self.weight = known.strength, known.weight
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (num_images, channels, height, width) to probabilities and strangeness.
 
         Returns:
-            float32 (num_images, num_classes), and float32 (num_images,): see `kilnet.inference.unknown.strangeness`.
+            float32 (num_images, num_classes), and float32 (num_images,): see `KnownPictures.strangeness`; where the run
+            keeps nothing for that, entropy.
         """
         normalised = images.float() * self.scale + self.shift
-        logits = self._views(normalised) if views.has_more(self.views) else self.model(normalised)
-        return torch.softmax(logits / self.temperature, 1), -torch.logsumexp(logits, 1)
+        if views.has_more(self.views):
+            seen = self.model(torch.cat([normalised, views.further(normalised, self.views)]))
+        else:
+            seen = self.model(normalised)
+        seen = seen.view(-1, normalised.shape[0], seen.shape[1])
+        logits, evidence = seen[0, :, :-1], seen[0]
+        if views.has_more(self.views):
+            unsure = views.is_unsure(logits, self.views)[:, None]
+            logits = torch.where(unsure, views.mean(seen[:, :, :-1], self.views), logits)
+            evidence = views.mean(seen[: 2 if self.views.mirror else None], views.steady(self.views))
+        return torch.softmax(logits / self.temperature, 1), self._strangeness(evidence)
 
-    def _views(self, images: Tensor) -> Tensor:
-        seen = self.model(torch.cat([images, views.further(images, self.views)]))
-        seen = seen.view(-1, images.shape[0], seen.shape[1])
-        unsure = views.is_unsure(seen[0], self.views)
-        return torch.where(unsure[:, None], views.mean(seen, self.views), seen[0])
+    def _strangeness(self, evidence: Tensor) -> Tensor:
+        """Do in torch what `KnownPictures.strangeness` does."""
+        logs = torch.log_softmax(evidence[:, :-1], 1)
+        given = logs.argmax(1)
+        unclear = -(logs.exp() * logs).sum(1)
+        own = (unclear - self.usual[given]) / self.spread[given]
+        return own + self.weight * (self.strength - evidence[:, -1])
 
 
 def on_cpu(classifier: Classifier) -> Classifier:

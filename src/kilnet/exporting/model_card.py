@@ -143,11 +143,12 @@ def _interface(classifier: Classifier) -> str:
             "Normalisation is inside the file.",
             f"* `probabilities`: float32, (any number, {len(classifier.classes)}), in the order of the classes above. "
             "Temperature and softmax are inside the file.",
-            "* `strangeness`: float32, (any number,): how little a picture is like any class. "
+            "* `strangeness`: float32, (any number,): how little a picture is like known ones of its class, in their "
+            "standard deviations. "
             + (
                 "The run keeps no limit for it."
                 if classifier.unknown_above is None
-                else f"Above {classifier.unknown_above:.4g} it is probably none of them."
+                else f"Above {classifier.unknown_above:.4g} it is probably of no class."
             ),
             f"* Prepare a picture like this before the file sees it: {resize_rule(classifier.preprocessing.fitting)}.",
         ]

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from kilnet.data.decode import to_input
 from kilnet.exporting.deployed import Answers, on_cpu
 from kilnet.inference.classifier import Classifier
-from kilnet.inference.unknown import strangeness
 from kilnet.metrics.logits import softmax
 
 _BATCH_SIZE = 256
@@ -102,7 +101,7 @@ def verify(
         tolerance: how far the answers may be apart.
     """
     reference, fitting = on_cpu(classifier), classifier.preprocessing.fitting
-    limit = classifier.unknown_above
+    known = classifier.known
     num_agreeing = num_correct_kilnet = num_correct_export = num_agreeing_unknown = 0
     largest = 0.0
     for start in range(0, len(files), _BATCH_SIZE):
@@ -110,8 +109,9 @@ def verify(
         images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
         logits = reference.logits(images)
         (theirs, strange), ours = exported(images), softmax(logits, reference.temperature)
-        if limit is not None:
-            num_agreeing_unknown += int(((strange > limit) == (strangeness(logits) > limit)).sum())
+        if known is not None:
+            own = known.strangeness(reference.evidence(images))
+            num_agreeing_unknown += int(((strange > known.limit) == (own > known.limit)).sum())
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())
         num_correct_kilnet += int((predicted == labels[part]).sum())
@@ -123,6 +123,6 @@ def verify(
         largest_difference=largest,
         num_correct_kilnet=num_correct_kilnet,
         num_correct_export=num_correct_export,
-        num_agreeing_unknown=None if limit is None else num_agreeing_unknown,
+        num_agreeing_unknown=None if known is None else num_agreeing_unknown,
         tolerance=tolerance,
     )

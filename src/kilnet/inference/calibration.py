@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kilnet.data.dataset import ImageDataset
-from kilnet.inference.unknown import fit_limit
+from kilnet.inference.unknown import KnownPictures
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.intervals import wilson_interval
 from kilnet.metrics.logits import softmax
@@ -31,8 +31,7 @@ class Calibration:
         calibration_error_before, calibration_error_after: see `Evaluation.calibration_error`.
         weights: SHA-256 of the file of weights.
         data: the data set's fingerprint.
-        unknown_above: strangeness above which a picture is like none of the classes, see `kilnet.inference.unknown`;
-            None in a file of an earlier version.
+        known: what pictures of none of the classes are told from; None in a file of an earlier version.
     """
 
     temperature: float
@@ -47,7 +46,7 @@ class Calibration:
     calibration_error_after: float
     weights: str
     data: str
-    unknown_above: float | None = None
+    known: KnownPictures | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.temperature, float) and 0 < self.temperature < math.inf):
@@ -79,11 +78,14 @@ class Calibration:
         )
 
 
-def fit_calibration(logits: npt.NDArray[np.float32], dataset: ImageDataset, weights: str) -> Calibration:
+def fit_calibration(
+    logits: npt.NDArray[np.float32], evidence: npt.NDArray[np.float32], dataset: ImageDataset, weights: str
+) -> Calibration:
     """Fit temperature and threshold to what a network says of the validation images of its own data.
 
     Args:
         logits: float32 (num_validation, num_classes).
+        evidence: float32 (num_validation, num_classes + 1), see `Classifier.evidence`.
         dataset: the network's own.
         weights: SHA-256 of the file of weights.
     """
@@ -110,7 +112,7 @@ def fit_calibration(logits: npt.NDArray[np.float32], dataset: ImageDataset, weig
         calibration_error_after=after.calibration_error,
         weights=weights,
         data=dataset.fingerprint,
-        unknown_above=fit_limit(logits),
+        known=KnownPictures.fit(evidence),
     )
 
 

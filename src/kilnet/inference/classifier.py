@@ -1,8 +1,9 @@
 """A trained network with what it needs to be used, what it says of a picture, and the file that it is kept in."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,45 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import load
 from torch import nn
 
 from kilnet import models
 from kilnet.config import ModelConfig, ViewsConfig, is_foreign
 from kilnet.data.decode import to_input
 from kilnet.data.preprocess import Preprocessing
-from kilnet.data.tensor_files import read_head, sealed_tensors, unsealed_tensors
 from kilnet.errors import DataError, InputError, RunFolderError
 from kilnet.hardware import Settings, resolve_device
 from kilnet.inference import views
 from kilnet.inference.calibration import Calibration
-from kilnet.inference.unknown import strangeness
+from kilnet.inference.evidence import with_strength
+from kilnet.inference.kept_tensors import ADVICE, read_tensors, write_tensors
+from kilnet.inference.unknown import KnownPictures
 from kilnet.metrics.logits import refuse_unusable, softmax
 from kilnet.metrics.notebook import facts_html
-from kilnet.storage import Text, read_bytes, reading, write_bytes
+from kilnet.storage import Text
 
 _FORMAT = 1
-_DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.complex64: "C64",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _PADDED = ("fitting", "pad")  # left out, as before there was another way
 _TIMED_PASSES = 3  # the first one warms up
-_ADVICE = "train again into another folder; its config.toml says how"
 _PREPROCESSING: TypeAdapter[Preprocessing] = TypeAdapter(Preprocessing)
 _CLASSES: TypeAdapter[tuple[Text, ...]] = TypeAdapter(tuple[Text, ...])
 
@@ -176,8 +158,31 @@ class Classifier:
             DataError: dtype or shape do not fit.
             DivergedError: the network answers NaN or infinity.
         """
+        return self._seen(self.model, images, self.views)
+
+    def evidence(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return by what unknown pictures are told: logits, and the strength of features after them.
+
+        They are averaged over the same views of every image, see `views.steady` and `with_strength`.
+
+        Args:
+            images: as for `logits`.
+
+        Returns:
+            float32 (num_images, num_classes + 1).
+        """
+        return self._seen(self._with_strength, images, views.steady(self.views))
+
+    @cached_property
+    def _with_strength(self) -> nn.Module:
+        examples = torch.zeros(2, *self.image_shape, dtype=torch.uint8, device=self.settings.device)
+        return with_strength(self.model, self.settings.place_images(self.preprocessing(examples)))
+
+    def _seen(
+        self, model: nn.Module, images: npt.NDArray[np.uint8], looked_at: ViewsConfig
+    ) -> npt.NDArray[np.float32]:
         pixels = self.as_pixels(images)
-        found = views.logits(self.model, pixels, self.preprocessing, self.settings, self.views).cpu().numpy()
+        found = views.logits(model, pixels, self.preprocessing, self.settings, looked_at).cpu().numpy()
         refuse_unusable(found, "pictures")
         return found
 
@@ -200,9 +205,14 @@ class Classifier:
         return 1.0 if self.calibration is None else self.calibration.temperature
 
     @property
+    def known(self) -> KnownPictures | None:
+        """What pictures of none of the classes are told from; None where the run keeps nothing for that."""
+        return None if self.calibration is None else self.calibration.known
+
+    @property
     def unknown_above(self) -> float | None:
         """Strangeness above which a picture is like none of the classes; None where the run keeps no limit."""
-        return None if self.calibration is None else self.calibration.unknown_above
+        return None if self.known is None else self.known.limit
 
     def predict(self, images: npt.NDArray[np.uint8]) -> list[str]:
         """Return the most probable class name of each image; see `logits` for the images."""
@@ -212,8 +222,9 @@ class Classifier:
         """Return one prediction per image: uint8 (num_images, channels, height, width), of `image_shape`."""
         logits = self.logits(images)
         probabilities = self._softmax(logits)
-        limit = self.unknown_above
-        unknown = [None] * len(images) if limit is None else (strangeness(logits) > limit).tolist()
+        unknown: list[bool | None] = [None] * len(images)
+        if self.known is not None:
+            unknown = (self.known.strangeness(self.evidence(images)) > self.known.limit).tolist()
         order = np.argsort(-probabilities, axis=1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
         return [
@@ -274,7 +285,7 @@ def load_classifier(
         RunFolderError: the file is missing, damaged, or not Kilnet's, or names a builder that the caller did not.
     """
     try:
-        tensors, description = read_tensors(path, _ADVICE)
+        tensors, description = read_tensors(path, ADVICE)
     except FileNotFoundError:
         raise RunFolderError(f"{path}: not there; `kilnet train` writes it after the first epoch") from None
     if description.get("format") != _FORMAT:
@@ -294,7 +305,7 @@ def load_classifier(
         views_config = ViewsConfig(**description.get("views", {}))
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error).splitlines()[0]
-        raise RunFolderError(f"{path}: its description is incomplete: {reason}; {_ADVICE}") from None
+        raise RunFolderError(f"{path}: its description is incomplete: {reason}; {ADVICE}") from None
     refuse_unnamed(config, own_models, path)
     settings = settings or Settings(resolve_device("auto"), "fp32", "contiguous", torch.get_num_threads())
     shape = (len(means), height, width)
@@ -346,45 +357,3 @@ def match_classes(classifier: Classifier, names: tuple[str, ...]) -> npt.NDArray
             f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classifier.classes)}"
         )
     return np.array([known.index(name) for name in wanted], np.int64)
-
-
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], description: dict[str, Any]) -> None:
-    """Write tensors and a JSON-able description as one safetensors file; the same content gives the same bytes.
-
-    Raises:
-        StorageError: the file cannot be written; an older one is untouched.
-    """
-    write_bytes(
-        path, sealed_tensors({name: _stored(tensor) for name, tensor in tensors.items()}, description)
-    )
-
-
-def _stored(tensor: torch.Tensor) -> tuple[str, npt.NDArray[Any]]:
-    """Return safetensors' name of a tensor's type, and its memory as numpy sees it."""
-    own = tensor.detach().cpu().contiguous()
-    known = own.dtype in (torch.bool, torch.uint8) or own.dtype.is_complex or own.dtype.itemsize > 2
-    as_numpy = own if known else own.view(torch.int16 if own.dtype.itemsize == 2 else torch.uint8)
-    return _DTYPES[own.dtype], as_numpy.numpy()
-
-
-def read_tensors(path: Path, advice: str = _ADVICE) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote; nothing in the file is executed.
-
-    Args:
-        path: of the file.
-        advice: what can be done if it is damaged.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        RunFolderError: it is damaged, or not Kilnet's.
-    """
-    with reading(path, advice):
-        content = read_bytes(path)
-        description = unsealed_tensors(content)
-        return load(content), description
-
-
-def read_description(path: Path, advice: str) -> dict[str, Any]:
-    """Read the description alone; see `read_tensors`."""
-    with reading(path, advice):
-        return unsealed_tensors(read_head(path))

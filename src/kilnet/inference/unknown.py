@@ -1,40 +1,91 @@
 """Pictures unlike all that a network was trained on: how they are told apart, and how well that works."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kilnet.errors import InputError
-from kilnet.metrics.class_counts import Ratios
+from kilnet.metrics.class_counts import Counts, Ratios
 from kilnet.metrics.logits import softmax
 
 KNOWN_KEPT = 0.95
 """Of the validation images so many are not taken for unknown."""
 
-Logits = npt.NDArray[np.floating[Any]]
+Numbers = npt.NDArray[np.floating[Any]]
+_LENT = 10  # images that each class is taken to have of the usual kind, so that few of its own cannot mislead
+_LEAST_SPREAD = 1e-6
 
 
-def strangeness(logits: Logits) -> Ratios:
-    """Return how little a picture is like any class, float64 (num_images,): the higher, the stranger.
+@dataclass(frozen=True)
+class KnownPictures:
+    """How known pictures look to a network: what an unknown one is compared with.
 
-    Source: Liu et al. 2020, "Energy-based Out-of-distribution Detection", equation 4, the energy at temperature 1. A
-    softmax forgets how high the logits are, and this does not. With a small FastNet on CIFAR-10 it was better than the
-    distance to the features of training images (Sun et al. 2022), than their residual, and than sums of these.
+    The strangeness of a picture has two parts, each in standard deviations of validation images: how unclear the answer
+    is (its entropy), compared with images that got the same class, since a network is surer of some classes than of
+    others; and how weak the features are from which the answer comes. The second counts as much as the two go together
+    on validation images: in a network that was trained on these classes features become strong where it is sure, and in
+    one that came with features from elsewhere their strength says nothing of that, and would mislead. Of what was tried
+    this told most (docs/experiments.md, "An entropy for each class, and the strength of features").
 
-    Args:
-        logits: (num_images, num_classes), as the network gives them.
+    Attributes:
+        usual: mean entropy in nats of the validation images that got a class, by class.
+        spread: its standard deviation over them.
+        strength: mean strength of the features, see `evidence.with_strength`.
+        weight: how many standard deviations a strength that is lower by 1 counts.
+        limit: the strangeness that `KNOWN_KEPT` of the validation images do not exceed.
     """
-    exact = logits.astype(np.float64)
-    highest = exact.max(axis=1)
-    return np.asarray(-highest - np.log(np.exp(exact - highest[:, None]).sum(axis=1)))
+
+    usual: tuple[float, ...]
+    spread: tuple[float, ...]
+    strength: float
+    weight: float
+    limit: float
+
+    @classmethod
+    def fit(cls, evidence: Numbers) -> "KnownPictures":
+        """Learn from what a network says of validation images; see `Classifier.evidence`."""
+        unclear, classes, strength = _parts(evidence)
+        num_classes = evidence.shape[1] - 1
+        num = np.bincount(classes, minlength=num_classes) + _LENT
+        usual = (np.bincount(classes, unclear, num_classes) + _LENT * unclear.mean()) / num
+        apart = (unclear - usual[classes]) ** 2
+        spread = np.sqrt((np.bincount(classes, apart, num_classes) + _LENT * apart.mean()) / num)
+        spread = np.maximum(spread, _LEAST_SPREAD)
+        varies = max(float(strength.std()), _LEAST_SPREAD)
+        own, weakness = (unclear - usual[classes]) / spread[classes], (strength.mean() - strength) / varies
+        together = float((own * weakness).mean()) / max(
+            float(own.std()), _LEAST_SPREAD
+        )  # Pearson's correlation
+        known = cls(
+            usual=tuple(usual.tolist()),
+            spread=tuple(spread.tolist()),
+            strength=float(strength.mean()),
+            weight=max(0.0, together) / varies,
+            limit=0.0,
+        )
+        limit = np.quantile(known.strangeness(evidence), KNOWN_KEPT, method="higher")
+        return replace(known, limit=float(limit))
+
+    def strangeness(self, evidence: Numbers) -> Ratios:
+        """Return how unlike known pictures each one is, float64 (num_images,): the higher, the stranger.
+
+        Args:
+            evidence: (num_images, num_classes + 1), see `Classifier.evidence`.
+        """
+        unclear, classes, strength = _parts(evidence)
+        own = (unclear - np.array(self.usual)[classes]) / np.array(self.spread)[classes]
+        return np.asarray(own + self.weight * (self.strength - strength))
 
 
-def fit_limit(logits: Logits) -> float:
-    """Return the strangeness that `KNOWN_KEPT` of these known pictures do not exceed."""
-    return float(np.quantile(strangeness(logits), KNOWN_KEPT, method="higher"))
+def _parts(evidence: Numbers) -> tuple[Ratios, Counts, Ratios]:
+    """Return each image's entropy, class and strength of features."""
+    logits = evidence[:, :-1].astype(np.float64)
+    probabilities = softmax(logits)
+    logs = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    return -(probabilities * logs).sum(1), logits.argmax(1), evidence[:, -1].astype(np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +97,7 @@ class UnknownMeasured:
         auroc: probability that of one picture of each kind the unknown one is stranger; 0.5 is chance.
         auroc_of_confidence: the same with the lower confidence, the highest softmax, in place of the strangeness.
         false_positives: part of the unknown pictures that pass as known where 95% of the known ones do.
-        num_known_refused, num_unknown_found: pictures of each kind above the limit that the run keeps; None where it
-            keeps none.
+        num_known_refused, num_unknown_found: pictures of each kind above the limit that the run keeps.
     """
 
     num_known: int
@@ -55,8 +105,8 @@ class UnknownMeasured:
     auroc: float
     auroc_of_confidence: float
     false_positives: float
-    num_known_refused: int | None
-    num_unknown_found: int | None
+    num_known_refused: int
+    num_unknown_found: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
@@ -64,42 +114,40 @@ class UnknownMeasured:
 
     def lines(self) -> list[str]:
         """Return what was found in words, one line each."""
-        told = [
+        return [
             f"{self.num_unknown:,} unknown pictures beside {self.num_known:,} known ones: AUROC {self.auroc:.1%} "
             f"(by the highest softmax {self.auroc_of_confidence:.1%})",
             f"{self.false_positives:.1%} of the unknown pass as known where 95% of the known do",
+            f"the run's limit finds {self.num_unknown_found:,} of them "
+            f"({self.num_unknown_found / self.num_unknown:.1%}), and takes {self.num_known_refused:,} of the known "
+            f"({self.num_known_refused / self.num_known:.1%}) for unknown",
         ]
-        if self.num_unknown_found is not None and self.num_known_refused is not None:
-            told.append(
-                f"the run's limit finds {self.num_unknown_found:,} of them "
-                f"({self.num_unknown_found / self.num_unknown:.1%}), and takes {self.num_known_refused:,} of the known "
-                f"({self.num_known_refused / self.num_known:.1%}) for unknown"
-            )
-        return told
 
 
-def measure(known: Logits, unknown: Logits, limit: float | None) -> UnknownMeasured:
-    """Compare logits of known and of unknown pictures.
+def measure(
+    known: tuple[Numbers, Numbers], unknown: tuple[Numbers, Numbers], kept: KnownPictures
+) -> UnknownMeasured:
+    """Compare what a network says of known and of unknown pictures.
 
     Args:
-        known, unknown: (num_images, num_classes).
-        limit: of the run, if it keeps one.
+        known, unknown: what `Classifier.logits` and `Classifier.evidence` return of each.
+        kept: by the run.
 
     Raises:
         InputError: there are no pictures of one kind.
     """
-    if not len(known) or not len(unknown):
+    if not len(known[0]) or not len(unknown[0]):
         raise InputError("there must be known and unknown pictures")
-    own, others = strangeness(known), strangeness(unknown)
+    own, others = kept.strangeness(known[1]), kept.strangeness(unknown[1])
     passes = np.quantile(own, KNOWN_KEPT, method="higher")
     return UnknownMeasured(
-        num_known=len(known),
-        num_unknown=len(unknown),
+        num_known=len(own),
+        num_unknown=len(others),
         auroc=_auroc(own, others),
-        auroc_of_confidence=_auroc(-softmax(known).max(1), -softmax(unknown).max(1)),
+        auroc_of_confidence=_auroc(-softmax(known[0]).max(1), -softmax(unknown[0]).max(1)),
         false_positives=float((others <= passes).mean()),
-        num_known_refused=None if limit is None else int((own > limit).sum()),
-        num_unknown_found=None if limit is None else int((others > limit).sum()),
+        num_known_refused=int((own > kept.limit).sum()),
+        num_unknown_found=int((others > kept.limit).sum()),
     )
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.data.dataset import Split
 from kilnet.data.near_duplicates import kept_near_duplicates
-from kilnet.inference.unknown import KNOWN_KEPT, strangeness
+from kilnet.inference.unknown import KNOWN_KEPT, KnownPictures
 from kilnet.inspection.label_errors import AT_LEAST, label_errors
 from kilnet.metrics.logits import softmax
 
@@ -24,13 +24,13 @@ class Judged:
     Attributes:
         images: the split; labels are indices into the classes.
         logits: (num_images, num_classes), by a network or a last layer that was not fitted to these labels.
-        own_logits: the same by the network itself, which tell images of no class.
+        evidence: of the network itself, by which images of no class are told, see `Classifier.evidence`.
         temperature: by which `logits` are divided to become probabilities.
     """
 
     images: Split
     logits: npt.NDArray[np.float32]
-    own_logits: npt.NDArray[np.float32]
+    evidence: npt.NDArray[np.float32]
     temperature: float = 1.0
 
 
@@ -67,7 +67,7 @@ def review_queue(
     parts: Mapping[str, Judged],
     classes: Sequence[str],
     thumbnails: Mapping[str, npt.NDArray[np.uint8]] | None,
-    limit: float | None,
+    known: KnownPictures | None,
 ) -> tuple[ReviewItem, ...]:
     """Return the images to look at, the most suspicious first.
 
@@ -80,11 +80,11 @@ def review_queue(
         parts: splits by name.
         classes: class names.
         thumbnails: of each split, as for `near_duplicates`; None, none are looked for.
-        limit: of the strangeness; None, no image is shown for it.
+        known: what images of no class are told from; None, no image is shown for that.
     """
     found: list[ReviewItem] = []
-    strange = {name: strangeness(part.own_logits) for name, part in parts.items()}
-    known = np.sort(strange.get("validation", next(iter(strange.values()))))
+    strange = {name: known.strangeness(part.evidence) for name, part in parts.items()} if known else {}
+    usual = np.sort(strange.get("validation", next(iter(strange.values()), np.zeros(0))))
     twins = {} if thumbnails is None else _twins(parts, classes, thumbnails)
     for name, part in parts.items():
         probabilities = softmax(part.logits / part.temperature)
@@ -105,9 +105,9 @@ def review_queue(
             if twin is not None:
                 reasons.append(f"shows nearly the same as a picture whose label is {twin.label}")
                 doubt = max(doubt, 0.5)
-            if limit is not None and strange[name][place] > limit:
+            if known is not None and strange[name][place] > known.limit:
                 reasons.append("looks like none of the classes")
-                rarer = 1 - np.searchsorted(known, strange[name][place]) / len(known)
+                rarer = 1 - np.searchsorted(usual, strange[name][place]) / len(usual)
                 doubt = max(doubt, AT_LEAST * (1 - min(1.0, rarer / (1 - KNOWN_KEPT))))
             if reasons:
                 said = _said(probabilities[place], classes)

@@ -49,14 +49,14 @@ class RunReview:
         self._parts: dict[str, Judged] = {}
         images = dataset.train.images
         progress("look at training images", 0, len(images))
-        own = classifier.logits(images)
+        evidence = classifier.evidence(images)
         held_out = self._by_folds(run) if of_training is None else of_training
         if held_out is not None:
             say("training labels are judged by networks that have not seen them (folds)")
         else:
             held_out = self._by_last_layer(progress, say)
         if held_out is not None:
-            self._parts["train"] = Judged(images=dataset.train, logits=held_out, own_logits=own)
+            self._parts["train"] = Judged(images=dataset.train, logits=held_out, evidence=evidence)
         self.add(run.evaluated("validation", dataset))
         self._thumbnails = _thumbnails(run)
 
@@ -65,14 +65,14 @@ class RunReview:
         self._parts[evaluated.evaluation.split] = Judged(
             images=evaluated.images,
             logits=evaluated.logits,
-            own_logits=evaluated.logits,
+            evidence=self._classifier.evidence(evaluated.images.images),
             temperature=self._classifier.temperature,
         )
 
     def items(self) -> tuple[ReviewItem, ...]:
         """Return the images to look at, see `review_queue`."""
         thumbnails = {name: self._thumbnails(part.images) for name, part in self._parts.items()}
-        return review_queue(self._parts, self._dataset.classes, thumbnails, self._classifier.unknown_above)
+        return review_queue(self._parts, self._dataset.classes, thumbnails, self._classifier.known)
 
     @property
     def images(self) -> Mapping[str, npt.NDArray[np.uint8]]:

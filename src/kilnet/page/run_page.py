@@ -84,10 +84,10 @@ def run_page(
             evaluation_sections.samples(evaluation, selection),
             evaluation_sections.mistakes(evaluation, selection),
         ]
-        limit = calibration.unknown_above if calibration is not None else None
-        if dataset is not None and limit is not None:
-            known = dataset.validation
-            parts.append(unknown(known, classifier.logits(known.images), limit, evaluation.classes))
+        known = calibration.known if calibration is not None else None
+        if dataset is not None and known is not None:
+            seen = dataset.validation
+            parts.append(unknown(seen, classifier.evidence(seen.images), known, evaluation.classes))
         num_correct, num_images = evaluation.num_correct, evaluation.num_images
     else:
         best = [record for record in history if record.is_best][-1]

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from kilnet.data.dataset import Split
-from kilnet.inference.unknown import KNOWN_KEPT, strangeness
+from kilnet.inference.unknown import KNOWN_KEPT, KnownPictures
 from kilnet.page.document import Section, picture_section
 from kilnet.runs.wording import one_line
 
@@ -14,26 +14,27 @@ _TILE_PX, _GAP_PX = 96, 4
 
 
 def unknown(
-    images: Split, logits: npt.NDArray[np.float32], limit: float, classes: tuple[str, ...]
+    images: Split, evidence: npt.NDArray[np.float32], known: KnownPictures, classes: tuple[str, ...]
 ) -> Section:
     """Return the limit, the share of validation images beyond it, and the strangest of them.
 
     Args:
         images: of validation; labels are indices into `classes`.
-        logits: (num_images, num_classes), of them.
-        limit: of the strangeness; see `kilnet.inference.unknown`.
+        evidence: (num_images, num_classes + 1), of them, see `Classifier.evidence`.
+        known: what the run keeps.
         classes: their names.
     """
-    strange = strangeness(logits)
-    num_beyond = int((strange > limit).sum())
+    strange = known.strangeness(evidence)
+    num_beyond = int((strange > known.limit).sum())
     chosen = np.argsort(-strange, kind="stable")[:_NUM_SHOWN]
     names = ", ".join(one_line(classes[label]) for label in images.labels[chosen])
     hint = (
-        f"A picture is called unknown above a strangeness of {limit:.4g}, the energy of its logits. The limit was "
-        f"chosen so that {KNOWN_KEPT:.0%} of the validation images are kept: {num_beyond:,} of {len(images):,} "
-        f"({num_beyond / len(images):.1%}) would be called unknown. Evaluating the run with a folder of other things "
-        "measures how well they are told apart. Of validation these are the most unlike the rest, the "
-        f"strangest first, by their labels: {names}."
+        "A picture is strange if the network's answer is less clear than for validation images that got the same "
+        "class, and if weak features lead to it, both in standard deviations. It is called unknown above a strangeness "
+        f"of {known.limit:.1f}, which was chosen so that {KNOWN_KEPT:.0%} of the validation images are kept: "
+        f"{num_beyond:,} of {len(images):,} ({num_beyond / len(images):.1%}) would be called unknown. Evaluating the "
+        "run with a folder of other things measures how well they are told apart. Of validation these are the most "
+        f"unlike the rest, the strangest first, by their labels: {names}."
     )
     sheet = _sheet([images.images[index] for index in chosen])
     alt = f"The {len(chosen)} strangest validation images, {min(_COLUMNS, len(chosen))} per row: {names}"

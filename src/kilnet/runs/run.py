@@ -284,10 +284,11 @@ class Run:
             RunFolderError, BusyError, StorageError: it cannot be made or kept.
         """
         kept = read_calibration(self.files)
-        if kept is not None and kept.data == dataset.fingerprint and kept.unknown_above is not None:
+        if kept is not None and kept.data == dataset.fingerprint and kept.known is not None:
             return kept
-        logits = self.calibrated_classifier().logits(dataset.validation.images)
-        fitted = fit_calibration(logits, dataset, self._weights_digest)
+        classifier, images = self.calibrated_classifier(), dataset.validation.images
+        logits, evidence = classifier.logits(images), classifier.evidence(images)
+        fitted = fit_calibration(logits, evidence, dataset, self._weights_digest)
         with self.files.locked():
             write_calibration(self.files, fitted)
         self._evaluated.clear()  # which have other confidences

@@ -20,8 +20,8 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import RunFolderError, StorageError
 from kilnet.hardware import Settings
 from kilnet.inference import feature_pass
-from kilnet.inference.classifier import read_tensors, write_tensors
 from kilnet.inference.feature_pass import FeaturePass
+from kilnet.inference.kept_tensors import read_tensors, write_tensors
 from kilnet.metrics.class_counts import log_shares
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder

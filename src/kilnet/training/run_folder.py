@@ -20,7 +20,7 @@ from kilnet.data.corrections import AppliedCorrections
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import RunFolderError
 from kilnet.folders import Part, inside
-from kilnet.inference.classifier import read_description, read_tensors
+from kilnet.inference.kept_tensors import read_description, read_tensors
 from kilnet.recipes.reading import tables_in
 from kilnet.storage import (
     Text,

@@ -20,7 +20,8 @@ from kilnet import hardware, models
 from kilnet.config import RunConfig, is_foreign
 from kilnet.data.dataset import ImageDataset
 from kilnet.errors import ConfigError, InterruptedRunError, RunFolderError
-from kilnet.inference.classifier import Classifier, save_classifier, write_tensors
+from kilnet.inference.classifier import Classifier, save_classifier
+from kilnet.inference.kept_tensors import write_tensors
 from kilnet.recipes.changes import change, differences
 from kilnet.storage import first_fitting, reading, remove
 from kilnet.training.first_stage import FirstStage, fit_first
@@ -288,8 +289,7 @@ class TrainingSession:
         save_classifier(self.folder.weights_path, classifier, notes)
 
     def _resume(self) -> None:
-        state = self.folder.load_state()
-        if state is not None:
+        if (state := self.folder.load_state()) is not None:
             with reading(self.folder.state_path, STATE_ADVICE):
                 self.loop.load_state(*state)
             self.folder.write_history(self.loop.history)

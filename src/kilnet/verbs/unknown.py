@@ -8,7 +8,7 @@ from kilnet.data.class_folders import Problem
 from kilnet.data.decode import to_input
 from kilnet.errors import DataError
 from kilnet.inference.picture_files import find_pictures
-from kilnet.inference.unknown import UnknownMeasured, measure
+from kilnet.inference.unknown import KnownPictures, UnknownMeasured, measure
 from kilnet.runs.run import Run
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.verbs.winner import opened_or_winner
@@ -55,5 +55,8 @@ def measure_unknown(
             raise DataError(f"{unknown}: no picture that can be used")
         if num_bad:
             display.say(f"{unknown}: {num_bad:,} files cannot be used, and are left out")
-        logits = [classifier.logits(part) for part in (dataset.validation.images, np.stack(images))]
-    return measure(logits[0], logits[1], calibration.unknown_above)
+        known, foreign = (
+            (classifier.logits(part), classifier.evidence(part))
+            for part in (dataset.validation.images, np.stack(images))
+        )
+    return measure(known, foreign, calibration.known or KnownPictures.fit(known[1]))
