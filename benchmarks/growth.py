@@ -40,6 +40,7 @@ from processes import kept
 
 _SIDE = 256
 _SETTINGS = {
+    "model.name": "ConfigNet",
     "model.c1": 4,
     "model.c2": 4,
     "model.l1": 8,
@@ -118,7 +119,7 @@ def train(pictures: str, size: int, folder: str) -> None:
     start = time.perf_counter()
     # What a step keeps in memory is not what is measured here.
     settings = _SETTINGS | {"training.batch_size": images_at_once(64, size, size, least=16)}
-    config = load_config("tutorial-winner", settings | {"data.source": pictures, "data.image_size": size})
+    config = load_config(None, settings | {"data.source": pictures, "data.image_size": size})
     dataset = load_dataset(config.data)
     ends = {"read": time.perf_counter() - start}
     for record in TrainingSession(dataset, config, Path(folder)):

@@ -13,6 +13,7 @@ line per row.
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -26,6 +27,7 @@ from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.data.decode import to_input
 from kilnet.data.sources import load_dataset
+from kilnet.errors import DataError
 from kilnet.inference.picture_files import find_pictures
 from kilnet.inference.unknown import UnknownMeasured, measure
 from kilnet.seeding import generator
@@ -64,7 +66,11 @@ def foreign(photos: Path | None, shape: tuple[int, int, int], seed: int) -> Iter
     side = shape[1] // digits.shape[2]
     yield "digits", digits.repeat(side, 2).repeat(side, 3).repeat(shape[0], 1)
     if photos is not None:
-        yield photos.name, np.stack([to_input(path, shape) for path in find_pictures([photos])])
+        pictures = []
+        for path in find_pictures([photos]):
+            with suppress(DataError):  # a file that is no picture
+                pictures.append(to_input(path, shape))
+        yield photos.name, np.stack(pictures)
     yield "noise", generator(seed, "noise").integers(0, 256, (2000, *shape), np.uint8)
 
 

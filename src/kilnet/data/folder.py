@@ -226,4 +226,5 @@ def _split(
     """Return the pictures of a split, or all."""
     pictures = contents.pictures
     every = Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)
-    return every if name is None else every.take(np.flatnonzero(contents.splits == name))
+    chosen = contents.splits == name
+    return every if name is None or chosen.all() else every.take(np.flatnonzero(chosen))
