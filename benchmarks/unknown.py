@@ -100,9 +100,9 @@ def main(arguments: list[str] | None = None, show: Callable[[str], None] = print
         )
         test = data.split("test")
         classifier, kept = kilnet.load(run), run.calibrate(data).known or sys.exit("nothing was fitted")
-        known = classifier.logits(test.images), classifier.evidence(test.images)
+        known = classifier.judged(test.images)
         show(f"{name}: {(known[0].argmax(1) == test.labels).mean():.1%} of {len(test):,} test images right")
-        return lambda images: measure(known, (classifier.logits(images), classifier.evidence(images)), kept)
+        return lambda images: measure(known, classifier.judged(images), kept)
 
     def note(name: str, found: UnknownMeasured) -> None:
         rows.append([name, found.num_unknown, found.auroc, found.auroc_of_confidence, found.false_positives])

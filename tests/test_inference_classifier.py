@@ -263,3 +263,17 @@ def test_cut_file_opened_by_pillow_is_refused(predictor, pictures):
         pytest.raises(DataError, match="picture 1: damaged or cut short"),
     ):
         predictor([pictures / "a.jpg", picture])
+
+
+@pytest.mark.parametrize("further", [{}, {"mirror": True}, {"mirror": True, "shift_px": 1, "margin": 0.3}])
+def test_logits_and_evidence_together_are_those_of_each(further):
+    classifier = replace(make(), views=ViewsConfig(**further))
+    images = RANDOM.integers(0, 256, (40, *classifier.image_shape), np.uint8)
+    logits, evidence = classifier.judged(images)
+    np.testing.assert_array_equal(logits, classifier.logits(images))
+    np.testing.assert_array_equal(evidence, classifier.evidence(images))
+    looks = [images, images[..., ::-1]] if further else [images]
+    plain = replace(classifier, views=ViewsConfig())
+    of_each = [plain.logits(np.ascontiguousarray(look)) for look in looks]
+    np.testing.assert_allclose(evidence[:, :-1], np.mean(of_each, 0), rtol=1e-4, atol=1e-5)
+    assert (evidence[:, -1] > 0).all()

@@ -107,10 +107,10 @@ def verify(
     for start in range(0, len(files), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
         images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
-        logits = reference.logits(images)
+        logits, evidence = reference.judged(images)
         (theirs, strange), ours = exported(images), softmax(logits, reference.temperature)
         if known is not None:
-            own = known.strangeness(reference.evidence(images))
+            own = known.strangeness(evidence)
             num_agreeing_unknown += int(((strange > known.limit) == (own > known.limit)).sum())
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())

@@ -173,6 +173,14 @@ class Classifier:
         """
         return self._seen(self._with_strength, images, views.steady(self.views))
 
+    def judged(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return `logits` and `evidence`, by one pass where both look at the same views."""
+        evidence = self.evidence(images)
+        same = views.steady(self.views) == self.views
+        return evidence[:, :-1] if same else self.logits(images), evidence
+
     @cached_property
     def _with_strength(self) -> nn.Module:
         examples = torch.zeros(2, *self.image_shape, dtype=torch.uint8, device=self.settings.device)
@@ -220,11 +228,13 @@ class Classifier:
 
     def predictions(self, names: Iterable[str], images: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Return one prediction per image: uint8 (num_images, channels, height, width), of `image_shape`."""
-        logits = self.logits(images)
-        probabilities = self._softmax(logits)
         unknown: list[bool | None] = [None] * len(images)
-        if self.known is not None:
-            unknown = (self.known.strangeness(self.evidence(images)) > self.known.limit).tolist()
+        if self.known is None:
+            logits = self.logits(images)
+        else:
+            logits, evidence = self.judged(images)
+            unknown = (self.known.strangeness(evidence) > self.known.limit).tolist()
+        probabilities = self._softmax(logits)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         ranked = np.take_along_axis(probabilities, order, axis=1).tolist()
         return [

@@ -56,14 +56,12 @@ class KnownPictures:
         spread = np.maximum(spread, _LEAST_SPREAD)
         varies = max(float(strength.std()), _LEAST_SPREAD)
         own, weakness = (unclear - usual[classes]) / spread[classes], (strength.mean() - strength) / varies
-        together = float((own * weakness).mean()) / max(
-            float(own.std()), _LEAST_SPREAD
-        )  # Pearson's correlation
+        correlation = float((own * weakness).mean()) / max(float(own.std()), _LEAST_SPREAD)
         known = cls(
             usual=tuple(usual.tolist()),
             spread=tuple(spread.tolist()),
             strength=float(strength.mean()),
-            weight=max(0.0, together) / varies,
+            weight=max(0.0, correlation) / varies,
             limit=0.0,
         )
         limit = np.quantile(known.strangeness(evidence), KNOWN_KEPT, method="higher")
@@ -130,7 +128,7 @@ def measure(
     """Compare what a network says of known and of unknown pictures.
 
     Args:
-        known, unknown: what `Classifier.logits` and `Classifier.evidence` return of each.
+        known, unknown: what `Classifier.judged` returns of each.
         kept: by the run.
 
     Raises:

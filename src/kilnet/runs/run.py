@@ -286,8 +286,7 @@ class Run:
         kept = read_calibration(self.files)
         if kept is not None and kept.data == dataset.fingerprint and kept.known is not None:
             return kept
-        classifier, images = self.calibrated_classifier(), dataset.validation.images
-        logits, evidence = classifier.logits(images), classifier.evidence(images)
+        logits, evidence = self.calibrated_classifier().judged(dataset.validation.images)
         fitted = fit_calibration(logits, evidence, dataset, self._weights_digest)
         with self.files.locked():
             write_calibration(self.files, fitted)

@@ -55,8 +55,5 @@ def measure_unknown(
             raise DataError(f"{unknown}: no picture that can be used")
         if num_bad:
             display.say(f"{unknown}: {num_bad:,} files cannot be used, and are left out")
-        known, foreign = (
-            (classifier.logits(part), classifier.evidence(part))
-            for part in (dataset.validation.images, np.stack(images))
-        )
+        known, foreign = map(classifier.judged, (dataset.validation.images, np.stack(images)))
     return measure(known, foreign, calibration.known or KnownPictures.fit(known[1]))
