@@ -32,13 +32,13 @@ NUM_STEPS = 90  # at least so many of the run's writes are its state after a ste
 SCRIPT = """
 import json, sys
 import kilnet.verbs.train
-from kilnet.inference import classifier
+from kilnet.inference import kept_tensors
 
-write_bytes = classifier.write_bytes
+write_bytes = kept_tensors.write_bytes
 def slow_write(path, content):
     write_bytes(path, content)
     print("written", flush=True)
-classifier.write_bytes = slow_write
+kept_tensors.write_bytes = slow_write
 
 kilnet.train("digits", settings=json.loads(sys.argv[2]), out=sys.argv[1], progress=False)
 print("done", flush=True)
