@@ -226,5 +226,6 @@ def _split(
     """Return the pictures of a split, or all."""
     pictures = contents.pictures
     every = Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)
-    chosen = contents.splits == name
-    return every if name is None or chosen.all() else every.take(np.flatnonzero(chosen))
+    if name is None or (contents.splits == name).all():
+        return every
+    return every.take(np.flatnonzero(contents.splits == name))

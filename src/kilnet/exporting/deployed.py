@@ -54,8 +54,7 @@ class Deployed(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        own = on_cpu(classifier)
-        self.model = with_strength(own.model, torch.zeros(2, *classifier.image_shape))
+        self.model = with_strength(on_cpu(classifier).model, torch.zeros(2, *classifier.image_shape))
         parts = classifier.preprocessing
         mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (parts.mean, parts.std))
         self.register_buffer("scale", 1 / (255 * std))
@@ -78,16 +77,20 @@ class Deployed(nn.Module):
         """
         normalised = images.float() * self.scale + self.shift
         if views.has_more(self.views):
-            seen = self.model(torch.cat([normalised, views.further(normalised, self.views)]))
+            logits, evidence = self._views(normalised)
         else:
-            seen = self.model(normalised)
-        seen = seen.view(-1, normalised.shape[0], seen.shape[1])
-        logits, evidence = seen[0, :, :-1], seen[0]
-        if views.has_more(self.views):
-            unsure = views.is_unsure(logits, self.views)[:, None]
-            logits = torch.where(unsure, views.mean(seen[:, :, :-1], self.views), logits)
-            evidence = views.mean(seen[: 2 if self.views.mirror else None], views.steady(self.views))
+            evidence = self.model(normalised)
+            logits = evidence[:, :-1]
         return torch.softmax(logits / self.temperature, 1), self._strangeness(evidence)
+
+    def _views(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and evidence of normalised images, as `Classifier.judged` does."""
+        seen = self.model(torch.cat([images, views.further(images, self.views)]))
+        seen = seen.view(-1, images.shape[0], seen.shape[1])
+        first, every = seen[0, :, :-1], seen[:, :, :-1]
+        unsure = views.is_unsure(first, self.views)[:, None]
+        logits = torch.where(unsure, views.mean(every, self.views), first)
+        return logits, views.mean(seen[:2] if self.views.mirror else seen, views.steady(self.views))
 
     def _strangeness(self, evidence: Tensor) -> Tensor:
         """Do in torch what `KnownPictures.strangeness` does."""
