@@ -26,22 +26,23 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from kilnet.config import ModelConfig, RunConfig
 from kilnet.data.sources import load_dataset
 from kilnet.storage import read_json, write_bytes, write_json
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.allocation import Allocation
 from kilnet.tuning.backends import cluster, cluster_bridge
 from kilnet.tuning.backends.cluster_machine import Machine
 from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, WorkerEvent, Workers
 from kilnet.tuning.search import SearchLoop
-from kilnet.tuning.search_folder import SearchFolder, correct_path
+from kilnet.tuning.search_folder import SearchFolder, add_early, correct_path, early_records
 
 Histories = Sequence[tuple[EpochRecord, ...]]
 _ORDERS = "KILNET_REPLAYED"  # names the file with what is replayed on a cluster
@@ -68,7 +69,7 @@ class ReplayingWorkers:
     ) -> None:
         self._num_workers, self._histories, self._num_validation = num_workers, histories, num_validation
         self._epoch_seconds, self._content = epoch_seconds, bytes(num_bytes)
-        self._jobs: deque[tuple[float, TrainingJob, int]] = deque()  # when, and how many epochs there are
+        self._jobs: deque[tuple[float, TrainingJob, float]] = deque()  # when, and how many epochs there are
         self.seconds = 0.0
 
     @property
@@ -80,9 +81,10 @@ class ReplayingWorkers:
         return ()
 
     def start(self, job: TrainingJob) -> None:
-        done = len(RunFolder(job.folder).history()) if job.folder.exists() else 0
-        lasts = self._epoch_seconds if done < job.until else 0.0
-        self._jobs.append((time.monotonic() + lasts, job, done))
+        done: float = len(RunFolder(job.folder).history()) if job.folder.exists() else 0
+        if not done and (early := early_records(job.folder)):
+            done = early[-1].epoch
+        self._jobs.append((time.monotonic() + self._next(done, job.until), job, done))
 
     def next_event(self, timeout_seconds: float) -> WorkerEvent | None:
         if not self._jobs or (wait := self._jobs[0][0] - time.monotonic()) > timeout_seconds:
@@ -94,14 +96,17 @@ class ReplayingWorkers:
         folder = RunFolder(job.folder)
         if done < job.until:
             number = int(job.name.split()[1].rstrip(","))
-            history = self._histories[number % len(self._histories)][: done + 1]
+            history = self._histories[number % len(self._histories)][: int(done) + 1]
             folder.state_path.parent.mkdir(parents=True, exist_ok=True)
             if self._epoch_seconds:
                 write_bytes(folder.state_path, self._content)
-            folder.write_history(list(history))
-            lasts = self._epoch_seconds if done + 1 < job.until else 0.0
-            self._insert(due + lasts, job, done + 1)
-            event = WorkerEvent(job=job, kind="epoch", record=history[-1])
+            if job.until < 1:
+                add_early(job.folder, early_of(history[-1], job.until))
+                event = WorkerEvent(job=job, kind="done")
+            else:
+                folder.write_history(list(history))
+                self._insert(due + self._next(int(done) + 1, job.until), job, int(done) + 1)
+                event = WorkerEvent(job=job, kind="epoch", record=history[-1])
         else:
             if job.score_validation:
                 with correct_path(job.folder).open("wb") as file:
@@ -111,7 +116,11 @@ class ReplayingWorkers:
         self.seconds += time.process_time() - start
         return event
 
-    def _insert(self, due: float, job: TrainingJob, done: int) -> None:
+    def _next(self, done: float, until: float) -> float:
+        """Return for how long a job trains before its next event."""
+        return self._epoch_seconds * max(0.0, min(int(done) + 1.0, until) - done)
+
+    def _insert(self, due: float, job: TrainingJob, done: float) -> None:
         """Keep the jobs in the order in which they are due."""
         place = len(self._jobs)
         while place and self._jobs[place - 1][0] > due:
@@ -120,6 +129,12 @@ class ReplayingWorkers:
 
     def close(self) -> None:
         self._jobs.clear()
+
+
+def early_of(record: EpochRecord, epoch: float) -> EarlyRecord:
+    """Return what is said within the first epoch, by its record."""
+    loss, accuracy, *counts = (getattr(record, field.name) for field in fields(EarlyRecord)[1:5])
+    return EarlyRecord(epoch, loss, accuracy, *counts)
 
 
 def _leave_out_the_disk() -> None:
@@ -162,11 +177,17 @@ def replay(
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     if profile:
         profile.enable()
-    kinds, ends = [], []
+    kinds: list[str] = []
+    trained: dict[Path, float] = {}
+    ends: list[tuple[float, float]] = [(start, 0.0)]  # when, and how many epochs all have by then
     for event in loop:
         if isinstance(event, WorkerEvent):
             kinds.append(event.kind)
-            ends += [time.monotonic()] if event.kind == "epoch" else []
+            job = cast("TrainingJob", event.job)
+            if event.record or (event.kind == "done" and job.until < 1):
+                now = event.record.epoch if event.record else job.until
+                ends.append((time.monotonic(), ends[-1][1] + now - trained.get(job.folder, 0.0)))
+                trained[job.folder] = now
     if profile:
         profile.disable()
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -179,10 +200,10 @@ def replay(
     }
 
 
-def _rate(ends: list[float]) -> float:
+def _rate(ends: list[tuple[float, float]]) -> float:
     """Return the epochs per second while there is work for all: not where a search begins, nor where it ends."""
-    first, last = len(ends) // 10, len(ends) // 2
-    return (last - first) / (ends[last] - ends[first])
+    (first, before), (last, after) = ends[len(ends) // 10], ends[len(ends) // 2]
+    return (after - before) / (last - first)
 
 
 def print_costs(found: dict[str, float], num_trials: int) -> None:
@@ -239,7 +260,7 @@ def on_ray(options: argparse.Namespace, config: Any, dataset: Any, histories: Hi
             print(
                 f"\nan epoch of {seconds:g} s: {options.trials:,} trials, {found['events']:,.0f} events in "
                 f"{found['seconds']:.0f} s, {options.trials / found['seconds']:.1f} trials/s; "
-                f"{part:.2f} of workers that never wait, from a tenth to the half of all epochs"
+                f"{part:.2f} of workers that never wait, from a tenth to the half of all reports"
             )
             print(f"processor time of the process that speaks with Ray: {bridge:.1f} s")
             print_costs(found, options.trials)

@@ -184,7 +184,7 @@ def table(folder):
         ]
     runs = sorted([*(folder / "trials").iterdir(), *(folder / "finalists").iterdir()])
     epochs = [[record.epoch for record in RunFolder(run).history()] for run in runs]
-    return rows, epochs, [(run / "weights.safetensors").read_bytes() for run in runs]
+    return rows, epochs, [file.read_bytes() for file in sorted(folder.rglob("weights.safetensors"))]
 
 
 def grid(head, node):

@@ -36,7 +36,7 @@ def make_model():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.BatchNorm1d(144), nn.Linear(144, 3))
 
 
-def make_loop(dataset=None, model=None, layout="contiguous", **settings):
+def make_loop(dataset=None, model=None, layout="contiguous", early=None, **settings):
     defaults = {
         "optimizer__schedule": "constant",
         "training__batch_size": 25,
@@ -46,7 +46,8 @@ def make_loop(dataset=None, model=None, layout="contiguous", **settings):
     config = load_config(settings={k.replace("__", "."): v for k, v in (defaults | settings).items()})
     dataset = dataset or make_dataset()
     hardware = replace(SETTINGS, layout=layout)
-    return TrainingLoop(model or make_model(), dataset, config, Preprocessing.fit(dataset), hardware)
+    preprocessing = Preprocessing.fit(dataset)
+    return TrainingLoop(model or make_model(), dataset, config, preprocessing, hardware, early=early)
 
 
 def epochs_of(loop):

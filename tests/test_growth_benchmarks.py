@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import kilnet
@@ -60,3 +61,29 @@ def test_recorded_histories_are_replayed_through_a_real_ray(search):
     assert re.search(
         r"^an epoch of 0.2 s: 12 trials, .*; [01]\.\d\d of workers that never wait", output, re.M
     )
+
+
+def test_a_grid_is_recorded_once_and_searched_for_nothing(tmp_path):
+    words = ["digits", "--grid", "eight", "--epochs", 2, "--seeds", 2, "--num-train", 200, "--out", tmp_path]
+    said = said_by("grids", *words).splitlines()
+    assert len(said) == 16
+    files = sorted(tmp_path.glob("*/*.npz"))
+    assert len(files) == 16
+    times = [file.stat().st_mtime_ns for file in files]
+    assert said_by("grids", *words).splitlines() == said, "what is there is not trained again"
+    assert [file.stat().st_mtime_ns for file in files] == times
+    grid = json.loads((tmp_path / "grid.json").read_text())
+    assert grid["moments"] == sorted({2 / 243, 2 / 81, 2 / 27, 2 / 9, 2 / 3, 1, 2})
+    found = np.load(files[0])
+    assert found["loss"].shape == (7,)
+    assert np.unpackbits(found["right"], axis=1).shape[1] - 8 < grid["num_validation"]
+    lines = said_by("replay", tmp_path, "--repeats", 2).splitlines()
+    assert re.search(r": 8 cells, 2 seeds, best \d+\.\d+%$", lines[0])
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "full",
+        "grid in rungs",
+        "one epoch, best 1",
+        "one epoch, best 3",
+    ]
+    passes = [float(re.search(r"([\d.]+)% of the passes", line)[1]) for line in lines[1:]]
+    assert passes == [100, 68.8, 56.2, 68.8]

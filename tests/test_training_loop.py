@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.seeding import generator
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import EarlyRecord, EpochRecord, StepRecord
 from small_loops import epochs_of, make_dataset, make_fastnet, make_loop, make_model
 
 
@@ -290,3 +290,38 @@ def test_a_network_is_told_how_much_is_done():
     loop = make_loop(model=Told(*make_model()), training__batch_size=51)
     list(loop)
     assert told == [0, 0.25, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("batch_norm_images", [0, 50])
+@pytest.mark.parametrize(("part", "step"), [(0.2, 1), (0.5, 3), (0.8, 4)])
+def test_validating_within_the_first_epoch_changes_nothing_of_what_follows(part, step, batch_norm_images):
+    options = {"training__batch_norm_images": batch_norm_images, "training__batch_size": 20}
+    plain, watched = make_loop(**options), make_loop(early=part, **options)
+    records = list(watched)
+    early = [record for record in records if isinstance(record, EarlyRecord)]
+    assert [record.epoch for record in early] == [part]
+    assert records[records.index(early[0]) - 1].step == step
+    assert early[0].num_validation == 30
+    assert early[0].validation_loss != watched.history[0].validation_loss
+    assert [record for record in records if not isinstance(record, EarlyRecord)] == list(plain)
+    same_tensors = zip(plain.model.state_dict().values(), watched.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same_tensors)
+
+
+def test_left_there_it_goes_on_as_if_nobody_had_looked():
+    whole = make_loop()
+    history = epochs_of(whole)
+    left = make_loop(early=0.5)
+    for record in left:
+        if isinstance(record, EarlyRecord):
+            break
+    for part in (0.5, None):  # asked again for the same moment it says the same
+        resumed = make_loop(early=part)
+        resumed.load_state(*copy.deepcopy(left.state()))
+        records = list(resumed)
+        assert [other for other in records if isinstance(other, EarlyRecord)] == ([record] if part else [])
+        assert [other for other in records if isinstance(other, EpochRecord)] == history
+
+
+def test_a_part_that_is_within_the_last_step_is_the_whole_epoch():
+    assert not [record for record in make_loop(early=0.99) if isinstance(record, EarlyRecord)]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.tuning.halving import cohort_epochs, num_survivors, rungs, standing
 from kilnet.tuning.trial import Trial
 
@@ -16,7 +16,11 @@ def record(epoch, accuracy, loss=None, is_best=True):
     return EpochRecord(epoch, 0.001, 1.0, 0.5, loss, accuracy, round(100 * accuracy), 100, is_best)
 
 
-def make_trial(number, records=(), num_epochs=9, patience=None, failed=False):
+def early_record(part, accuracy, loss=None):
+    return EarlyRecord(part, 1 - accuracy if loss is None else loss, accuracy, round(100 * accuracy), 100)
+
+
+def make_trial(number, records=(), num_epochs=9, patience=None, failed=False, early=()):
     reasons = ("it failed",) if failed else ()
     return Trial(
         number=number,
@@ -27,17 +31,25 @@ def make_trial(number, records=(), num_epochs=9, patience=None, failed=False):
         num_epochs=num_epochs,
         patience=patience,
         min_delta=0.0,
+        early=tuple(early),
     )
 
 
 class World:
-    """All that would be seen of each trial if it were trained to its end, and after which epoch it fails, if ever."""
+    """All that would be seen of each trial if it were trained to its end, and after how much it fails, if ever.
 
-    def __init__(self, seed, num_trials, num_epochs, chance_of_failure=0.0, patience=None):
+    Moments are the marks within the first epoch and the ends of all epochs.
+    """
+
+    def __init__(
+        self, seed, num_trials, num_epochs, chance_of_failure=0.0, patience=None, steps_per_epoch=100
+    ):
         chance = random.Random(seed)
-        self.marks = rungs(num_epochs, halving=True)
+        self.marks = rungs(num_epochs, True, steps_per_epoch)
         self.num_epochs, self.patience = num_epochs, patience
-        self.futures, self.fails_after = [], []
+        self.futures, self.fails_after, self.early_futures = [], [], []
+        self.parts = [mark for mark in self.marks if mark < 1]
+        self.moments = [0, *self.parts, *range(1, num_epochs + 1)]
         for _ in range(num_trials):
             best, records = math.inf, []
             for epoch in range(1, num_epochs + 1):
@@ -46,26 +58,33 @@ class World:
                 best = min(best, loss)
             self.futures.append(records)
             fails = chance.random() < chance_of_failure
-            self.fails_after.append(chance.randrange(num_epochs) if fails else None)
+            self.fails_after.append(chance.choice(self.moments[:-1]) if fails else None)
+            self.early_futures.append([early_record(part, round(chance.random(), 1)) for part in self.parts])
         self.lengths, self.failed = [0] * num_trials, [False] * num_trials
 
     def trials(self):
         return [
-            make_trial(n, future[: self.lengths[n]], self.num_epochs, self.patience, self.failed[n])
-            for n, future in enumerate(self.futures)
+            make_trial(n, history, self.num_epochs, self.patience, self.failed[n], early)
+            for n, (history, early) in enumerate(map(self.seen_of, range(len(self.futures))))
         ]
 
-    def train_an_epoch(self, number):
+    def seen_of(self, number):
+        length = self.lengths[number]
+        early = [record for record in self.early_futures[number] if record.epoch <= length]
+        return self.futures[number][: int(length)], early
+
+    def train_on(self, number):
+        """Train a trial to its next moment."""
         if self.fails_after[number] == self.lengths[number]:
             self.failed[number] = True
         else:
-            self.lengths[number] += 1
+            self.lengths[number] = self.moments[self.moments.index(self.lengths[number]) + 1]
 
     def run(self, seed):
         """Train what is due, an epoch of any of it at a time, until nothing is; returns the last standing."""
         chance = random.Random(seed)
         while (place := standing(self.trials(), self.marks)).due:
-            self.train_an_epoch(chance.choice(place.due).number)
+            self.train_on(chance.choice(place.due).number)
         return place
 
     def end_of(self, number):
@@ -79,7 +98,10 @@ class World:
 
     def accuracy(self, number, mark):
         """Accuracy, then loss, of the weights kept within the first epochs; lower is better, as for sorting."""
-        seen = self.futures[number][: min(mark, self.end_of(number))]
+        if mark < 1:
+            found = self.early_futures[number][self.parts.index(mark)]
+            return (-found.validation_accuracy, found.validation_loss, number)
+        seen = self.futures[number][: int(min(mark, self.end_of(number)))]
         best = min(seen, key=lambda record: record.validation_loss)  # the first of equals
         return (-best.validation_accuracy, best.validation_loss, number)
 
@@ -107,21 +129,25 @@ class World:
 
 
 @pytest.mark.parametrize(
-    ("num_epochs", "marks"),
+    ("num_epochs", "steps_per_epoch", "marks"),
     [
-        (1, (1,)),
-        (2, (1, 2)),
-        (3, (1, 3)),
-        (5, (1, 2, 5)),
-        (6, (1, 2, 6)),
-        (9, (1, 3, 9)),
-        (10, (1, 3, 10)),
-        (50, (6, 17, 50)),
+        (1, 0, (1,)),
+        (2, 0, (1, 2)),
+        (5, 0, (1, 2, 5)),
+        (9, 0, (1, 3, 9)),
+        (10, 0, (1, 3, 10)),
+        (50, 0, (6, 17, 50)),
+        (10, 67, (1, 3, 10)),  # the 27th part would be 24.8 steps
+        (10, 68, (10 / 27, 1, 3, 10)),
+        (5, 88, (5 / 9, 2, 5)),
+        (5, 352, (5 / 27, 5 / 9, 2, 5)),
+        (1, 1000, (1 / 27, 1 / 9, 1 / 3, 1)),
+        (50, 14, (2, 6, 17, 50)),
     ],
 )
-def test_rungs(num_epochs, marks):
-    assert rungs(num_epochs, halving=True) == marks
-    assert rungs(num_epochs, halving=False) == (num_epochs,)
+def test_rungs(num_epochs, steps_per_epoch, marks):
+    assert rungs(num_epochs, True, steps_per_epoch) == marks
+    assert rungs(num_epochs, False, steps_per_epoch) == (num_epochs,)
 
 
 def test_a_third_goes_on_rounded_up():
@@ -156,13 +182,16 @@ def test_without_failures_the_epochs_are_those_foretold():
     for num_trials in range(1, 30):
         world = World(num_trials, num_trials, 9)
         left = [cohort_epochs(num_trials, world.marks)]
-        assert standing(world.trials(), world.marks).num_epochs_left(world.marks) == left[0]
+        begun = standing(world.trials(), world.marks)
+        assert begun.num_epochs_left(world.marks) == pytest.approx(left[0])
         chance = random.Random(0)
         while (place := standing(world.trials(), world.marks)).due:
-            world.train_an_epoch(chance.choice(place.due).number)
-            left.append(standing(world.trials(), world.marks).num_epochs_left(world.marks))
-        assert left == list(range(left[0], -1, -1))
-        assert sum(world.lengths) == left[0]
+            world.train_on(chance.choice(place.due).number)
+            left.append(
+                standing(world.trials(), world.marks).num_epochs_left(world.marks) + sum(world.lengths)
+            )
+        assert left == pytest.approx([left[0]] * len(left))
+        assert sum(world.lengths) == pytest.approx(left[0])
 
 
 def test_halving_off_trains_all_to_the_end():
@@ -244,3 +273,19 @@ def test_steps_of_the_marks_add_up():
     marks = (1, 3, 9)
     assert cohort_epochs(9, marks) == 9 * 1 + 3 * 2 + 1 * 6
     assert [b - a for a, b in pairwise((0, *marks))] == [1, 2, 6]
+
+
+def test_within_the_first_epoch_the_early_validation_counts():
+    marks = (1 / 3, 1, 3)
+    trials = [make_trial(n, early=[early_record(1 / 3, 0.5 + n / 10)]) for n in range(3)]
+    place = standing(trials, marks)
+    assert (place.rung, place.until, [trial.number for trial in place.due]) == (1, 1, [2])
+    assert place.num_epochs_left(marks) == pytest.approx(3 - 1 / 3)
+    trials[2] = make_trial(2, [record(1, 0.1)], early=trials[2].early)
+    assert [trial.number for trial in standing(trials, marks).due] == [2], "it was ahead when it counted"
+
+
+def test_where_early_validations_are_missing_the_first_epoch_counts():
+    """As in a search that an earlier version began."""
+    trials = [make_trial(n, [record(1, 0.5 + n / 10)]) for n in range(3)]
+    assert [trial.number for trial in standing(trials, (1 / 3, 1, 3)).due] == [2]

@@ -376,3 +376,47 @@ def test_a_trial_that_comes_back_without_its_state_begins_again(tmp_path):
         workers = MadeUpWorkers(troubles={f"trial {best}": [(4, "failed")]})
         run(tmp_path / str(number), config_of(), workers=workers, **option)
     assert found(tmp_path / "0") == found(tmp_path / "1")
+
+
+EARLY = {"epochs": 3, "rungs": (0.3, 0.6, 3)}
+
+
+def test_rungs_within_the_first_epoch(tmp_path):
+    config, workers = config_of(**EARLY), MadeUpWorkers()
+    loop = loop_of(tmp_path, config, workers)
+    left = [loop.num_epochs_left()]
+    left += [loop.num_epochs_left() for event in loop if event.kind in ("epoch", "done")]
+    assert left == sorted(left, reverse=True)
+    assert (left[0], left[-1]) == (pytest.approx(6 * 0.3 + 2 * 0.6 + 3 + 4 * 3), 0)
+    summary = summarise(tmp_path)
+    assert [row.num_epochs for row in summary.trials] == [3] + [0.6] * 2 + [0.3] * 6
+    assert [row.status for row in summary.trials] == ["finished"] + ["stopped"] * 8
+    assert all(row.accuracy is not None for row in summary.trials)
+    assert summary.num_image_passes == NUM_TRAIN * 3 + 2 * 18 + 6 * 9
+    assert len(set(workers.epochs)) == len(workers.epochs) == 9 + 3 + 3 + 4 * 3
+    assert len(summary.finals) == 2, "one that has no weights may be a finalist: it is trained again"
+    assert summary.winner_folder.is_dir()
+    assert not list((tmp_path / "trials" / f"{summary.trials[-1].number:04}").glob("weights*"))
+
+
+@pytest.mark.parametrize("strategy", ["effects", "tpe"])
+def test_early_rungs_find_the_same_whoever_dies_and_comes_first(tmp_path, strategy):
+    config = config_of(GRID, strategy, num_trials=8, cohort=4, **EARLY)
+    run(tmp_path / "one", config)
+    troubles = {"trial 0": [(0, "crashed"), (0, "epoch lost")], "trial 5": [(0, "crashed"), (0, "lost")]}
+    workers = MadeUpWorkers(3, troubles, seed=1)
+    run(tmp_path / "torn", config, workers=workers)
+    whole, torn = found(tmp_path / "one"), found(tmp_path / "torn")
+    for row in (*whole["trials"], *torn["trials"]):
+        row.pop("reason")
+    assert torn == whole
+    assert len(set(workers.epochs)) == len(workers.epochs)
+
+
+def test_a_search_of_an_earlier_version_keeps_its_rungs(tmp_path):
+    loop = begin(tmp_path, config_of())
+    text = loop.config_path.read_text()
+    assert "rungs = []" in text
+    loop.config_path.write_text(text.replace("rungs = []\n", ""))
+    run(tmp_path, config_of())
+    assert sorted(row.num_epochs for row in summarise(tmp_path).trials) == [1] * 6 + [2] * 2 + [6]

@@ -2,8 +2,9 @@
 
 import pytest
 
+from kilnet.errors import ConfigError
 from kilnet.recipes.reading import load_config
-from kilnet.tuning.search_config import SearchConfig, check, describe
+from kilnet.tuning.search_config import SearchConfig, check, describe, search_config
 from kilnet.tuning.space import flatten
 from refusals import refusal
 
@@ -108,3 +109,23 @@ def test_values_as_people_write_them():
     assert describe({"model.c1": 48, "optimizer.lr": 0.000123456, "optimizer.name": "sgd"}) == (
         "c1 48, lr 0.0001235, name sgd"
     )
+
+
+@pytest.mark.parametrize(
+    ("space", "trials", "strategy"),
+    [
+        (["model.c1=4,8,12"], None, "grid"),
+        (["model.c1=4,8,12"], 2, "effects"),
+        (["optimizer.lr=1e-4..1e-2:log"], 2, "tpe"),
+    ],
+)
+def test_what_is_searched_with_where_nobody_says(space, trials, strategy):
+    options = {"strategy": None, "halving": True, "finalists": 1, "seeds": 1}
+    config = search_config(load_config(), space, trials=trials, **options)
+    assert config.strategy == strategy
+
+
+def test_effects_are_those_of_values_and_a_range_has_none():
+    options = {"strategy": "effects", "halving": True, "trials": 9, "finalists": 1, "seeds": 1}
+    with pytest.raises(ConfigError, match=r"^optimizer\.lr is a range, and `strategy='effects'` takes lists"):
+        search_config(load_config(), ["optimizer.lr=1e-4..1e-2:log"], **options)

@@ -207,3 +207,55 @@ def test_nothing_is_said_that_the_user_cannot_change(strategy):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         search(config_of(CONDITIONAL, strategy, 18, cohort=9))
+
+
+GRID = {
+    "model.c1": [4, 8, 12, 16],
+    "model.c2": [4, 8, 12, 16],
+    "optimizer.name": ["adam", "sgd"],
+    "optimizer.momentum": {"values": [0.8, 0.9], "when": {"optimizer.name": "sgd"}},
+}
+
+
+def worth(values):
+    """Each value adds something of its own; best is c1 12, c2 16, sgd with 0.9."""
+    c1, c2 = {4: 0.0, 8: 0.1, 12: 0.2, 16: 0.15}, {4: 0.0, 8: 0.05, 12: 0.1, 16: 0.15}
+    return 0.3 + c1[values["model.c1"]] + c2[values["model.c2"]] + values.get("optimizer.momentum", 0.7) / 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_effects_find_the_best_cell_where_they_add_up(seed):
+    trials, sizes = search(config_of(GRID, "effects", 18, cohort=6, seed=seed), worth)
+    assert sizes == [6] * 3
+    cells = config_of(GRID, "effects", 18).parsed_space().cells()
+    assert len(cells) == 48
+    tried = [trial.values for trial in trials]
+    assert all(tried.count(values) == 1 for values in tried)
+    assert max(cells, key=worth) in tried
+    assert sum(map(worth, tried[6:12])) > sum(map(worth, tried[:6])), "it learns from the first"
+
+
+def test_the_first_cohort_has_every_value_as_often_as_it_can():
+    trials, _ = search(config_of(GRID, "effects", 4))
+    for key in ("model.c1", "model.c2"):
+        assert sorted(trial.values[key] for trial in trials) == [4, 8, 12, 16]
+    assert len({str(trial.values.get("optimizer.momentum")) for trial in trials}) == 3
+
+
+def test_effects_are_the_same_when_asked_again_and_failures_count_as_the_worst():
+    config = config_of(GRID, "effects", 20, cohort=4)
+    trials, _ = search(config_of(GRID, "effects", 8, cohort=4), worth)
+    assert propose(config, trials) == propose(config, list(trials))
+    whole = propose(config, trials)
+    begun = [*trials, *(ended(8 + i, values, trained=0) for i, values in enumerate(whole[:1]))]
+    assert propose(config, begun) == whole[1:]
+    best = max(trials, key=lambda trial: worth(trial.values))
+    failed = [
+        ended(t.number, t.values, failed=True, trained=0)
+        if t.values["model.c1"] == best.values["model.c1"]
+        else t
+        for t in trials
+    ]
+    assert best.values["model.c1"] in [values["model.c1"] for values in propose(config, trials)]
+    assert best.values["model.c1"] not in [values["model.c1"] for values in propose(config, failed)]
+    assert len(propose(config, [ended(t.number, t.values, failed=True, trained=0) for t in trials])) == 4

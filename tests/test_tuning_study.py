@@ -55,11 +55,12 @@ def assert_copied(path, loop, name="study"):
         row = rows[trial.number]
         assert trial.params == row.values
         assert trial.state == states[row.status], f"trial {trial.number} is {row.status}"
-        assert trial.intermediate_values == {r.epoch: r.validation_accuracy for r in own.history}
+        seen = (*own.early[:1], *own.history)
+        assert trial.intermediate_values == {int(r.epoch): r.validation_accuracy for r in seen}
         if row.status == "finished":
             assert trial.value == row.accuracy
         if row.status == "stopped":
-            assert trial.value == own.history[-1].validation_accuracy
+            assert trial.value == (own.history or own.early)[-1].validation_accuracy
     return study
 
 
@@ -85,6 +86,15 @@ def test_the_study_of_a_stepped_range(tmp_path):
     loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
     assert not [event for event in loop if isinstance(event, Notice)]
     assert_copied(tmp_path, loop)
+
+
+def test_the_study_of_trials_that_end_within_the_first_epoch(tmp_path):
+    config = config_of(epochs=3, rungs=(0.3, 0.6, 3))
+    loop = loop_of(tmp_path, config, study=make_study(tmp_path, config))
+    for _ in loop:
+        pass
+    study = assert_copied(tmp_path, loop)
+    assert sum(list(trial.intermediate_values) == [0] for trial in study.trials) == 8
 
 
 def test_the_study_of_a_running_search(tmp_path):

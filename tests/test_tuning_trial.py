@@ -2,7 +2,7 @@
 
 import pytest
 
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.tuning.trial import Trial
 
 
@@ -61,3 +61,23 @@ def test_it_is_compared_by_the_weights_that_were_kept_by_then():
     ranked = sorted([nothing, trial(), lower_loss, earlier], key=Trial.rank)
     assert [one.number for one in ranked] == [7, 4, 5, 5]
     assert ranked[-1] is nothing
+
+
+EARLY = (EarlyRecord(0.1, 2.5, 0.1, 10, 100), EarlyRecord(0.4, 2.2, 0.2, 20, 100))
+
+
+def test_within_the_first_epoch_it_is_compared_by_what_was_seen_there():
+    begun = trial(history=(), early=EARLY)
+    assert begun.num_epochs_done == 0.4
+    assert [begun.reached(part) for part in (0.1, 0.4, 1)] == [True, True, False]
+    assert [begun.result(part) for part in (0.1, 0.4, 1, None)] == [*EARLY, None, EARLY[1]]
+    assert begun.rank(0.1) == (-0.1, 2.5, 5)
+    assert begun.best() is None, "no weights are kept"
+    later = trial(early=EARLY)
+    assert (later.num_epochs_done, later.result(0.1), later.result(1)) == (3, EARLY[0], HISTORY[0])
+    assert trial().result(0.4) == HISTORY[0], "an earlier version did not look so early"
+
+
+def test_a_fitted_last_layer_is_no_epoch_of_training():
+    fitted = trial(history=(record(0, 2.6, 0.1, True),), early=EARLY[:1])
+    assert (fitted.num_epochs_done, fitted.reached(0.1), fitted.reached(0.4)) == (0.1, True, False)

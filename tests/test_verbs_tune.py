@@ -166,7 +166,7 @@ def test_words_are_the_same_search(search, monkeypatch):
         ({"space": {"model.c3": [1]}}, "unknown key model.c3"),
         ({"space": {"model.c1": []}}, "the list is empty"),
         ({"space": {"model.kernel_size": [3, 5]}}, "needs images of at least 17x17"),
-        ({"strategy": "clever"}, "`strategy='clever'`: input should be 'grid', 'random' or 'tpe'"),
+        ({"strategy": "clever"}, "`strategy='clever'`: input should be 'grid', 'random', 'effects' or 'tpe'"),
         ({"trials": 3, "strategy": "grid"}, "`trials=3`: a grid tries every combination"),
         ({"space": {"model.d1": {"low": 0.0, "high": 0.5}}, "strategy": "grid"}, "a range without a step"),
         ({"trials": 0, "strategy": "random"}, "`trials=0`: input should be greater than or equal to 1"),

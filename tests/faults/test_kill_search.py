@@ -82,7 +82,7 @@ def table(folder):
     epochs = [[record.epoch for record in RunFolder(run).history()] for run in runs]
     assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in epochs)
     assert not list(folder.rglob("*.tmp"))
-    weights = {run.name: (run / "weights.safetensors").read_bytes() for run in runs}
+    weights = {file.parent.name: file.read_bytes() for file in folder.rglob("weights.safetensors")}
     return rows, weights, epochs
 
 

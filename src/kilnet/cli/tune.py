@@ -24,13 +24,16 @@ def tune(
     ] = None,
     strategy: Annotated[
         str | None,
-        Option("--strategy", help="grid (default for lists), random, or tpe (default for ranges)."),
+        Option(
+            "--strategy",
+            help="grid (default for lists), effects (lists, default with --trials), random, tpe (default for ranges).",
+        ),
     ] = None,
     halving: Annotated[
         bool, Option("--halving/--no-halving", help="After each rung, train only the best third further.")
     ] = True,
     trials: Annotated[
-        int | None, Option("--trials", min=1, help="How many, for random and tpe; default 30.")
+        int | None, Option("--trials", min=1, help="How many, for all but the grid; default 30.")
     ] = None,
     workers: Annotated[
         int | None, Option("--workers", min=1, help="Processes that train at once; default: measured.")

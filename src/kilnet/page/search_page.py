@@ -251,7 +251,11 @@ def _table(
     for trial in ranked:
         cells = [_cell(trial.number)]
         cells += [_cell(trial.values.get(key), "{}" if key in words else "{:.4g}") for key in keys]
-        cells += [_cell(trial.accuracy, "{:.2%}"), _cell(trial.loss, "{:.4f}"), _cell(trial.num_epochs)]
+        cells += [
+            _cell(trial.accuracy, "{:.2%}"),
+            _cell(trial.loss, "{:.4f}"),
+            _cell(trial.num_epochs, "{:g}"),
+        ]
         cells += [_cell(trial.status), _cell("yes" if trial.number in alike else "")]
         rows.append({"cells": cells, "mark": trial.number in alike})
     content = {

@@ -18,7 +18,7 @@ from kilnet.terminal.console import TerminalConsole
 from kilnet.terminal.status_line import StatusLine
 from kilnet.terminal.training_table import Pace, TrainingTable
 from kilnet.training.plan import Plan
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import EarlyRecord, Record, StepRecord
 from kilnet.training.resolution import size_at
 
 # Without a terminal, a long epoch or download prints a line this often.
@@ -97,7 +97,7 @@ class ProgressDisplay:
         if self._line_is_due():
             self.say(f"{what}: {done:,} of {total:,}")
 
-    def follow(self, records: Iterable[StepRecord | EpochRecord], num_epochs: int | None) -> None:
+    def follow(self, records: Iterable[Record], num_epochs: int | None) -> None:
         """Run a training to its end; the line moves with each step, and each epoch adds a row.
 
         Args:
@@ -120,6 +120,8 @@ class ProgressDisplay:
                 self._status = StatusLine(what, part, left, rate, accuracies)
                 if self._line_is_due() and record.step < record.num_steps:
                     self.say(f"{what}: step {record.step:,} of {record.num_steps:,}, {rate}")
+                continue
+            if isinstance(record, EarlyRecord):
                 continue
             if pace:
                 left = pace.left(now, record.epoch, True)

@@ -1,6 +1,7 @@
 """The progress of a search: a live table on a terminal, plain lines elsewhere."""
 
 from collections.abc import Sequence
+from math import ceil
 from time import monotonic
 from types import TracebackType
 from typing import cast
@@ -17,6 +18,7 @@ from kilnet.terminal.search_tables import trials_table
 from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent
 from kilnet.tuning.search import SearchLoop
 from kilnet.tuning.search_config import describe
+from kilnet.tuning.search_folder import early_records
 from kilnet.tuning.summary import Summary, summarise
 
 _MAX_ROWS = 12
@@ -40,7 +42,7 @@ class SearchDisplay:
         self._is_live = enabled and self.console.is_terminal
         self._start = monotonic()
         self._last_frame = 0.0
-        self._num_epochs = 0
+        self._num_epochs = 0.0  # trained since the display began
         self._summary: Summary | None = None
         self._is_stale = False
         self._next_summary = 0.0
@@ -62,7 +64,7 @@ class SearchDisplay:
             if isinstance(event, Notice):
                 self.console.print(Text(WORDS.get()(event.line)), soft_wrap=True)
                 continue
-            self._num_epochs += event.kind == "epoch"
+            self._num_epochs += _epochs_in(event)
             if event.is_end:
                 if self._is_live:
                     self._is_stale = True
@@ -102,10 +104,12 @@ class SearchDisplay:
 
     def _line(self, event: WorkerEvent) -> str:
         job = cast("TrainingJob", event.job)  # a search starts no others
-        history = self._search.folder.history(job.folder)
-        best = [record for record in history if record.is_best]
+        history, early = self._search.folder.history(job.folder), early_records(job.folder)
+        best = [record for record in history if record.is_best] or early
         outcome = f"validation accuracy {best[-1].validation_accuracy:.2%}" if best else "no epoch yet"
         done = f"after epoch {history[-1].epoch if history else 0}: {outcome}"
+        if early and not history:
+            done = f"after {early[-1].epoch:.2f} of the first epoch: {outcome}"
         after = done if event.kind == "done" else f"{event.kind}: {event.reason}"
         return f"{job.name} ({self._values(job.name)}) {after}; {self._progress()}"
 
@@ -113,12 +117,13 @@ class SearchDisplay:
         left = self._search.num_epochs_left()
         if not left:
             return "nothing left to train"
+        num_left = ceil(round(left, 6))
         machines = () if self._is_live else self._search.machines  # which a terminal shows anyway
         where = f" on {counted(len(machines), 'machine')}" if machines else ""
         if not self._num_epochs:
-            return f"{counted(left, 'epoch')} left{where}"
+            return f"{counted(num_left, 'epoch')} left{where}"
         seconds = (monotonic() - self._start) / self._num_epochs * left
-        return f"{counted(left, 'epoch')} left{where}, about {duration(seconds)}"
+        return f"{counted(num_left, 'epoch')} left{where}, about {duration(seconds)}"
 
 
 def machines_line(machines: Sequence[tuple[str, int]], width: int) -> str:
@@ -134,9 +139,16 @@ def machines_line(machines: Sequence[tuple[str, int]], width: int) -> str:
     return line
 
 
-def _state(event: WorkerEvent | None, until: int) -> str:
+def _epochs_in(event: WorkerEvent) -> float:
+    """Return how many epochs have been trained with this event."""
+    if event.kind == "done" and isinstance(event.job, TrainingJob) and event.job.until < 1:
+        return event.job.until
+    return event.kind == "epoch"
+
+
+def _state(event: WorkerEvent | None, until: float) -> str:
     if event is None:
         return "starting"
     if event.record is not None:
-        return f"epoch {event.record.epoch} of {until} done, {event.record.validation_accuracy:.2%}"
+        return f"epoch {event.record.epoch} of {until:g} done, {event.record.validation_accuracy:.2%}"
     return f"step {event.step:,} of {event.num_steps:,}"

@@ -146,4 +146,4 @@ def _cells(row: TrialRow, keys: Sequence[str]) -> list[str]:
     accuracy = "–" if row.accuracy is None else f"{row.accuracy:.2%}"
     loss = "–" if row.loss is None else f"{row.loss:.4f}"
     values = (shown(row.values[key]) if key in row.values else "" for key in keys)
-    return [str(row.number), accuracy, interval, loss, *values, str(row.num_epochs)]
+    return [str(row.number), accuracy, interval, loss, *values, f"{row.num_epochs:g}"]

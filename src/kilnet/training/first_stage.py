@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,14 @@ from kilnet.hardware import Settings
 from kilnet.inference import feature_pass
 from kilnet.inference.feature_pass import FeaturePass
 from kilnet.inference.kept_tensors import read_tensors, write_tensors
+from kilnet.inference.mcnemar import mcnemar
 from kilnet.metrics.class_counts import log_shares
 from kilnet.models.pretrained import Featured
 from kilnet.storage import cache_folder, make_folder
 from kilnet.training.head import FittedHead, fit_head, fit_seconds
-from kilnet.training.records import StepRecord
+from kilnet.training.records import EpochRecord, StepRecord
 
+_LUCK = 0.05  # above this probability a difference may be luck
 _SAVING_SECONDS = 3.0  # with the learning curves, for which matplotlib is imported
 
 
@@ -191,3 +193,19 @@ def _keep(path: Path, features: dict[str, npt.NDArray[np.float16]]) -> None:
     with suppress(StorageError):  # they are computed again next time
         make_folder(path.parent, parents=True)
         write_tensors(path, {name: torch.from_numpy(array) for name, array in features.items()}, {})
+
+
+def gain_of_tuning(history: Sequence[EpochRecord], rights: Mapping[str, Tensor]) -> str:
+    """Compare the best network with the one whose last layer alone was fitted, image by image.
+
+    Args:
+        history: the epochs of the run, 0 first.
+        rights: which validation images each of them has right, "first" and "best", uint8 (num_images,).
+    """
+    if not any(record.is_best for record in history[1:]):
+        return "tuning all layers did no better on validation than features alone, which are kept"
+    first, best = (rights[name].bool() for name in ("first", "best"))
+    num_won, num_lost = int((best & ~first).sum()), int((first & ~best).sum())
+    chance = mcnemar(num_won, num_lost)
+    line = f"compared with features alone, {num_won} validation images turned right and {num_lost} wrong"
+    return line + ("; so few cannot tell the two apart" if chance > _LUCK else "") + f" (p = {chance:.2g})"

@@ -20,27 +20,28 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.errors import DivergedError
 from kilnet.hardware import Settings
 from kilnet.inference import forward
-from kilnet.inference.mcnemar import mcnemar
 from kilnet.models.weight_gradient import use_products
 from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.device_split import DeviceSplit
-from kilnet.training.first_stage import FirstStage
+from kilnet.training.first_stage import FirstStage, gain_of_tuning
 from kilnet.training.optim import WeightAverage, by_depth, freeze, lr_factor, make_optimizer, set_lr
 from kilnet.training.ranks import ALONE, Ranks
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import EarlyRecord, EpochRecord, Record, StepRecord
 from kilnet.training.resolution import shrink, size_at
 from kilnet.training.schedule import EarlyStopping, Schedule
 from kilnet.training.step import is_recorded, make_step
+from kilnet.training.validation import validation_numbers
 
 # Losses stay on the device for so many steps: reading each would make a GPU wait for the CPU.
 _STEPS_BETWEEN_READS = 50
-_LUCK = 0.05  # above this probability a difference may be luck
 _NOTHING_READ: dict[str, float] = {"loss_sum": 0.0, "num_correct": 0, "num_images": 0}
 
 
 class TrainingLoop:
     """Trains a network: iterate to get one `StepRecord` per step and one `EpochRecord` per validation.
+
+    Validating within the first epoch too, for an `EarlyRecord`, changes nothing of what follows.
 
     The order of the images, their augmentation and the dropout masks depend on the seed, the epoch and the step
     alone, so that a loop whose state is loaded continues as if it had never stopped: on a CPU, to the same bytes.
@@ -52,6 +53,7 @@ class TrainingLoop:
         schedule: how far the run is and when it is over; by default it has the configuration's epochs.
         answers: of a teacher, softened probabilities of the training images, float32 (num_images, num_classes).
         ranks: the processes that train this network together, each in a loop of its own that has the same state.
+        early: a part of the first epoch after which to validate too; None for none.
 
     Attributes:
         model: the network that trains.
@@ -69,6 +71,7 @@ class TrainingLoop:
         schedule: Schedule | None = None,
         answers: Tensor | None = None,
         ranks: Ranks = ALONE,
+        early: float | None = None,
     ) -> None:
         settings.apply()
         self.model = settings.place(model)
@@ -81,6 +84,7 @@ class TrainingLoop:
         self._preprocessing = preprocessing
         self._settings = settings
         self._ranks = ranks
+        self._early = early
         self._schedule = schedule or Schedule(config.training.epochs)
         self._train = DeviceSplit(dataset.train, settings)
         self._validation = DeviceSplit(dataset.validation, settings)
@@ -127,7 +131,7 @@ class TrainingLoop:
         """Whether patience was spent before the end."""
         return self._stopping.should_stop and not self._schedule.is_over
 
-    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
+    def __iter__(self) -> Iterator[Record]:
         schedule = self._schedule
         while not self.finished:
             yield from self._train_epoch()
@@ -140,7 +144,7 @@ class TrainingLoop:
                     record = self._validate(epoch, self._lr(schedule.last_fractional_epoch))
                     schedule.end_epoch(is_validated=True)
                     if self.finished and self._rights:
-                        self.notes.append(self._gain_of_tuning())
+                        self.notes.append(gain_of_tuning(self.history, self._rights))
                     yield record
                     self._ranks.tick()
             else:
@@ -159,7 +163,7 @@ class TrainingLoop:
         self._schedule.has_result = True
         return self._validated(0, 0.0, first.logits.to(self._settings.device))
 
-    def _train_epoch(self) -> Iterator[StepRecord]:
+    def _train_epoch(self) -> Iterator[StepRecord | EarlyRecord]:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
         order = self._order(epoch).to(self._train.labels.device)
         batches = _batches(order, self._batch_size, max(2, self._ranks.size))
@@ -171,6 +175,10 @@ class TrainingLoop:
             self._ranks.tick()
             if schedule.is_at_end:
                 return
+            if self._early is not None and epoch == 0 and step / len(batches) >= self._early:
+                self._take_statistics()
+                yield self._validate_early(self._early)
+                self._early = None
             schedule.begin_step(len(batches))
             for following in batches[step + 1 : step + 2]:
                 self._train.expect(following)
@@ -233,38 +241,37 @@ class TrainingLoop:
         return shares if self._answers is None else torch.cat([shares, self._answers[indices]], 1)
 
     def _validate(self, epoch: int, lr: float) -> EpochRecord:
-        logits = self._ranks.divided(
+        return self._validated(epoch, lr, self._validation_logits())
+
+    def _validate_early(self, epoch: float) -> EarlyRecord:
+        return EarlyRecord(epoch, **self._measured(1, self._validation_logits()))
+
+    def _validation_logits(self) -> Tensor:
+        return self._ranks.divided(
             lambda part: forward.logits(self.validated_model, part, self._preprocessing, self._settings),
             self._validation.images,
         )
-        return self._validated(epoch, lr, logits)
+
+    def _measured(self, epoch: int, logits: Tensor) -> dict[str, Any]:
+        """Return the numbers on validation that a record has."""
+        select = self._config.training.select
+        measured = validation_numbers(logits, self._validation.labels, self._num_classes, select)
+        if not math.isfinite(loss := measured["validation_loss"]):
+            raise DivergedError(f"the validation loss became {loss} in epoch {epoch}; {self._advice()}")
+        return measured
 
     def _validated(self, epoch: int, lr: float, logits: Tensor) -> EpochRecord:
-        labels = self._validation.labels
-        right = logits.argmax(1) == labels
-        num_correct = int(right.sum())
-        # In double precision, so that the sum does not depend on how it is split.
-        loss = float(F.cross_entropy(logits.cpu().double(), labels.cpu()))
-        if not math.isfinite(loss):
-            raise DivergedError(f"the validation loss became {loss} in epoch {epoch}; {self._advice()}")
+        right = logits.argmax(1) == self._validation.labels
+        measured = self._measured(epoch, logits)
         sums, self._sums = self._sums, _NOTHING_READ.copy()
         record = EpochRecord(
             epoch=epoch,
             lr=lr,
             train_loss=sums["loss_sum"] / sums["num_images"],
             train_accuracy=sums["num_correct"] / sums["num_images"],
-            validation_loss=loss,
-            validation_accuracy=num_correct / len(labels),
-            num_validation_correct=num_correct,
-            num_validation=len(labels),
             is_best=self._config.training.keep == "last",
+            **measured,
         )
-        if self._config.training.select == "macro-recall":
-            hits, images_of = (
-                torch.bincount(chosen, minlength=self._num_classes).cpu().double()
-                for chosen in (labels[right], labels)
-            )
-            record = replace(record, validation_macro_recall=float((hits / images_of).nan_to_num().mean()))
         if epoch == 0:
             self._rights["first"] = right.to("cpu", torch.uint8)
         if self._stopping.step(record.watched(self._config.training.select)):
@@ -273,18 +280,6 @@ class TrainingLoop:
             self._rights["best"] = right.to("cpu", torch.uint8)
         self.history.append(record)
         return record
-
-    def _gain_of_tuning(self) -> str:
-        """Compare the best network with the one whose last layer alone was fitted, image by image."""
-        if not any(record.is_best for record in self.history[1:]):
-            return "tuning all layers did no better on validation than features alone, which are kept"
-        first, best = (self._rights[name].bool() for name in ("first", "best"))
-        num_won, num_lost = int((best & ~first).sum()), int((first & ~best).sum())
-        chance = mcnemar(num_won, num_lost)
-        line = f"compared with features alone, {num_won} validation images turned right and {num_lost} wrong"
-        return (
-            line + ("; so few cannot tell the two apart" if chance > _LUCK else "") + f" (p = {chance:.2g})"
-        )
 
     def _take_statistics(self) -> None:
         """Bring batch norm's statistics in the network that is validated up to date."""

@@ -1,4 +1,4 @@
-"""What training reports: one record per step and one per epoch."""
+"""What training reports: one record per step, one per epoch, and one within the first where it is asked for."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +22,24 @@ class StepRecord:
     num_steps: int
     num_images: int
     seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class EarlyRecord:
+    """A validation within the first epoch, of which nothing is kept but this.
+
+    Attributes:
+        epoch: the part of the first epoch after which it was asked for, above 0 and below 1; rounded to a step there.
+        validation_loss, validation_accuracy, num_validation_correct, num_validation, validation_macro_recall: as in an
+            `EpochRecord`.
+    """
+
+    epoch: float
+    validation_loss: float
+    validation_accuracy: float
+    num_validation_correct: int
+    num_validation: int
+    validation_macro_recall: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,3 +84,7 @@ class EpochRecord:
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON-able values; macro recall only where it was computed."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+Record = StepRecord | EarlyRecord | EpochRecord
+"""What a training yields; an `EarlyRecord` only where one is asked for."""

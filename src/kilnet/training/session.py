@@ -1,13 +1,9 @@
 """One training run in its folder: begun, resumed, interrupted, finished."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,14 +26,13 @@ from kilnet.training.initial_model import begins_pretrained, choose_settings, in
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.plan import Basis, Plan, plan_run
 from kilnet.training.ranks import ALONE, Ranks
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import EarlyRecord, EpochRecord, Record, StepRecord
 from kilnet.training.run_folder import STATE_ADVICE, RunFolder, environment_of
 from kilnet.training.schedule import NUM_FIRST_STEPS, BudgetSchedule, Schedule, training_seconds
+from kilnet.training.signals import ALARM, noted_signals, set_alarm
 from kilnet.training.speed import keep_speed, steps_ratio, with_end
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
-_SECONDS_TO_STOP = 2.0
-_ALARM: int | None = getattr(signal, "SIGALRM", None)  # Windows has none
 
 
 class TrainingSession:
@@ -57,6 +52,7 @@ class TrainingSession:
             is above 0.
         ranks: the processes that train together, this one the first of them; the others `follow`.
         stage: the first one, where the choice of this network has been through it.
+        early: a part of the first epoch after which to validate too; the state is saved there.
 
     Attributes:
         config: with nothing left open.
@@ -82,12 +78,13 @@ class TrainingSession:
         answers: npt.NDArray[np.float32] | None = None,
         ranks: Ranks = ALONE,
         stage: FirstStage | None = None,
+        early: float | None = None,
     ) -> None:
         hardware.use_huge_pages()
         self._clock, self._started = clock, clock() if started is None else started
         self.folder = RunFolder(folder)
         self._dataset = dataset.sealed()
-        self._ranks, self._stage = ranks, stage
+        self._ranks, self._stage, self._early = ranks, stage, early
         config = config.model_copy(update={"model": models.complete(config.model, own_models)})
         self._preprocessing = preprocessing_for(config, self._dataset)
         self._own_models = own_models
@@ -105,8 +102,8 @@ class TrainingSession:
             self.plan = self._kept_plan()
         self._prepare(self._planned(config) if is_planned and not is_begun else config)
         # Steps that were taken before the run began, and what follows them.
-        self._first: list[StepRecord | EpochRecord] = []
-        self._rest: Iterator[StepRecord | EpochRecord] | None = None
+        self._first: list[Record] = []
+        self._rest: Iterator[Record] | None = None
         if self.basis and self.basis.is_kept and ranks.size == 1 and not self._first_steps_agree(self.basis):
             self._first, self._rest = [], None
             self._prepare(self._planned(config, uses_kept=False))
@@ -155,6 +152,7 @@ class TrainingSession:
             self._schedule,
             self._softened_answers,
             ranks,
+            self._early,
         )
 
     def _first_steps_agree(self, basis: Basis) -> bool:
@@ -193,8 +191,8 @@ class TrainingSession:
         options = ", ".join(f"{key}={value!r}" for key, value in named.items())
         return f"kilnet.train({self.config.data.source!r}, {options})"
 
-    def __iter__(self) -> Iterator[StepRecord | EpochRecord]:
-        with self.folder.locked(), _noted_signals() as signals:
+    def __iter__(self) -> Iterator[Record]:
+        with self.folder.locked(), noted_signals() as signals:
             if self.folder.exists:
                 if self.folder.has_state:
                     self._first, self._rest = [], None
@@ -209,22 +207,22 @@ class TrainingSession:
             try:
                 yield from self._saved_records(signals)
             except KeyboardInterrupt:
-                if _ALARM not in signals:
+                if ALARM not in signals:
                     raise
                 told = "stopped in the middle of a step; what is saved resumes with"
                 raise InterruptedRunError(f"{told}: `{self._resuming_call()}`") from None
 
-    def _saved_records(self, signals: list[int]) -> Iterator[StepRecord | EpochRecord]:
+    def _saved_records(self, signals: list[int]) -> Iterator[Record]:
         for record in self._records():
             self._save(record)
             yield record
             if signals and not self.loop.finished:
-                _set_alarm(0)
+                set_alarm(0)
                 self._save_state()
                 told = f"stopped; the state is saved, resume with: `{self._resuming_call()}`"
                 raise InterruptedRunError(told)
 
-    def _records(self) -> Iterator[StepRecord | EpochRecord]:
+    def _records(self) -> Iterator[Record]:
         config, stage = self.config, None
         first, self._first = self._first, []
         rest, self._rest = self._rest, None
@@ -257,11 +255,14 @@ class TrainingSession:
             first=stage,
         )
 
-    def _save(self, record: StepRecord | EpochRecord) -> None:
+    def _save(self, record: Record) -> None:
         if isinstance(record, StepRecord):
             self._num_images += record.num_images
             if monotonic() - self._saved >= self.config.training.checkpoint_seconds:
                 self._save_state()
+            return
+        if isinstance(record, EarlyRecord):
+            self._save_state()
             return
         if record.is_best:
             self._save_weights(record)
@@ -359,42 +360,3 @@ def free_folder(parent: Path, name: str, config: RunConfig, fingerprint: str | N
         return same_images and not differences(folder.config(), config)
 
     return first_fitting(parent, name, fits)
-
-
-@contextmanager
-def _noted_signals() -> Iterator[list[int]]:
-    """Give a list that gets Ctrl-C and SIGTERM within this context, for the caller to stop after the present step.
-
-    Where the step takes longer than a user waits, the list gets `_ALARM`, and there is a KeyboardInterrupt. A second
-    Ctrl-C has its usual effect. In threads other than the main one nothing changes.
-    """
-    noted: list[int] = []
-    previous: dict[int, Any] = {}
-
-    def note(number: int, _: FrameType | None) -> None:
-        noted.append(number)
-        signal.signal(number, previous[number])
-        if _ALARM is not None and _ALARM not in previous:
-            previous[_ALARM] = signal.signal(_ALARM, give_up)
-            _set_alarm(_SECONDS_TO_STOP)
-
-    def give_up(number: int, _: FrameType | None) -> None:
-        noted.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, note)
-    try:
-        yield noted
-    finally:
-        if _ALARM in previous:
-            _set_alarm(0)
-        for which, handler in previous.items():
-            signal.signal(which, handler)
-
-
-def _set_alarm(seconds: float) -> None:
-    """Let `_ALARM` come after so many seconds; not at all where that is 0."""
-    if _ALARM is not None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)

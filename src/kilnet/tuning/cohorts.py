@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from kilnet.tuning.halving import Standing, cohort_epochs, rungs, standing
+from kilnet.tuning.halving import Standing, cohort_epochs, marks_of, standing
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.trial import Trial
 
@@ -29,11 +29,11 @@ class Cohorts:
         self.stopped: set[int] = set()
         self.changed: set[int] = set()
         self._config = config
-        self._marks = rungs(config.run.training.epochs, config.halving)
+        self._marks = marks_of(config)
         self._standings: dict[int, Standing] = {}
-        # By cohort, while there are any: up to which epoch, by trial.
-        self._due: dict[int, dict[int, int]] = {}
-        self._num_epochs_left: dict[int, int] = {}
+        # By cohort, while there are any: after how many epochs their rung ends, by trial.
+        self._due: dict[int, dict[int, float]] = {}
+        self._num_epochs_left: dict[int, float] = {}
         self._new: list[int] = []
 
     def extend(self, trials: Iterable[Trial]) -> None:
@@ -67,7 +67,7 @@ class Cohorts:
         """Whether any trial is to be trained further."""
         return bool(self._due)
 
-    def until(self, trial: Trial) -> int | None:
+    def until(self, trial: Trial) -> float | None:
         """Return up to which epoch a trial is to be trained now; None where it is not."""
         return self._due.get(self._cohort_of(trial), {}).get(trial.number)
 
@@ -76,7 +76,7 @@ class Cohorts:
         new, self._new = dict.fromkeys(self._new), []
         return [trial for trial in map(self.trials.__getitem__, new) if self.until(trial) is not None]
 
-    def num_epochs_left(self) -> int:
+    def num_epochs_left(self) -> float:
         """Return how many epochs are still to be trained if nothing fails or stops early; trials to come included."""
         size = self._config.cohort
         num_whole, rest = divmod(self._config.num_trials - len(self.trials), size)

@@ -47,15 +47,15 @@ class Final:
         return self.behind is None or self.behind.low <= 0
 
 
-def choose_finalists(trials: Sequence[Trial], marks: Sequence[int], num_finalists: int) -> list[Trial]:
+def choose_finalists(trials: Sequence[Trial], marks: Sequence[float], num_finalists: int) -> list[Trial]:
     """Return the best trials, best first: those that passed more rungs first, then by accuracy.
 
     Args:
         trials: all of a search, each ended.
-        marks: epochs at the ends of the rungs.
+        marks: epochs at the ends of the rungs; see `kilnet.tuning.halving.rungs`.
         num_finalists: at most this many; those that failed are left out.
     """
-    able = [trial for trial in trials if not trial.failed and trial.best() is not None]
+    able = [trial for trial in trials if not trial.failed and trial.result() is not None]
     return sorted(able, key=lambda trial: (-sum(map(trial.reached, marks)), *trial.rank()))[:num_finalists]
 
 

@@ -8,16 +8,33 @@ from itertools import pairwise
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.trial import Trial
 
-# A third survives each rung: Li et al., 2018, "Hyperband", section 2.6, where 3 and 4 do best. Two decisions at most:
-# after less than a ninth of the epochs small networks have not shown what they can do.
+# A third survives each rung: Li et al., 2018, "Hyperband", section 2.6, where 3 and 4 do best.
 REDUCTION = 3
-MAX_DECISIONS = 2
+MAX_DECISIONS = 3
+COHORT = REDUCTION**2
+"""Trials that are proposed together where what comes next depends on the results; one of them is trained to the end."""
+LEAST_STEPS = 25
+"""Before these, small networks are ordered little better than by chance: docs/experiments.md, 2026-11-28."""
 
 
-def rungs(num_epochs: int, halving: bool) -> tuple[int, ...]:
-    """Return after how many epochs trials are compared; the last number is `num_epochs`."""
-    parts = [REDUCTION**power for power in range(MAX_DECISIONS, 0, -1)] if halving else []
-    return tuple(sorted({max(1, round(num_epochs / part)) for part in parts} | {num_epochs}))
+def rungs(num_epochs: int, halving: bool, steps_per_epoch: int = 0) -> tuple[float, ...]:
+    """Return after how many epochs trials are compared: whole ones, or part of the first; `num_epochs` is the last.
+
+    The first decision of three is left out where it would come within `LEAST_STEPS`, and the others then come after
+    whole epochs.
+    """
+    marks = {float(num_epochs)}
+    for power in range(1, MAX_DECISIONS + 1) if halving else ():
+        part = num_epochs / REDUCTION**power
+        has_steps = part * steps_per_epoch >= LEAST_STEPS
+        if has_steps or power < MAX_DECISIONS:
+            marks.add(part if part < 1 and has_steps else max(1.0, round(part)))
+    return tuple(sorted(marks))
+
+
+def marks_of(config: SearchConfig) -> tuple[float, ...]:
+    """Return `rungs` of a search; of one that an earlier version began, those of that version."""
+    return config.rungs or rungs(config.run.training.epochs, config.halving)
 
 
 def num_survivors(num_members: int, num_rungs: int) -> list[int]:
@@ -31,7 +48,7 @@ class Standing:
 
     Attributes:
         rung: that its survivors are in, from 0.
-        until: epochs at the end of that rung.
+        until: epochs at the end of that rung; see `rungs`.
         due: survivors that still have to train up to there; empty when the cohort is done.
         alive: numbers of the trials that are in this rung.
         stopped: numbers of the trials that an earlier rung has stopped.
@@ -39,13 +56,13 @@ class Standing:
     """
 
     rung: int
-    until: int
+    until: float
     due: tuple[Trial, ...]
     alive: frozenset[int]
     stopped: frozenset[int]
     num_members: int
 
-    def num_epochs_left(self, marks: Sequence[int]) -> int:
+    def num_epochs_left(self, marks: Sequence[float]) -> float:
         """Return how many epochs the cohort still has to train, if nothing fails or stops early."""
         now = sum(self.until - trial.num_epochs_done for trial in self.due)
         later = num_survivors(self.num_members, len(marks))[self.rung + 1 :]
@@ -53,7 +70,7 @@ class Standing:
         return now + sum(num * step for num, step in zip(later, steps, strict=True))
 
 
-def cohort_epochs(num_members: int, marks: Sequence[int]) -> int:
+def cohort_epochs(num_members: int, marks: Sequence[float]) -> float:
     """Return how many epochs a cohort of so many trials takes."""
     steps = [mark - before for before, mark in pairwise((0, *marks))]
     return sum(num * step for num, step in zip(num_survivors(num_members, len(marks)), steps, strict=True))
@@ -61,12 +78,12 @@ def cohort_epochs(num_members: int, marks: Sequence[int]) -> int:
 
 def standings(trials: Sequence[Trial], config: SearchConfig) -> list[Standing]:
     """Return where each cohort of a search is, oldest first."""
-    marks = rungs(config.run.training.epochs, config.halving)
+    marks = marks_of(config)
     starts = range(0, len(trials), config.cohort)
     return [standing(trials[start : start + config.cohort], marks) for start in starts]
 
 
-def standing(cohort: Sequence[Trial], marks: Sequence[int]) -> Standing:
+def standing(cohort: Sequence[Trial], marks: Sequence[float]) -> Standing:
     """Work out, from the trials' histories alone, which of a cohort's trials train next and how far.
 
     A rung is decided once all its trials are there, so that the outcome does not depend on who came first. A trial

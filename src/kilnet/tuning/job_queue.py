@@ -24,7 +24,7 @@ class JobQueue:
     """
 
     def __init__(self, jobs: Iterable[TrainingJob] = ()) -> None:
-        self._places: dict[tuple[str, int], tuple[int, int]] = {}
+        self._places: dict[tuple[str, float], tuple[int, int]] = {}
         self._heap: list[tuple[tuple[int, int], int, str, str]] = []
         self._num_added = 0
         for job in jobs:

@@ -15,7 +15,7 @@ from kilnet.tuning.backends.jobs import Notice, TrainingJob, WorkerEvent, Worker
 from kilnet.tuning.backends.shared_images import is_shared, remove_damaged, share_images
 from kilnet.tuning.cohorts import Cohorts
 from kilnet.tuning.finalists import choose_finalists
-from kilnet.tuning.halving import Standing, rungs, standings
+from kilnet.tuning.halving import Standing, marks_of, standings
 from kilnet.tuning.job_queue import JobQueue
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import Attempts, SearchFolder, free_up, num_bytes
@@ -66,7 +66,7 @@ class SearchLoop:
         self._study_answers = True
         self._disk_budget_bytes = disk_budget_bytes
         self._own_models = own_models
-        self._marks = rungs(self.config.run.training.epochs, self.config.halving)
+        self._marks = marks_of(self.config)
         self._cohorts = Cohorts(self.config)
         self._numbers: dict[Path, int] = {}  # of trials, by their folders
         self._sizes: dict[int, int] = {}  # of weights and state, by number of the trial, while there are any
@@ -99,7 +99,7 @@ class SearchLoop:
         """Return where each cohort is, oldest first."""
         return standings(self.trials, self.config)
 
-    def num_epochs_left(self) -> int:
+    def num_epochs_left(self) -> float:
         """Return how many epochs are still to be trained, if nothing fails or stops early; finalists included."""
         config, epochs = self.config, self.config.run.training.epochs
         if left := self._cohorts.num_epochs_left():
@@ -158,7 +158,7 @@ class SearchLoop:
     def _is_missing(self, finalist: Path) -> bool:
         return self.folder.correct(finalist) is None and not self.folder.attempts(finalist).failed
 
-    def _job(self, trial: Trial, until: int, seed: int | None = None) -> TrainingJob:
+    def _job(self, trial: Trial, until: float, seed: int | None = None) -> TrainingJob:
         """Return a trial as a job; with a seed, its training as a finalist."""
         config, number = self.config.run_of(trial.values, seed, self._own_models), trial.number
         images = self.folder.images_path / f"{config.data.image_size}-{config.data.num_train}"

@@ -15,18 +15,20 @@ from kilnet.recipes.changes import change
 from kilnet.training.resolution import refuse_other_sizes
 from kilnet.tuning.space import Space, Values, flatten, read_space
 
-StrategyName = Literal["grid", "random", "tpe"]
-NUM_TRIALS = 30  # of random and tpe, where the user does not say
+StrategyName = Literal["grid", "random", "effects", "tpe"]
+NUM_TRIALS = 30  # of all but the grid, where the user does not say
 
 
 class SearchConfig(BaseModel):
     """Everything that decides which trials there are and how they end.
 
     Attributes:
-        strategy: "grid" tries every combination, "random" draws them, "tpe" learns from the trials before.
+        strategy: "grid" tries every combination, "random" draws them; "effects" and "tpe" learn from the trials before,
+            see `kilnet.tuning.strategy`.
         halving: train in rungs, after each of which only the best third is trained further.
-        num_trials: for random and tpe; the grid's number of cells.
+        num_trials: of the grid its number of cells.
         cohort: trials that are proposed together and compared with each other in the rungs.
+        rungs: after how many epochs they are compared, the last being all; () for a search of an earlier version.
         num_finalists: the best of the trials, which are trained again.
         num_seeds: with how many seeds; 0 takes the best trial as it is.
         space: dotted key to list or range; see `Space.parse`.
@@ -39,6 +41,7 @@ class SearchConfig(BaseModel):
     halving: bool
     num_trials: Count
     cohort: Count
+    rungs: tuple[float, ...] = ()
     num_finalists: Count
     num_seeds: Annotated[int, Field(ge=0)]
     space: dict[str, Any]
@@ -111,11 +114,15 @@ def search_config(
     parsed = Space.parse(tree)
     is_endless = parsed.endless is not None
     if strategy is None:
-        strategy = "tpe" if is_endless or trials is not None else "grid"
+        strategy = "tpe" if is_endless else "grid" if trials is None else "effects"
+    if strategy == "effects" and parsed.endless is not None:
+        raise ConfigError(
+            f"{parsed.endless} is a range, and `strategy='effects'` takes lists; choose `strategy='tpe'`"
+        )
     if strategy == "grid":
         if trials is not None:
             raise ConfigError(
-                f"`trials={trials}`: a grid tries every combination; choose `strategy='random'` or `strategy='tpe'`"
+                f"`trials={trials}`: a grid tries every combination; choose `strategy='effects'` or `strategy='random'`"
             )
         num_trials = len(parsed.cells())
     else:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, TypeAdapter
 
 from kilnet import hardware
 from kilnet.data.dataset import ImageDataset
@@ -30,7 +30,7 @@ from kilnet.storage import (
     write_json,
     write_text,
 )
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.training.run_folder import (
     RunFolder,
     environment_of,
@@ -46,6 +46,7 @@ from kilnet.tuning.trial import Trial
 
 ATTEMPTS = "attempts.json"
 _AGAIN = "search again into another folder"
+_EARLY: TypeAdapter[list[EarlyRecord]] = TypeAdapter(list[EarlyRecord])
 
 
 class _Trial(BaseModel):
@@ -82,7 +83,8 @@ class SearchFolder:
     """The files of a search.
 
     search.toml    the search; the folder is one as soon as this is there
-    trials/0007/   a run, and trial.json: its values and what went wrong
+    trials/0007/   a run, and trial.json: its values; attempts.json: what went wrong; early.json: its validations
+                   within the first epoch
     finalists/0007-seed-1/  a run, and correct.npy: which validation images it classifies correctly
     images/        what the workers share; removed at the end
     logs/          what workers wrote on standard error
@@ -178,6 +180,7 @@ class SearchFolder:
             number=number,
             values=values,
             history=self.history(folder),
+            early=early_records(folder),
             reasons=attempts.reasons,
             failed=attempts.failed,
             num_epochs=training.epochs,
@@ -190,7 +193,13 @@ class SearchFolder:
         """Read what may have changed of a trial: its epochs, and what went wrong; raises what `trial` does."""
         folder = self.run_folder(trial.number)
         attempts = self.attempts(folder)
-        return replace(trial, history=self.history(folder), reasons=attempts.reasons, failed=attempts.failed)
+        return replace(
+            trial,
+            history=self.history(folder),
+            early=early_records(folder),
+            reasons=attempts.reasons,
+            failed=attempts.failed,
+        )
 
     def history(self, folder: Path) -> tuple[EpochRecord, ...]:
         """Read the epochs of a trial or a finalist."""
@@ -230,6 +239,29 @@ class SearchFolder:
 def correct_path(folder: Path) -> Path:
     """Return where a finalist's `SearchFolder.correct` lies."""
     return inside(folder, "correct.npy")
+
+
+def early_path(folder: Path) -> Path:
+    """Return where a trial's validations within the first epoch lie."""
+    return inside(folder, "early.json")
+
+
+def early_records(folder: Path) -> tuple[EarlyRecord, ...]:
+    """Read a trial's validations within the first epoch, oldest first.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    path = early_path(folder)
+    with suppress(FileNotFoundError), reading(path, _AGAIN):
+        return tuple(_EARLY.validate_python(unsealed(read_json(path))["records"]))
+    return ()
+
+
+def add_early(folder: Path, record: EarlyRecord) -> None:
+    """Write a validation within the first epoch beside those before it."""
+    records = [asdict(other) for other in (*early_records(folder), record)]
+    write_json(early_path(folder), sealed({"records": records}))
 
 
 def _trial_path(folder: Path) -> Path:
@@ -302,8 +334,8 @@ def differing(old: SearchConfig, new: SearchConfig) -> list[str]:
 
     Spaces are compared by what they mean; the order of their keys stays as the search was begun.
     """
-    # The cohort may follow from the number of workers, which is free; space and run are compared key by key.
-    was, now = (config.model_dump(exclude={"cohort", "run", "space"}) for config in (old, new))
+    # Cohort and rungs follow from what the search was begun with; space and run are compared key by key.
+    was, now = (config.model_dump(exclude={"cohort", "rungs", "run", "space"}) for config in (old, new))
     lines = [f"{key}: {was[key]} -> {now[key]}" for key in was if was[key] != now[key]]
     before, after = ({d.key: d for d in config.parsed_space().dimensions} for config in (old, new))
     lines += [

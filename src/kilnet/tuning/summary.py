@@ -15,7 +15,7 @@ from kilnet.storage import write_csv, write_json
 from kilnet.training.records import EpochRecord
 from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.finalists import Correct, Final, choose_finalists, compare_finalists
-from kilnet.tuning.halving import rungs, standings
+from kilnet.tuning.halving import marks_of, standings
 from kilnet.tuning.search_config import SearchConfig
 from kilnet.tuning.search_folder import SearchFolder
 from kilnet.tuning.space import Values
@@ -37,8 +37,9 @@ class TrialRow:
         number: of the trial.
         values: of the searched keys.
         status: as from `Trial.status`.
-        accuracy, accuracy_interval, loss: on validation, of the weights that were kept; None before the first epoch.
-        num_epochs: it was trained for.
+        accuracy, accuracy_interval, loss: on validation, of the weights that were kept, or within the first epoch where
+            it got no further; None before that.
+        num_epochs: it was trained for, to two digits.
         seconds: of training.
         reason: why it failed, or had to be tried again; the latest.
     """
@@ -49,7 +50,7 @@ class TrialRow:
     accuracy: float | None
     accuracy_interval: tuple[float, float] | None
     loss: float | None
-    num_epochs: int
+    num_epochs: float
     seconds: float
     reason: str | None
 
@@ -122,9 +123,9 @@ class Summary:
 
     def _compared(self) -> list[tuple[Values, float]]:
         """Return values and accuracy of the trials after the first rung, which each of these has reached."""
-        first = rungs(self.config.run.training.epochs, self.config.halving)[0]
-        found = [(trial, trial.best(first)) for trial in self._trials if trial.reached(first)]
-        return [(trial.values, best.validation_accuracy) for trial, best in found if best is not None]
+        first = marks_of(self.config)[0]
+        found = [(trial, trial.result(first)) for trial in self._trials if trial.reached(first)]
+        return [(trial.values, result.validation_accuracy) for trial, result in found if result is not None]
 
     def _importance_of(
         self, compared: Sequence[tuple[Values, float]], num_trees: int = 64
@@ -172,7 +173,7 @@ def summarise(path: Path) -> Summary:
     folder = SearchFolder(path)
     config = folder.config()
     trials = folder.trials(config)
-    marks = rungs(config.run.training.epochs, config.halving)
+    marks = marks_of(config)
     ranked = choose_finalists(trials, marks, len(trials))
     are_ranked = {trial.number for trial in ranked}
     ranked += [trial for trial in trials if trial.number not in are_ranked]
@@ -194,7 +195,9 @@ def summarise(path: Path) -> Summary:
         is_complete=through and num_missing == 0,
         winner=winner,
         winner_folder=_winner_folder(folder, config, winner),
-        num_image_passes=sum(row.num_epochs * _num_train(config, row.values, num_train) for row in rows),
+        num_image_passes=sum(
+            round(trial.num_epochs_done * _num_train(config, trial.values, num_train)) for trial in trials
+        ),
         num_finalist_image_passes=sum(
             len(folder.history(run)) * _num_train(config, trial.values, num_train)
             for trial, run in trained_again
@@ -224,7 +227,7 @@ def _num_train(config: SearchConfig, values: Values, num_there: int) -> int:
 
 
 def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: int) -> TrialRow:
-    best = trial.best()
+    best = trial.result()
     if best and not num_validation:
         raise RunFolderError(
             f"{folder.environment_path}: missing, so nobody knows how many images were validated"
@@ -236,7 +239,7 @@ def _row(folder: SearchFolder, trial: Trial, stopped: set[int], num_validation: 
         accuracy=best.validation_accuracy if best else None,
         accuracy_interval=wilson_interval(best.num_validation_correct, num_validation) if best else None,
         loss=best.validation_loss if best else None,
-        num_epochs=trial.num_epochs_done,
+        num_epochs=round(trial.num_epochs_done, 2),
         seconds=_seconds(folder.run_folder(trial.number)),
         reason=trial.reasons[-1] if trial.reasons else None,
     )

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kilnet.config import Select
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.training.schedule import EarlyStopping
 from kilnet.tuning.space import Values
 
@@ -17,6 +17,7 @@ class Trial:
         number: from 0, in the order of proposal.
         values: of the searched keys.
         history: the epochs that it has been trained for.
+        early: its validations within the first epoch, where rungs end there.
         reasons: what went wrong, oldest first; empty for most.
         failed: whether it has been given up.
         num_epochs: to train at most.
@@ -34,11 +35,12 @@ class Trial:
     patience: int | None
     min_delta: float
     select: Select = "loss"
+    early: tuple[EarlyRecord, ...] = ()
 
     @property
-    def num_epochs_done(self) -> int:
+    def num_epochs_done(self) -> float:
         """For how many epochs it has been trained; fitting the last layer of a pretrained network is none."""
-        return self.history[-1].epoch if self.history else 0
+        return max((seen[-1].epoch for seen in (self.history, self.early) if seen), default=0)
 
     @property
     def finished(self) -> bool:
@@ -56,24 +58,31 @@ class Trial:
             return "finished"
         return "stopped" if self.number in stopped else "waiting"
 
-    def reached(self, epoch: int) -> bool:
+    def reached(self, epoch: float) -> bool:
         """Whether it can be compared after `epoch` epochs."""
         return self.num_epochs_done >= epoch or self.finished
 
-    def best(self, epoch: int | None = None) -> EpochRecord | None:
+    def best(self, epoch: float | None = None) -> EpochRecord | None:
         """Return the record whose weights were kept within the first `epoch` epochs, or within all."""
         kept = [
             record for record in self.history if record.is_best and (epoch is None or record.epoch <= epoch)
         ]
         return kept[-1] if kept else None
 
-    def rank(self, epoch: int | None = None) -> tuple[float, float, int]:
+    def result(self, epoch: float | None = None) -> EpochRecord | EarlyRecord | None:
+        """Return what it is compared by after `epoch` epochs, or after all: as `best`, else within the first epoch."""
+        early = [record for record in self.early if epoch is None or record.epoch == epoch]
+        if epoch is not None and epoch < 1:
+            return early[-1] if early else self.best(1)
+        return self.best(epoch) or (early[-1] if early else None)
+
+    def rank(self, epoch: float | None = None) -> tuple[float, float, int]:
         """Return what trials are sorted by, best first.
 
-        Validation accuracy of the weights kept within `epoch` epochs, or macro recall where epochs are chosen by that,
-        then their loss, then the order of proposal.
+        Validation accuracy of their `result` after `epoch` epochs, or macro recall where epochs are chosen by that,
+        then the loss, then the order of proposal.
         """
-        best = self.best(epoch)
+        best = self.result(epoch)
         if best is None:
             return (1.0, 0.0, self.number)
         good = best.validation_macro_recall if self.select == "macro-recall" else best.validation_accuracy

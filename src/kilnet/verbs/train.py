@@ -28,7 +28,7 @@ from kilnet.training.choice import Choice, choose, is_photographs, room_for_pict
 from kilnet.training.first_stage import FirstStage
 from kilnet.training.follower import follow_to_the_end
 from kilnet.training.ranks import ALONE, Ranks, joined
-from kilnet.training.records import EpochRecord, StepRecord
+from kilnet.training.records import Record
 from kilnet.training.run_folder import RunFolder
 from kilnet.training.session import TrainingSession, free_folder
 from kilnet.training.speed import keep_curves_seconds
@@ -280,7 +280,7 @@ def _parent_had_others(config: RunConfig, dataset: ImageDataset) -> bool:
     return can_compare and parent.fingerprint() not in (None, dataset.fingerprint, same.fingerprint)
 
 
-def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[StepRecord | EpochRecord]:
+def _with_notes(session: TrainingSession, display: ProgressDisplay) -> Iterator[Record]:
     for record in session:
         while session.loop.notes:
             display.say(session.loop.notes.pop(0))

@@ -39,9 +39,10 @@ class SearchOptions(TypedDict, total=False):
     """How to search; all of it has defaults.
 
     Attributes:
-        strategy: "grid" (the default for spaces of lists), "random" or "tpe" (the default otherwise).
+        strategy: "grid" tries all combinations of lists, the default; of these "effects" tries `trials`, the default
+            where that is given, and "random" any. "tpe" is for ranges, and their default.
         halving: train in rungs, after each of which only the best third is trained further; on by default.
-        trials: for random and tpe, 30 by default.
+        trials: for all but the grid, 30 by default.
         finalists: how many of the best are trained again; 3 by default.
         seeds: with how many seeds each; 3 by default, 0 takes the best trial as it is.
         workers: processes that train at the same time; by default as measured. On a cluster, of each machine.

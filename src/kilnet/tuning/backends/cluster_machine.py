@@ -22,7 +22,7 @@ from kilnet.training.run_folder import RunFolder
 from kilnet.tuning.allocation import Allocation, allocate
 from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line
 from kilnet.tuning.backends.processes import LocalWorkers
-from kilnet.tuning.search_folder import correct_path
+from kilnet.tuning.search_folder import correct_path, early_path
 
 Files = list[tuple[str, bytes]]  # names within a run folder, and contents
 _LOG_BYTES = 1 << 16  # of the end of a worker's log
@@ -255,7 +255,8 @@ def _run_files(folder: Path) -> list[Path]:
     """
     run = RunFolder(folder)
     begun = [run.environment_path, run.used_corrections_path, run.config_path]
-    return [*begun, run.weights_path, run.state_path, run.history_path, run.timing_path, correct_path(folder)]
+    told = [run.history_path, run.timing_path, early_path(folder), correct_path(folder)]
+    return [*begun, run.weights_path, run.state_path, *told]
 
 
 def _signature(path: Path) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from kilnet.training.records import EpochRecord
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """Train one run up to some epoch; if it is there already, nothing is trained.
+    """Train one run up to some epoch, or a part of the first; if it is there already, nothing is trained.
 
     Attributes:
         name: for people, unique among the running jobs: "trial 7", "finalist 7, seed 2".
@@ -30,7 +30,7 @@ class TrainingJob:
     config: RunConfig
     folder: Path
     images: Path
-    until: int
+    until: float
     score_validation: bool = False
     own_models: frozenset[str] = frozenset()
     kind: Literal["train"] = "train"

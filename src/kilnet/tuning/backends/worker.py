@@ -17,11 +17,11 @@ from kilnet.errors import BusyError, InterruptedRunError, KilnetError, StorageEr
 from kilnet.hardware import Settings
 from kilnet.runs.evaluation import evaluate_classifier
 from kilnet.runs.run import Run
-from kilnet.training.records import EpochRecord
+from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.training.session import TrainingSession
 from kilnet.tuning.backends.jobs import SpeedJob, TrainingJob, job_from_line
 from kilnet.tuning.backends.shared_images import map_images, write_array
-from kilnet.tuning.search_folder import correct_path
+from kilnet.tuning.search_folder import add_early, correct_path, early_records
 
 _SECONDS_BETWEEN_STEPS = 1.0
 _MAX_TIMED_IMAGES = 128  # in a batch of a `SpeedJob`
@@ -81,15 +81,20 @@ def _listen(jobs: "queue.Queue[str]") -> None:
 
 def _train(job: TrainingJob, channel: Channel) -> None:
     dataset = _map_images(job.images)
-    session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models)
-    history = session.loop.history
-    if not session.loop.finished and (not history or history[-1].epoch < job.until):
+    early = job.until if job.until < 1 else None
+    session = TrainingSession(dataset, job.config, job.folder, own_models=job.own_models, early=early)
+    seen: list[float] = [record.epoch for record in session.loop.history]
+    seen += [record.epoch for record in early_records(job.folder)]
+    if not session.loop.finished and max(seen, default=0) < job.until:
         sent = monotonic()
         for record in session:
             if isinstance(record, EpochRecord):
                 channel.send("epoch", record=asdict(record))
                 if record.epoch >= job.until:
                     break
+            elif isinstance(record, EarlyRecord):
+                add_early(job.folder, record)
+                break
             elif monotonic() - sent >= _SECONDS_BETWEEN_STEPS:
                 sent = monotonic()
                 channel.send("step", step=record.step, num_steps=record.num_steps)
