@@ -1,7 +1,7 @@
 """Trains every cell of a grid to its end, once, so that any strategy can be replayed over it for nothing.
 
     python benchmarks/grids.py DATA --out FOLDER [--grid sixty|eight] [--seeds N] [--workers N] [--num-train N]
-                               [--epochs N] [--batch-size N] [--data-dir DIR]
+                               [--image-size N] [--epochs N] [--batch-size N] [--data-dir DIR]
 
 Both grids are of ConfigNet, a sixth as wide as the tutorial's:
 
@@ -19,6 +19,7 @@ One process with one thread for each worker. If it is killed, the same command g
 """
 
 import argparse
+import io
 from collections.abc import Iterator
 from itertools import product
 from multiprocessing import get_context
@@ -103,17 +104,11 @@ def train_cell(number: int, seed: int, out: Path) -> str:
         found = list(record(load_dataset(config.data).sealed(), config, grid["moments"]))
         right, losses = np.stack([right for right, _ in found]), np.array([loss for _, loss in found])
         make_folder(path.parent, parents=True)
-        write_bytes(path, _packed(np.packbits(right, axis=1), losses))
+        content = io.BytesIO()
+        np.savez(content, right=np.packbits(right, axis=1), loss=losses)
+        write_bytes(path, content.getvalue())
     losses = np.load(path)["loss"]
     return f"seed {seed}, cell {number}: loss {losses[0]:.3f} to {losses.min():.3f}"
-
-
-def _packed(right: np.ndarray, loss: np.ndarray) -> bytes:
-    import io
-
-    buffer = io.BytesIO()
-    np.savez(buffer, right=right, loss=loss)
-    return buffer.getvalue()
 
 
 def _train_cell(job: tuple[int, int, Path]) -> str:
@@ -135,16 +130,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--data-dir", help="a copy of CIFAR-10; else KILNET_DATA, else it is fetched")
     options = parser.parse_args()
-    settings = SHARED | {"training.epochs": options.epochs, "training.batch_size": options.batch_size}
+    space = GRIDS[options.grid]
+    settings: dict[str, Any] = {key: value for key, value in SHARED.items() if key not in space}
+    settings |= {"training.epochs": options.epochs, "training.batch_size": options.batch_size}
     given = {
         "data.num_train": options.num_train,
         "data.image_size": options.image_size,
         "data.dir": options.data_dir,
     }
     settings |= {"data.source": options.data} | {key: value for key, value in given.items() if value}
-    space = GRIDS[options.grid]
-    if options.grid == "eight":
-        settings = {key: value for key, value in settings.items() if key != "model.l1"}
     cells = Space.parse(space).cells()
     dataset = load_dataset(load_config(settings=settings).data)
     make_folder(options.out, parents=True)
@@ -157,7 +151,10 @@ def main() -> None:
         "num_train": len(dataset.train),
         "settings": settings,
     }
-    write_json(options.out / "grid.json", grid)
+    path = options.out / "grid.json"
+    if path.exists() and read_json(path) != grid:
+        parser.error(f"{path}: another grid is recorded there; choose another --out")
+    write_json(path, grid)
     jobs = [(number, seed, options.out) for seed, number in product(range(options.seeds), range(len(cells)))]
     with get_context("spawn").Pool(options.workers) as pool:
         for line in pool.imap(_train_cell, jobs):

@@ -72,6 +72,9 @@ def test_a_grid_is_recorded_once_and_searched_for_nothing(tmp_path):
     times = [file.stat().st_mtime_ns for file in files]
     assert said_by("grids", *words).splitlines() == said, "what is there is not trained again"
     assert [file.stat().st_mtime_ns for file in files] == times
+    other = [sys.executable, FOLDER / "grids.py", "digits", "--epochs", "2", "--out", tmp_path]
+    refused = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert (refused.returncode, "another grid is recorded there" in refused.stderr) == (2, True)
     grid = json.loads((tmp_path / "grid.json").read_text())
     assert grid["moments"] == sorted({2 / 243, 2 / 81, 2 / 27, 2 / 9, 2 / 3, 1, 2})
     found = np.load(files[0])

@@ -85,8 +85,10 @@ def test_each_worker_of_a_machine_sees_one_of_its_gpus(temporary, monkeypatch):
     seen = []
     for _ in range(4):
         workers.start(speed_job())
-        environment = Path(f"/proc/{workers._processes[-1].process.pid}/environ").read_bytes().split(b"\0")
-        seen += [line for line in environment if line.startswith(b"CUDA_VISIBLE_DEVICES=")]
+        path = Path(f"/proc/{workers._processes[-1].process.pid}/environ")
+        while not (environment := path.read_bytes()):  # empty until the program has taken its place
+            time.sleep(0.01)
+        seen += [line for line in environment.split(b"\0") if line.startswith(b"CUDA_VISIBLE_DEVICES=")]
     machine.close()
     torch.set_num_threads(num_threads)
     assert seen == [b"CUDA_VISIBLE_DEVICES=" + gpu for gpu in (b"2", b"5", b"2", b"5")]
