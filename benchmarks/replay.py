@@ -27,7 +27,7 @@ from kilnet.seeding import derive
 from kilnet.storage import read_json
 from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.tuning.finalists import choose_finalists, estimate
-from kilnet.tuning.halving import COHORT, marks_of, rungs, standings
+from kilnet.tuning.halving import in_cohorts, marks_of, standings
 from kilnet.tuning.search_config import SearchConfig, search_config
 from kilnet.tuning.strategy import propose
 from kilnet.tuning.trial import Trial
@@ -113,11 +113,7 @@ def by_kilnet(**options: Any) -> Search:
     def search(recorded: Recorded, seed: int, repeat: int) -> tuple[int, float]:
         settings = recorded.grid["settings"] | {"seed": derive(seed, "search", repeat) % 2**31}
         config = search_config(load_config(settings=settings), recorded.grid["space"], **standard | options)
-        steps = recorded.grid["num_train"] // config.run.training.batch_size
-        changes: dict[str, Any] = {"rungs": rungs(recorded.grid["epochs"], config.halving, steps)}
-        if config.strategy in ("effects", "tpe"):
-            changes["cohort"] = COHORT
-        config = config.model_copy(update=changes)
+        config = in_cohorts(config, recorded.grid["num_train"], num_workers=1)
         trials = list(_searched(recorded, seed, config))
         winner = choose_finalists(trials, marks_of(config), 1)[0]
         return recorded.grid["cells"].index(winner.values), sum(trial.num_epochs_done for trial in trials)

@@ -13,7 +13,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.storage import recall, remember
 from kilnet.tuning.backends.jobs import SpeedJob
 from kilnet.tuning.backends.processes import LocalWorkers
-from kilnet.tuning.halving import COHORT, rungs
+from kilnet.tuning.halving import in_cohorts
 from kilnet.tuning.search_config import SearchConfig
 
 _MAX_WORKERS = 8  # each is a process with torch in it: some 300 MB before the first image
@@ -84,21 +84,8 @@ def settle(
     )
     allocation = (measure or allocate)(workers, job, logs)
     decided = decided.model_copy(update={"threads": allocation.num_threads})
-    cohort = config.cohort
-    if config.strategy in ("effects", "tpe"):
-        cohort = COHORT if config.halving else max(1, allocation.num_workers)
-    run = config.run.model_copy(update={"hardware": decided})
-    marks = config.rungs or rungs(run.training.epochs, config.halving, _steps_per_epoch(config, dataset))
-    return config.model_copy(update={"run": run, "cohort": cohort, "rungs": marks}), allocation
-
-
-def _steps_per_epoch(config: SearchConfig, dataset: ImageDataset) -> int:
-    """Return the steps of an epoch, by the trial that has the fewest."""
-    found = []
-    for run in map(config.changed, config.parsed_space().corners()):
-        num_images = min(run.data.num_train or len(dataset.train), len(dataset.train))
-        found.append(num_images // run.training.batch_size_for(num_images))
-    return min(found)
+    config = config.model_copy(update={"run": config.run.model_copy(update={"hardware": decided})})
+    return in_cohorts(config, len(dataset.train), allocation.num_workers), allocation
 
 
 def allocate(workers: int | None, job: SpeedJob, logs: Path) -> Allocation:

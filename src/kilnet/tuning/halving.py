@@ -32,6 +32,31 @@ def rungs(num_epochs: int, halving: bool, steps_per_epoch: int = 0) -> tuple[flo
     return tuple(sorted(marks))
 
 
+def in_cohorts(config: SearchConfig, num_images: int, num_workers: int) -> SearchConfig:
+    """Return a search with cohorts and rungs decided, as far as they were not.
+
+    Args:
+        num_images: to train on, at most.
+        num_workers: which are all to be busy where trials are not compared in rungs.
+    """
+    cohort = config.cohort
+    if config.strategy in ("effects", "tpe"):
+        cohort = COHORT if config.halving else max(1, num_workers)
+    marks = config.rungs or rungs(
+        config.run.training.epochs, config.halving, _steps_per_epoch(config, num_images)
+    )
+    return config.model_copy(update={"cohort": cohort, "rungs": marks})
+
+
+def _steps_per_epoch(config: SearchConfig, num_images: int) -> int:
+    """Return the steps of an epoch, by the trial that has the fewest."""
+    found = []
+    for run in map(config.changed, config.parsed_space().corners()):
+        num_train = min(run.data.num_train or num_images, num_images)
+        found.append(num_train // run.training.batch_size_for(num_train))
+    return min(found)
+
+
 def marks_of(config: SearchConfig) -> tuple[float, ...]:
     """Return `rungs` of a search; of one that an earlier version began, those of that version."""
     return config.rungs or rungs(config.run.training.epochs, config.halving)

@@ -65,7 +65,8 @@ def _by_effects(config: SearchConfig, space: Space, before: Sequence[Trial], num
     is known: there each cell has values that were taken least so far.
     """
     seen = {_hashable(trial.values) for trial in before}
-    left = [cell for cell in space.cells() if _hashable(cell) not in seen]
+    cells = space.cells()
+    left = [cell for cell in cells if _hashable(cell) not in seen]
     order = generator(config.run.seed, "propose", len(before)).permutation(len(left))
     left = [left[index] for index in order]  # so that equals come in no order of their own
     if not before:
@@ -74,7 +75,7 @@ def _by_effects(config: SearchConfig, space: Space, before: Sequence[Trial], num
     results = np.array([trial.rank(first)[0] for trial in before])  # lower is better
     failed = np.array([trial.failed for trial in before])
     results[failed] = max(results[~failed], default=1.0)
-    columns = {(key, _word(cell, key)): None for cell in space.cells() for key in space.keys}
+    columns = {(key, _word(cell, key)): None for cell in cells for key in space.keys}
     effects = _effects(_table([trial.values for trial in before], list(columns)), results)
     predicted = _table(left, list(columns)) @ effects
     return [left[index] for index in np.argsort(predicted, kind="stable")[:num_wanted]]
