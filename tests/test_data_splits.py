@@ -3,7 +3,7 @@ import pytest
 
 from kilnet.config import DataConfig
 from kilnet.data.dataset import Split
-from kilnet.data.splits import _groups_of_equal, complete, content_hashes
+from kilnet.data.splits import Rows, _groups_of_equal, complete, content_hashes, shuffled
 from kilnet.errors import DataError
 
 
@@ -51,17 +51,22 @@ def test_given_splits_are_left_alone():
 def test_groups_of_equal_images_are_those_of_their_bytes(side):
     chance = np.random.default_rng(side)
     images = chance.integers(0, 256, (200, 3, side, side), dtype=np.uint8)[chance.integers(0, 200, 500)]
-    first, groups = _groups_of_equal(images)
+    every = np.arange(len(images))
+    first, groups = _groups_of_equal(images, every)
     contents = [image.tobytes() for image in images]
+    assert [contents.index(content) for content in contents] == first[groups].tolist()
+    some = chance.permutation(len(images))[:300]
+    first, groups = _groups_of_equal(images, some)
+    contents = [images[row].tobytes() for row in some]
     assert [contents.index(content) for content in contents] == first[groups].tolist()
     images[7], images[9] = images[8], images[8]
     images[7, 0, 0, 0] ^= 1  # one bit
-    first, groups = _groups_of_equal(images)
+    first, groups = _groups_of_equal(images, every)
     assert groups[7] != groups[8] == groups[9]
     zeros = np.zeros_like(images)
     zeros[:, 1] = images[:, 1]  # images of one channel lie apart in memory
     contents = [image.tobytes() for image in images[:, 1:2]]
-    first, groups = _groups_of_equal(zeros[:, 1:2])
+    first, groups = _groups_of_equal(zeros[:, 1:2], every)
     assert [contents.index(content) for content in contents] == first[groups].tolist()
 
 
@@ -117,3 +122,18 @@ def test_hashes_tell_pictures_apart():
     hashes = content_hashes(images)
     assert hashes[0] == hashes[2]
     assert len(set(hashes)) == 3
+
+
+def test_each_image_is_copied_once_however_often_it_is_dealt(monkeypatch):
+    whole, taken = make_split([0, 1, 2] * 30), []
+    take = Split.take
+    monkeypatch.setattr(Split, "take", lambda split, rows: taken.append(len(rows)) or take(split, rows))
+    parts = complete(shuffled(Rows.of(whole), 0), None, None, CLASSES, DataConfig(num_train=50))
+    assert taken == [len(part) for part in parts]
+    assert taken[0] == 50
+
+
+def test_all_rows_in_their_order_are_the_split_itself():
+    whole = make_split([0, 1, 2] * 3)
+    assert Rows.of(whole).split() is whole
+    assert Rows.of(whole).take(np.arange(9)[::-1]).split().names == whole.names[::-1]

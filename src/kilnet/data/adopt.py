@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kilnet.config import DataConfig
 from kilnet.data.dataset import ImageDataset, LabelledImages, Split
 from kilnet.data.decode import to_pixels
-from kilnet.data.splits import complete, shuffled
+from kilnet.data.splits import Rows, complete, shuffled
 from kilnet.data.squares import default_side, to_square
 from kilnet.errors import DataError
 
@@ -54,7 +54,7 @@ def adopt_dataset(
     for label, class_name in enumerate(classes):
         if not np.any(splits["train"].labels == label):
             raise DataError(f"{name} train: class {class_name} has no image; labels count from 0")
-    in_random_order = shuffled(splits["train"], config.split_seed)
+    in_random_order = shuffled(Rows.of(splits["train"]), config.split_seed)
     try:
         completed = complete(in_random_order, splits.get("validation"), splits.get("test"), classes, config)
     except DataError as error:

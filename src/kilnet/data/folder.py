@@ -23,7 +23,7 @@ from kilnet.data.dataset import SPLIT_NAMES, ImageDataset, LabelledImages, Progr
 from kilnet.data.decoded import DecodedPictures
 from kilnet.data.file_names import pairs_note
 from kilnet.data.pictures import Pictures, read_pictures
-from kilnet.data.splits import complete, shuffled
+from kilnet.data.splits import Rows, complete, shuffled
 from kilnet.data.together import group_warnings, kept_together, near_notice
 from kilnet.errors import DataError
 
@@ -70,7 +70,7 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
     """
     warnings = _warnings(folder, contents, config)
     groups = kept_together(contents.pictures, contents.group_names, config.near_duplicates)
-    given = {name: _split(contents, name, groups) for name in SPLIT_NAMES}
+    given = {name: _rows(contents, name, groups) for name in SPLIT_NAMES}
     is_near = groups is not None and contents.group_names is None
     if groups is not None and is_near:
         warnings.append(f"{folder}: {near_notice(groups)}")
@@ -82,7 +82,7 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
             f"{folder}: one class ({contents.classes[0]}); a classifier needs at least two, "
             f"each a sub-folder of pictures{_deeper(folder, contents)}"
         )
-    if given["train"].weights is not None and not given["train"].weights.any():
+    if contents.weights is not None and not contents.weights[given["train"].rows].any():
         raise DataError(f"{folder}: all weights are 0; give some images a weight above 0")
     validation, test = (given[name] if len(given[name]) else None for name in ("validation", "test"))
     warnings += missing_images(contents)
@@ -108,8 +108,8 @@ def as_they_are(folder: Path, contents: FolderContents, config: DataConfig) -> L
         DataError: no image, or, unless `on_bad_image` is "skip", a file that is no usable image.
     """
     warnings = _warnings(folder, contents, config)
-    splits = {name: _split(contents, name) for name in contents.split_folders}
-    every = _split(contents)
+    splits = {name: _rows(contents, name).split() for name in contents.split_folders}
+    every = _rows(contents).every
     if not len(every):
         raise DataError(f"{folder}: no usable image in its class folders")
     return LabelledImages(name_of(folder), contents.classes, splits, every, tuple(warnings))
@@ -220,12 +220,10 @@ def missing_images(contents: FolderContents) -> list[str]:
     return found
 
 
-def _split(
+def _rows(
     contents: FolderContents, name: str | None = None, groups: npt.NDArray[np.int64] | None = None
-) -> Split:
+) -> Rows:
     """Return the pictures of a split, or all."""
     pictures = contents.pictures
     every = Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)
-    if name is None or (contents.splits == name).all():
-        return every
-    return every.take(np.flatnonzero(contents.splits == name))
+    return Rows.of(every) if name is None else Rows(every, np.flatnonzero(contents.splits == name))

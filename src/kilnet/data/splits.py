@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,49 @@ import numpy.typing as npt
 from kilnet.config import DataConfig
 from kilnet.data.dataset import Split
 from kilnet.data.grouped_splits import grouped_folds, grouped_part
+from kilnet.data.mapped_images import images_in_a_block
 from kilnet.errors import DataError
 from kilnet.seeding import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some images of a split, in some order: what becomes of them is decided before any is copied.
+
+    Attributes:
+        every: where they are from.
+        rows: int64 (num_images,), their places there.
+    """
+
+    every: Split
+    rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, split: Split) -> "Rows":
+        """Return all images of a split."""
+        return cls(split, np.arange(len(split)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Of these images."""
+        return self.every.labels[self.rows]
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """Of these images; see `Split`."""
+        return None if self.every.groups is None else self.every.groups[self.rows]
+
+    def take(self, indices: npt.NDArray[np.int64]) -> "Rows":
+        """Return those at `indices` of these, in that order."""
+        return Rows(self.every, self.rows[indices])
+
+    def split(self) -> Split:
+        """Copy the images; all of them in their order are the split itself."""
+        is_all = len(self) == len(self.every) and bool((self.rows == np.arange(len(self))).all())
+        return self.every if is_all else self.every.take(self.rows)
 
 
 def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
@@ -23,41 +65,50 @@ def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
 
 
 def _groups_of_equal(
-    images: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the first image of each group of equal ones, and the group of each image, both int64.
+    """Return, among the images at `rows`, the first of each group of equal ones, and the group of each, both int64.
 
     A sum of all pixels with random factors, modulo 2^64, tells most images apart in a tenth of the time of a hash;
-    only those that have it in common are hashed.
+    only those that have it in common are hashed. A part at a time is looked at, in the order in which they lie.
     """
-    rows = images.reshape(len(images), -1)
-    if rows.shape[1] % 8 == 0 and rows.flags.c_contiguous:
-        words = rows.view(np.uint64)
-        factors = generator(0, "equal").integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
-        sums = words @ factors
-    else:
-        sums = np.zeros(len(images), np.uint64)
+    sums = np.zeros(len(rows), np.uint64)
+    if len(images) and images[0].size % 8 == 0 and images.flags.c_contiguous:
+        factors = generator(0, "equal").integers(0, 2**64, images[0].size // 8, np.uint64) | np.uint64(1)
+        order, block = np.argsort(rows), images_in_a_block(images)
+        for start in range(0, len(rows), block):
+            part = order[start : start + block]
+            sums[part] = images[rows[part]].reshape(len(part), -1).view(np.uint64) @ factors
     _, groups, sizes = np.unique(sums, return_inverse=True, return_counts=True)
     unclear = np.flatnonzero(sizes[groups] > 1)
-    groups[unclear] = len(sizes) + np.unique(content_hashes(images[unclear]), return_inverse=True)[1]
+    groups[unclear] = len(sizes) + np.unique(content_hashes(images[rows[unclear]]), return_inverse=True)[1]
     _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
     return first, groups
 
 
 def complete(
-    train: Split, validation: Split | None, test: Split | None, classes: Sequence[str], config: DataConfig
+    train: Split | Rows,
+    validation: Split | Rows | None,
+    test: Split | Rows | None,
+    classes: Sequence[str],
+    config: DataConfig,
 ) -> tuple[Split, Split, Split]:
-    """Carve the splits that are missing out of train, then keep its first `num_train` images.
+    """Carve the splits that are missing out of train, then keep its first `num_train` images; each is copied once.
 
     Raises:
         DataError: a class has too few different pictures to stand in every split.
     """
+    rows = train if isinstance(train, Rows) else Rows.of(train)
     if test is None:
         num_further = int(validation is None)
-        train, test = carve(train, classes, config.test_fraction, config.split_seed, "test", num_further)
+        rows, test = carve(rows, classes, config.test_fraction, config.split_seed, "test", num_further)
     if validation is None:
-        train, validation = carve(train, classes, config.validation_fraction, config.split_seed, "validation")
-    return first_images(train, config.num_train), validation, test
+        rows, validation = carve(rows, classes, config.validation_fraction, config.split_seed, "validation")
+    kept = rows.take(np.arange(min(config.num_train or len(rows), len(rows))))
+    first, second, third = (
+        part.split() if isinstance(part, Rows) else part for part in (kept, validation, test)
+    )
+    return first, second, third
 
 
 def first_images(split: Split, num_images: int | None) -> Split:
@@ -65,14 +116,14 @@ def first_images(split: Split, num_images: int | None) -> Split:
     return split if num_images is None else split.take(np.arange(min(num_images, len(split))))
 
 
-def shuffled(split: Split, seed: int) -> Split:
+def shuffled(rows: Rows, seed: int) -> Rows:
     """Return the images in a random order, so that any first part is a fair sample of all classes."""
-    return split.take(generator(seed, "split-order").permutation(len(split)))
+    return rows.take(generator(seed, "split-order").permutation(len(rows)))
 
 
 def carve(
-    split: Split, classes: Sequence[str], fraction: float, seed: int, purpose: str, num_further: int = 0
-) -> tuple[Split, Split]:
+    split: Rows, classes: Sequence[str], fraction: float, seed: int, purpose: str, num_further: int = 0
+) -> tuple[Rows, Rows]:
     """Take a stratified random part out of a split.
 
     Of each class the part gets `fraction` of the images, rounded, but at least one picture, and at least one
@@ -95,7 +146,7 @@ def carve(
     if split.groups is not None:
         chosen = grouped_part(split.labels, split.groups, classes, fraction, seed, purpose, num_further)
         return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
-    first, groups = _groups_of_equal(split.images)
+    first, groups = _groups_of_equal(split.every.images, split.rows)
     group_sizes = np.bincount(groups)
     group_labels = split.labels[first]  # equal pictures in two classes go with the class of the first one
     taken = np.zeros(len(first), dtype=bool)
