@@ -22,22 +22,23 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "options", "further"),
+    ("name", "options", "further", "power"),
     [
-        ("ResNet", {"depth": 8, "width": 4}, {}),
+        ("ResNet", {"depth": 8, "width": 4}, {}, 1.0),
         (
             "FastNet",
             {"widths": [8, 12, 16], "output_scale": 5.0},
             {"mirror": True, "shift_px": 2, "margin": 0.3},
+            0.75,
         ),
     ],
 )
-def test_networks_of_other_makes_and_all_their_views_are_exported(name, options, further):
+def test_networks_of_other_makes_and_all_their_views_are_exported(name, options, further, power):
     classifier = dataclasses.replace(built(name, **options), views=ViewsConfig(**further))
     images = RANDOM.integers(0, 256, (70, *classifier.image_shape), np.uint8)
     evidence = classifier.evidence(images)
     known = KnownPictures.fit(evidence)
-    calibration = Calibration(1.3, None, 70, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, "", "", known)
+    calibration = Calibration(1.3, None, 70, 0, 0, 0, 0.0, 0.0, 0.0, 0.0, "", "", known, power)
     classifier = dataclasses.replace(classifier, calibration=calibration)
     expected = classifier.probabilities(images)
     if further:

@@ -7,6 +7,7 @@ import pytest
 import kilnet
 from kilnet.exporting import exported_file as exporting
 from kilnet.exporting.deployed import TorchFile
+from kilnet.metrics.logits import LogitScale
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
@@ -25,7 +26,7 @@ def test_what_is_needed_is_inside_the_file_and_nothing_of_this_machine(run, expo
     predictor = kilnet.load(run)
     assert tuple(json.loads(notes["classes"])) == predictor.classes
     assert (notes["channels"], notes["image_height"], notes["image_width"]) == ("3", "24", "24")
-    assert float(notes["temperature"]) == predictor.calibration.temperature
+    assert LogitScale(float(notes["temperature"]), float(notes["power"])) == predictor.scale
     assert json.loads(notes["unsure_below"]) == predictor.calibration.threshold
     assert "bicubic" in notes["resize"]
     for trace in (b"site-packages", b"/kilnet/", str(run).encode()):

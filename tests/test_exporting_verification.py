@@ -100,7 +100,7 @@ def test_pictures_without_files_are_verified_from_png_bytes(run):
 
     def answers(images):
         strange = predictor.known.strangeness(predictor.evidence(images))
-        return softmax(predictor.logits(images), predictor.temperature), strange
+        return softmax(predictor.scale(predictor.logits(images))), strange
 
     found = verify(answers, predictor, readers(split, None), split.labels, Tolerance(1, 1e-6, 0))
     assert found.breach() is None

@@ -4,14 +4,16 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
 from torch.nn import functional as F
 
 import kilnet
 from kilnet.data.sources import load_dataset
 from kilnet.errors import RunFolderError
-from kilnet.inference.calibration import fit_temperature, sure_threshold
+from kilnet.inference.calibration import fit_scale, fit_temperature, sure_threshold
 from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.logits import LogitScale
 from kilnet.recipes.reading import load_config
 from kilnet.runs.evaluation import read_calibration
 from kilnet.runs.run import Run
@@ -65,6 +67,32 @@ def test_temperature_mends_the_calibration_error():
     np.testing.assert_array_equal(after.confusion, before.confusion)
 
 
+@pytest.mark.parametrize("power", [0.7, 1.4])
+def test_a_power_is_found_again_and_is_the_optimisers(power):
+    logits, labels = drawn(1.0)
+    exact = logits.astype(float) - logits.mean(1, keepdims=True)
+    bent = 1.5 * np.sign(exact) * np.abs(exact) ** (1 / power)
+    scale = fit_scale(bent, labels)
+    assert scale.power == pytest.approx(power, rel=0.1)
+
+    centred = bent - bent.mean(1, keepdims=True)
+
+    def loss(logs):
+        scaled = np.sign(centred) * np.abs(centred) ** np.exp(logs[0]) / np.exp(logs[1])
+        return -log_softmax(scaled, axis=1)[np.arange(len(labels)), labels].mean()
+
+    reference = minimize(loss, [0.0, 0.0], method="Nelder-Mead")
+    np.testing.assert_allclose([scale.power, scale.temperature], np.exp(reference.x), rtol=1e-3)
+
+
+def test_a_power_needs_images_that_bear_it_out():
+    logits, labels = drawn(2.0)
+    assert fit_scale(logits, labels) == LogitScale(fit_temperature(logits, labels))
+    bent = np.sign(logits) * np.abs(logits) ** 0.9
+    assert fit_scale(bent[:60], labels[:60]).power == 1
+    assert fit_scale(np.array([[5.0, 0.0], [0.0, 3.0]]), np.array([0, 1])) == LogitScale()  # all are right
+
+
 def test_temperature_where_the_images_cannot_tell():
     labels = np.array([0, 1, 0])
     right = np.array([[5.0, 0.0], [0.0, 3.0], [1.0, 0.9]])
@@ -106,8 +134,8 @@ def test_training_calibrates_on_the_validation_images(run):
     dataset = dataset_of(run)
     logits = Run(run.path).classifier.logits(dataset.validation.images)
     labels = dataset.validation.labels
-    assert kept.temperature == fit_temperature(logits, labels)
-    scaled = logits.astype(float) / kept.temperature
+    assert kept.scale == fit_scale(logits, labels)
+    scaled = kept.scale(logits)
     after = Evaluation.from_logits("validation", dataset.classes, scaled, labels)
     assert (kept.loss_after, kept.calibration_error_after) == (after.loss, after.calibration_error)
     assert kept.loss_after <= kept.loss_before
@@ -137,7 +165,15 @@ def test_calibration_of_other_weights_does_not_count(run):
 
 
 @pytest.mark.parametrize(
-    "change", [{"temperature": 0.0}, {"temperature": "1"}, {"threshold": 3.0}, {"weights": None}, None]
+    "change",
+    [
+        {"temperature": 0.0},
+        {"temperature": "1"},
+        {"power": -1.0},
+        {"threshold": 3.0},
+        {"weights": None},
+        None,
+    ],
 )
 def test_damaged_calibration_is_refused_with_what_to_do(run, change):
     content = unsealed(json.loads(run.calibration_path.read_text()))

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy.special import softmax
 
 from kilnet import models
 from kilnet.config import ModelConfig, ViewsConfig
@@ -238,9 +239,14 @@ def test_paths_pictures_and_arrays_are_the_same_picture(predictor, pictures):
 
 def test_probabilities_are_calibrated_and_classes_as_before(predictor):
     images = RANDOM.integers(0, 256, (5, *predictor.image_shape), np.uint8)
-    scaled = torch.from_numpy(predictor.logits(images)) / predictor.calibration.temperature
-    np.testing.assert_allclose(predictor.probabilities(images), torch.softmax(scaled, 1), rtol=1e-5)
-    assert predictor.predict(images) == [p.label for p in predictor(list(images))]
+    for power in (1.0, 0.7):
+        calibrated = replace(predictor, calibration=replace(predictor.calibration, power=power))
+        logits = predictor.logits(images).astype(float)
+        if power != 1:
+            logits -= logits.mean(1, keepdims=True)
+        scaled = np.sign(logits) * np.abs(logits) ** power / predictor.calibration.temperature
+        np.testing.assert_allclose(calibrated.probabilities(images), softmax(scaled, axis=1), rtol=1e-5)
+        assert calibrated.predict(images) == [p.label for p in calibrated(list(images))]
 
 
 @pytest.mark.parametrize(

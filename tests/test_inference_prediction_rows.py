@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 
 from kilnet.inference.prediction_rows import prediction_rows
 from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.logits import LogitScale
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -35,7 +36,7 @@ def test_prediction_rows_follow_the_images(scored):
 def test_calibrated_confidences_come_first(scored):
     evaluation, logits, labels = scored
     names = [f"{i}.png" for i in range(997)]
-    rows = list(prediction_rows(CLASSES, names, logits, labels, temperature=2.0))
+    rows = list(prediction_rows(CLASSES, names, logits, labels, LogitScale(2.0)))
     for divisor, found in ((2, "confidence"), (1, "uncalibrated_confidence")):
         expected = np.exp(log_softmax(logits.astype(np.float64) / divisor, axis=1)).max(axis=1)
         np.testing.assert_allclose([getattr(row, found) for row in rows], expected, rtol=1e-12)

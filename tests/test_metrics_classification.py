@@ -14,6 +14,7 @@ from sklearn.metrics import (
 
 from kilnet.errors import InputError
 from kilnet.metrics.classification import Evaluation
+from kilnet.metrics.logits import LogitScale
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
@@ -170,17 +171,17 @@ def test_what_is_no_evaluation_is_refused(scored, broken):
         Evaluation.from_dict(content)
 
 
-def test_a_temperature_changes_confidences_and_neither_loss_nor_predictions(scored):
+def test_a_scale_changes_confidences_and_neither_loss_nor_predictions(scored):
     raw, logits, labels = scored
-    cold = Evaluation.from_logits("test", CLASSES, logits, labels, temperature=0.5)
+    cold = Evaluation.from_logits("test", CLASSES, logits, labels, LogitScale(0.5, 0.8))
     np.testing.assert_array_equal(cold.confusion, raw.confusion)
     assert cold.loss_sum == raw.loss_sum
     assert cold.uncalibrated_error == raw.calibration_error
     assert (
         cold.calibration_error
-        == Evaluation.from_logits("test", CLASSES, 2 * logits, labels).calibration_error
+        == Evaluation.from_logits("test", CLASSES, LogitScale(0.5, 0.8)(logits), labels).calibration_error
     )
     again = Evaluation.from_dict(json.loads(json.dumps(cold.to_dict())))
-    assert (again.temperature, again.uncalibrated_error) == (0.5, raw.calibration_error)
-    old = {k: v for k, v in raw.to_dict().items() if k not in ("temperature", "uncalibrated_error")}
+    assert (again.scale, again.uncalibrated_error) == (LogitScale(0.5, 0.8), raw.calibration_error)
+    old = {k: v for k, v in raw.to_dict().items() if k not in ("temperature", "power", "uncalibrated_error")}
     assert Evaluation.from_dict(old).uncalibrated_error is None

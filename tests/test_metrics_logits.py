@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax
 
 from kilnet.errors import DivergedError, InputError
-from kilnet.metrics.logits import scored, softmax
+from kilnet.metrics.logits import LogitScale, scored, softmax
 
 
 def test_class_probability_and_loss_match_scipy():
@@ -14,7 +14,27 @@ def test_class_probability_and_loss_match_scipy():
     np.testing.assert_array_equal(predicted, expected.argmax(axis=1))
     np.testing.assert_allclose(confidence, np.exp(expected.max(axis=1)), rtol=1e-12)
     np.testing.assert_allclose(loss, -expected[np.arange(50), labels], rtol=1e-12)
-    np.testing.assert_allclose(softmax(logits, 2.0), np.exp(log_softmax(logits / 2, axis=1)), rtol=1e-12)
+    np.testing.assert_allclose(softmax(logits), np.exp(expected), rtol=1e-12)
+
+
+def test_a_scale_keeps_the_order_and_knows_no_common_offset():
+    logits = np.random.default_rng(0).normal(size=(50, 4)) * 5
+    np.testing.assert_array_equal(LogitScale(0.5)(logits), 2 * logits)
+    bent = LogitScale(0.5, 0.7)(logits)
+    np.testing.assert_array_equal(bent.argsort(1), logits.argsort(1))
+    np.testing.assert_allclose(LogitScale(0.5, 0.7)(logits + 3), bent, rtol=1e-10)
+    by_hand = [3.0, -1.0, -2.0], [2 * 3**0.7, -2.0, -2 * 2**0.7]
+    np.testing.assert_allclose(LogitScale(0.5, 0.7)(np.array(by_hand[:1]) + 1), by_hand[1:])
+    assert (str(LogitScale(0.5)), str(LogitScale(0.5, 0.7))) == (
+        "temperature 0.500",
+        "power 0.70, temperature 0.500",
+    )
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (1.0, -1.0), (np.inf, 1.0), ("1", 1.0), (1.0, None)])
+def test_what_is_no_scale_is_refused(scale):
+    with pytest.raises(ValueError, match=r"temperature|power"):
+        LogitScale(*scale)
 
 
 @pytest.mark.parametrize(

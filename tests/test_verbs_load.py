@@ -4,10 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 import kilnet
 from kilnet.errors import RunFolderError
+from kilnet.metrics.logits import softmax
 from kilnet.runs.run import opened
 
 
@@ -17,8 +17,8 @@ def test_the_classifier_has_the_weights_the_classes_and_the_calibration_of_the_r
     assert classifier.image_shape == (3, 24, 24)
     assert not classifier.model.training
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 24, 24), np.uint8)
-    logits = torch.from_numpy(classifier.logits(images))
-    expected = torch.softmax(logits / classifier.calibration.temperature, 1)
+    logits = classifier.logits(images)
+    expected = softmax(classifier.scale(logits))
     np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-5)
     again = kilnet.load(opened(colour_run))
     np.testing.assert_array_equal(again.logits(images), logits)

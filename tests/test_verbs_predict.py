@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
-import torch
 
 import kilnet
 from kilnet.data.decode import decode
 from kilnet.data.squares import to_square
+from kilnet.metrics.logits import softmax
 
 
 def expected(predictor, path):
     """Probabilities, class by class, from the parts that training is made of."""
     pixels = to_square(decode(path)[0], predictor.image_shape[1])
-    logits = torch.from_numpy(predictor.logits(pixels[None])).double()
-    return torch.softmax(logits / predictor.calibration.temperature, 1)[0].numpy()
+    return softmax(predictor.scale(predictor.logits(pixels[None])))[0]
 
 
 def test_a_file_is_seen_as_training_saw_it(predictor, pictures):

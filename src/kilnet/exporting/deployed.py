@@ -60,7 +60,7 @@ class Deployed(nn.Module):
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
         self.views = classifier.views
-        self.temperature = classifier.temperature
+        self.scaling = classifier.scale
         num_classes = len(classifier.classes)
         known = classifier.known or KnownPictures((0.0,) * num_classes, (1.0,) * num_classes, 0.0, 0.0, 0.0)
         self.register_buffer("usual", torch.tensor(known.usual))
@@ -81,7 +81,7 @@ class Deployed(nn.Module):
         else:
             evidence = self.model(normalised)
             logits = evidence[:, :-1]
-        return torch.softmax(logits / self.temperature, 1), self._strangeness(evidence)
+        return torch.softmax(self._scaled(logits), 1), self._strangeness(evidence)
 
     def _views(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and evidence of normalised images, as `Classifier.judged` does."""
@@ -91,6 +91,13 @@ class Deployed(nn.Module):
         unsure = views.is_unsure(first, self.views)[:, None]
         logits = torch.where(unsure, views.mean(every, self.views), first)
         return logits, views.mean(seen[:2] if self.views.mirror else seen, views.steady(self.views))
+
+    def _scaled(self, logits: Tensor) -> Tensor:
+        """Do in torch what `LogitScale` does."""
+        if self.scaling.power != 1:
+            centred = logits - logits.mean(1, keepdim=True)
+            logits = centred.sign() * centred.abs().pow(self.scaling.power)
+        return logits / self.scaling.temperature
 
     def _strangeness(self, evidence: Tensor) -> Tensor:
         """Do in torch what `KnownPictures.strangeness` does."""
@@ -118,7 +125,8 @@ def describe(classifier: Classifier) -> dict[str, str]:
         "image_height": str(height),
         "image_width": str(width),
         "resize": resize_rule(classifier.preprocessing.fitting),
-        "temperature": repr(classifier.temperature),
+        "temperature": repr(classifier.scale.temperature),
+        "power": repr(classifier.scale.power),
         "unsure_below": json.dumps(threshold),
         "unknown_above": json.dumps(classifier.unknown_above),
         "made_by": f"kilnet {version('kilnet')}",

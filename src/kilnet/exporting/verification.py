@@ -108,7 +108,7 @@ def verify(
         part = slice(start, start + _BATCH_SIZE)
         images = np.stack([to_input(read(), classifier.image_shape, fitting=fitting) for read in files[part]])
         logits, evidence = reference.judged(images)
-        (theirs, strange), ours = exported(images), softmax(logits, reference.temperature)
+        (theirs, strange), ours = exported(images), softmax(reference.scale(logits))
         if known is not None:
             own = known.strangeness(evidence)
             num_agreeing_unknown += int(((strange > known.limit) == (own > known.limit)).sum())

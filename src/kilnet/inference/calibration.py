@@ -1,21 +1,25 @@
-"""How sure a network may say it is: its temperature, and the confidence below which a person should look."""
+"""How sure a network may say it is: how its logits are scaled, and the confidence below which a person should look."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from kilnet.data.dataset import ImageDataset
 from kilnet.inference.unknown import KnownPictures
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.intervals import wilson_interval
-from kilnet.metrics.logits import softmax
+from kilnet.metrics.logits import LogitScale, softmax
 
 TARGET_ACCURACY = 0.95
 """Of the predictions that nobody looks at, so many are right on the validation images."""
-_COLDEST, _HOTTEST = 0.1, 10.0  # beyond these the validation images are too few or too easy to say
+# Beyond these the validation images are too few or too easy to say.
+_COLDEST, _HOTTEST = 0.1, 10.0
+_LEAST_POWER, _MOST_POWER = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -23,15 +27,16 @@ class Calibration:
     """What the validation images say of a network's confidence.
 
     Attributes:
-        temperature: logits are divided by it before the softmax; it changes no prediction.
+        temperature: see `LogitScale`.
         threshold: predictions with a lower confidence are unsure; None, all are.
         num_images, num_correct: validation images, and how many of them are right.
         num_sure, num_sure_correct: those of them that are not unsure.
-        loss_before, loss_after: mean cross-entropy in nats at temperature 1 and at `temperature`.
+        loss_before, loss_after: mean cross-entropy in nats without and with the scale.
         calibration_error_before, calibration_error_after: see `Evaluation.calibration_error`.
         weights: SHA-256 of the file of weights.
         data: the data set's fingerprint.
         known: what pictures of none of the classes are told from; None in a file of an earlier version.
+        power: see `LogitScale`.
     """
 
     temperature: float
@@ -47,10 +52,10 @@ class Calibration:
     weights: str
     data: str
     known: KnownPictures | None = None
+    power: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.temperature, float) and 0 < self.temperature < math.inf):
-            raise ValueError(f"temperature {self.temperature!r}")
+        LogitScale(self.temperature, self.power)  # refuses what is none
         if not (self.threshold is None or (isinstance(self.threshold, float) and 0 <= self.threshold <= 1)):
             raise ValueError(f"threshold {self.threshold!r}")
         if (
@@ -59,14 +64,19 @@ class Calibration:
         ):
             raise ValueError(f"{self.num_sure_correct} of {self.num_sure} of {self.num_images} images")
 
+    @property
+    def scale(self) -> LogitScale:
+        """What makes the logits those of calibrated confidences."""
+        return LogitScale(self.temperature, self.power)
+
     def unsure(self, confidence: float) -> bool:
         """Whether a person should look at a prediction of this confidence."""
         return self.threshold is None or confidence < self.threshold
 
     def summary(self) -> str:
-        """Return one line for the user: what the temperature corrects, and what "unsure" promises."""
+        """Return one line for the user: what the scale corrects, and what "unsure" promises."""
         corrected = (
-            f"temperature {self.temperature:.3f}: calibration error on validation "
+            f"{self.scale}: calibration error on validation "
             f"{self.calibration_error_before:.1%} -> {self.calibration_error_after:.1%}"
         )
         if self.threshold is None:
@@ -81,7 +91,7 @@ class Calibration:
 def fit_calibration(
     logits: npt.NDArray[np.float32], evidence: npt.NDArray[np.float32], dataset: ImageDataset, weights: str
 ) -> Calibration:
-    """Fit temperature and threshold to what a network says of the validation images of its own data.
+    """Fit scale and threshold to what a network says of the validation images of its own data.
 
     Args:
         logits: float32 (num_validation, num_classes).
@@ -90,17 +100,18 @@ def fit_calibration(
         weights: SHA-256 of the file of weights.
     """
     labels = dataset.validation.labels
-    temperature = fit_temperature(logits, labels)
+    scale = fit_scale(logits, labels)
     before, after = (
         Evaluation.from_logits("validation", dataset.classes, scaled, labels)
-        for scaled in (logits, logits.astype(np.float64) / temperature)
+        for scaled in (logits, scale(logits))
     )
-    confidence = softmax(logits, temperature).max(1)
+    confidence = softmax(scale(logits)).max(1)
     correct = logits.argmax(1) == labels
     threshold = sure_threshold(confidence, correct, TARGET_ACCURACY)
     sure = np.zeros_like(correct) if threshold is None else confidence >= threshold
     return Calibration(
-        temperature=temperature,
+        temperature=scale.temperature,
+        power=scale.power,
         threshold=threshold,
         num_images=before.num_images,
         num_correct=before.num_correct,
@@ -114,6 +125,44 @@ def fit_calibration(
         data=dataset.fingerprint,
         known=KnownPictures.fit(evidence),
     )
+
+
+def fit_scale(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> LogitScale:
+    """Return the scale with the least cross-entropy; a power only where the images bear it out.
+
+    That is where the power takes more than half the logarithm of the number of images off the sum of their losses
+    (Schwarz 1978, "Estimating the Dimension of a Model"): few images keep to the temperature.
+
+    Args:
+        logits, labels: as for `fit_temperature`.
+    """
+    plain = LogitScale(fit_temperature(logits, labels))
+    power = _best_power(logits.astype(np.float64), labels, plain.temperature)
+    bent = LogitScale(fit_temperature(LogitScale(power=power)(logits), labels), power)
+    gain = _loss_sum(plain(logits), labels) - _loss_sum(bent(logits), labels)
+    return bent if gain > np.log(len(labels)) / 2 else plain
+
+
+def _loss_sum(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+    return float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels), reduction="sum"))
+
+
+def _best_power(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], temperature: float) -> float:
+    """Return the power from 0.5 to 2 that goes with the least cross-entropy, with whatever temperature suits it."""
+    centred = torch.from_numpy(logits - logits.mean(1, keepdims=True))
+    sides, distances, truths = centred.sign(), centred.abs(), torch.from_numpy(labels)
+    logs = torch.tensor([0.0, -np.log(temperature)], dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([logs], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        power, inverse = logs.exp()
+        found = F.cross_entropy(sides * distances.pow(power) * inverse, truths)
+        found.backward()  # type: ignore[no-untyped-call]
+        return found
+
+    solver.step(loss)  # type: ignore[no-untyped-call]
+    return min(max(logs.detach()[0].exp().item(), _LEAST_POWER), _MOST_POWER)
 
 
 def fit_temperature(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> float:
@@ -134,7 +183,7 @@ def fit_temperature(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[n
 
     def slope(inverse: float) -> float:
         """The derivative by the inverse temperature: expected minus true logit."""
-        expected = (softmax(exact, 1 / inverse) * exact).sum(1)
+        expected = (softmax(inverse * exact) * exact).sum(1)
         return float((expected - true).mean())
 
     low, high = 1 / _HOTTEST, 1 / _COLDEST

@@ -25,7 +25,7 @@ from kilnet.inference.calibration import Calibration
 from kilnet.inference.evidence import with_strength
 from kilnet.inference.kept_tensors import ADVICE, read_tensors, write_tensors
 from kilnet.inference.unknown import KnownPictures
-from kilnet.metrics.logits import refuse_unusable, softmax
+from kilnet.metrics.logits import UNSCALED, LogitScale, refuse_unusable, softmax
 from kilnet.metrics.notebook import facts_html
 from kilnet.storage import Text
 
@@ -88,7 +88,7 @@ class Classifier:
         settings: device, precision, layout and threads.
         views: what it looks at where it is unsure.
         calibration: temperature and threshold, fitted on validation; None where there is none.
-        shift: float64 (num_classes,), added to the logits once they are divided by the temperature, where classes are
+        shift: float64 (num_classes,), added to the scaled logits, where classes are
             not as common as in training; see `kilnet.inference.class_shares`.
     """
 
@@ -204,13 +204,13 @@ class Classifier:
         return torch.from_numpy(np.require(images, requirements=["C", "W"]))
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return softmax of `logits`, divided by the temperature if there is one: float32 (num_images, num_classes)."""
+        """Return softmax of `logits`, calibrated where the run is: float32 (num_images, num_classes)."""
         return self._softmax(self.logits(images)).astype(np.float32)
 
     @property
-    def temperature(self) -> float:
-        """The number by which logits are divided; 1 where it is not calibrated."""
-        return 1.0 if self.calibration is None else self.calibration.temperature
+    def scale(self) -> LogitScale:
+        """What makes the logits those of calibrated confidences; nothing where the run is not calibrated."""
+        return UNSCALED if self.calibration is None else self.calibration.scale
 
     @property
     def known(self) -> KnownPictures | None:
@@ -249,11 +249,8 @@ class Classifier:
         ]
 
     def _softmax(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        return (
-            softmax(logits, self.temperature)
-            if self.shift is None
-            else softmax(logits / self.temperature + self.shift)
-        )
+        scaled = self.scale(logits)
+        return softmax(scaled if self.shift is None else scaled + self.shift)
 
 
 def save_classifier(path: Path, classifier: Classifier, notes: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from kilnet.errors import InputError
 from kilnet.metrics.class_counts import Counts
-from kilnet.metrics.logits import scored, softmax
+from kilnet.metrics.logits import UNSCALED, LogitScale, scored, softmax
 
 
 class PredictionRow(NamedTuple):
@@ -27,7 +27,7 @@ def prediction_rows(
     names: Sequence[str],
     logits: npt.NDArray[np.floating[Any]],
     labels: Counts,
-    temperature: float = 1.0,
+    scale: LogitScale = UNSCALED,
 ) -> Iterator[PredictionRow]:
     """Return one row per image, in the order of `names`; the arguments are those of `Evaluation.from_logits`.
 
@@ -39,6 +39,6 @@ def prediction_rows(
         raise InputError(f"{len(names)} names and {len(labels)} labels do not match")
     predicted, confidence, losses = scored("predictions", len(classes), logits, labels)
     truths, guesses = ([classes[label] for label in column] for column in (labels, predicted))
-    calibrated = confidence if temperature == 1 else softmax(logits, temperature).max(axis=1, initial=0.0)
+    calibrated = confidence if scale == UNSCALED else softmax(scale(logits)).max(axis=1, initial=0.0)
     columns = (calibrated.tolist(), losses.tolist(), confidence.tolist())
     return map(PredictionRow, names, truths, guesses, *columns)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from kilnet.data.dataset import Split
 from kilnet.data.near_duplicates import kept_near_duplicates
 from kilnet.inference.unknown import KNOWN_KEPT, KnownPictures
 from kilnet.inspection.label_errors import AT_LEAST, label_errors
-from kilnet.metrics.logits import softmax
+from kilnet.metrics.logits import UNSCALED, LogitScale, softmax
 
 UNLABELLED = "unlabelled"
 """Stands where the split of a picture does, if it has no label."""
@@ -25,13 +26,13 @@ class Judged:
         images: the split; labels are indices into the classes.
         logits: (num_images, num_classes), by a network or a last layer that was not fitted to these labels.
         evidence: of the network itself, by which images of no class are told, see `Classifier.evidence`.
-        temperature: by which `logits` are divided to become probabilities.
+        scale: what `logits` go through before they become probabilities.
     """
 
     images: Split
     logits: npt.NDArray[np.float32]
     evidence: npt.NDArray[np.float32]
-    temperature: float = 1.0
+    scale: LogitScale = UNSCALED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def review_queue(
     usual = np.sort(strange.get("validation", next(iter(strange.values()), np.zeros(0))))
     twins = {} if thumbnails is None else _twins(parts, classes, thumbnails)
     for name, part in parts.items():
-        probabilities = softmax(part.logits / part.temperature)
+        probabilities = softmax(part.scale(part.logits))
         labels = label_errors(probabilities, part.images.labels)
         suspicion, worth_a_look = np.maximum(labels.doubt, labels.suspicion), labels.worth_a_look
         for place in range(len(part.images)):
@@ -117,7 +118,7 @@ def review_queue(
 
 
 def without_labels(
-    images: Split, logits: npt.NDArray[np.float32], classes: Sequence[str], reason: str
+    images: Split, logits: npt.NDArray[np.floating[Any]], classes: Sequence[str], reason: str
 ) -> list[ReviewItem]:
     """Return items of images that have no label, in the order in which they are.
 

@@ -66,7 +66,7 @@ class RunReview:
             images=evaluated.images,
             logits=evaluated.logits,
             evidence=self._classifier.evidence(evaluated.images.images),
-            temperature=self._classifier.temperature,
+            scale=self._classifier.scale,
         )
 
     def items(self) -> tuple[ReviewItem, ...]:

@@ -142,7 +142,7 @@ def rows_of(evaluated: EvaluatedSplit) -> list[PredictionRow]:
     images = evaluated.images
     evaluation = evaluated.evaluation
     seen = images.names, evaluated.logits, images.labels
-    return list(prediction_rows(evaluation.classes, *seen, evaluation.temperature))
+    return list(prediction_rows(evaluation.classes, *seen, evaluation.scale))
 
 
 def _most_confident(

@@ -46,7 +46,7 @@ def to_label(
         raise InputError(f"{folder}: no picture in it that is not trained on already")
     names = tuple(pictures.paths[place] for place in new)
     every = Split(images[new], np.zeros(len(new), np.int64), names)
-    logits = classifier.logits(every.images) / np.float32(classifier.temperature)
+    logits = classifier.scale(classifier.logits(every.images))
     features = last_features(classifier, every.images, progress)
     chosen = next_to_label(softmax(logits), features, count)
     wanted = every.take(chosen)

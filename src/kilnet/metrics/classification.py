@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kilnet.errors import InputError
 from kilnet.metrics.class_counts import Counts, Ratios, imbalance, macro_recall_interval
 from kilnet.metrics.intervals import CONFIDENCE_LEVEL, wilson_interval
-from kilnet.metrics.logits import scored
+from kilnet.metrics.logits import UNSCALED, LogitScale, scored
 from kilnet.metrics.notebook import DataFrame, data_frame, evaluation_facts, facts_html
 
 NUM_CALIBRATION_BINS = 15  # Guo et al. 2017, "On Calibration of Modern Neural Networks", section 5
@@ -34,8 +34,8 @@ class Evaluation:
         bin_num_images: int64 (15,), images by confidence; bin b holds (b/15, (b+1)/15].
         bin_num_correct: int64 (15,), those of them that are right.
         bin_confidence_sum: float64 (15,), sum of their confidences.
-        temperature: by which logits were divided for these confidences, not for the loss; see `kilnet.inference`.
-        uncalibrated_error: the calibration error of the confidences at temperature 1; None if that is all there is.
+        scale: what the logits went through for these confidences, not for the loss.
+        uncalibrated_error: the calibration error of the confidences without it; None if that is all there is.
     """
 
     split: str
@@ -45,7 +45,7 @@ class Evaluation:
     bin_num_images: Counts
     bin_num_correct: Counts
     bin_confidence_sum: Ratios
-    temperature: float = 1.0
+    scale: LogitScale = UNSCALED
     uncalibrated_error: float | None = None
 
     @classmethod
@@ -55,7 +55,7 @@ class Evaluation:
         classes: Sequence[str],
         logits: npt.NDArray[np.floating[Any]],
         labels: Counts,
-        temperature: float = 1.0,
+        scale: LogitScale = UNSCALED,
     ) -> "Evaluation":
         """Count what the largest logit gets right; of equal logits the first wins.
 
@@ -64,20 +64,20 @@ class Evaluation:
             classes: class names.
             logits: floating point (num_images, num_classes).
             labels: int64 (num_images,), indices into `classes`.
-            temperature: logits are divided by it before they become confidences.
+            scale: what logits go through before they become confidences.
 
         Raises:
             InputError: shapes, labels and classes do not match.
             DivergedError: a logit is NaN or infinite.
         """
-        if temperature != 1:
+        if scale != UNSCALED:
             raw = cls.from_logits(split, classes, logits, labels)
-            after = cls.from_logits(split, classes, logits.astype(np.float64) / temperature, labels)
+            after = cls.from_logits(split, classes, scale(logits), labels)
             return replace(
                 after,
                 confusion=raw.confusion,
                 loss_sum=raw.loss_sum,
-                temperature=temperature,
+                scale=scale,
                 uncalibrated_error=raw.calibration_error,
             )
         predicted, confidence, losses = scored(split, len(classes), logits, labels)
@@ -274,7 +274,8 @@ class Evaluation:
             "without_images": list(self.without_images),
             "calibration_error": _number(self.calibration_error),
             "uncalibrated_error": self.uncalibrated_error,
-            "temperature": self.temperature,
+            "temperature": self.scale.temperature,
+            "power": self.scale.power,
             "per_class": self.per_class(),
             "confusion": self.confusion.tolist(),
             "calibration_bins": {
@@ -301,7 +302,7 @@ class Evaluation:
                 bin_num_images=np.array(bins["num_images"], np.int64),
                 bin_num_correct=np.array(bins["num_correct"], np.int64),
                 bin_confidence_sum=np.array(bins["confidence_sum"], np.float64),
-                temperature=float(content.get("temperature", 1.0)),
+                scale=LogitScale(float(content.get("temperature", 1)), float(content.get("power", 1))),
                 uncalibrated_error=content.get("uncalibrated_error"),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,7 @@
 """What logits say of each image: the class, its probability, the loss."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,47 @@ def refuse_unusable(logits: npt.NDArray[np.floating[Any]], what: str) -> None:
         )
 
 
-def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Ratios:
+@dataclass(frozen=True)
+class LogitScale:
+    """What makes logits those of calibrated confidences: a power of their distances from their mean, a temperature.
+
+    The power undoes some of what label smoothing does, which draws large logits together and small ones less; at 1
+    the temperature is all. Neither changes a prediction.
+
+    Attributes:
+        temperature: by which they are divided, after the power.
+        power: of each logit's distance from the mean of its image's logits, on its side of it.
+    """
+
+    temperature: float = 1.0
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("power", self.power)):
+            if not (isinstance(value, float) and 0 < value < math.inf):
+                raise ValueError(f"{name} {value!r}")
+
+    def __call__(self, logits: npt.NDArray[np.floating[Any]]) -> Ratios:
+        """Return (num_images, num_classes) logits scaled: float64."""
+        exact = logits.astype(np.float64)
+        if self.power != 1:
+            exact -= exact.mean(axis=1, keepdims=True)
+            exact = np.sign(exact) * np.abs(exact) ** self.power
+        return np.asarray(exact / self.temperature)
+
+    def __str__(self) -> str:
+        power = "" if self.power == 1 else f"power {self.power:.2f}, "
+        return f"{power}temperature {self.temperature:.3f}"
+
+
+UNSCALED = LogitScale()
+"""Changes nothing."""
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]]) -> Ratios:
     """Return the probabilities of (num_images, num_classes) logits: float64, each row sums to 1."""
-    scaled = logits.astype(np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    exact = logits.astype(np.float64)
+    exponentials = np.exp(exact - exact.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 

@@ -145,11 +145,7 @@ def calibration(evaluation: Evaluation) -> Section:
             if evaluation.uncalibrated_error is None
             else f", and {evaluation.uncalibrated_error:.1%} before "
         )
-        + (
-            ""
-            if evaluation.uncalibrated_error is None
-            else f"calibration (temperature {evaluation.temperature:.3f})."
-        )
+        + ("" if evaluation.uncalibrated_error is None else f"calibration ({evaluation.scale}).")
     )
     bars = [
         (entry["confidence"], entry["accuracy"], *entry["interval"]) if entry["num_images"] else None

@@ -175,9 +175,9 @@ def _calibration(evaluation: Evaluation, calibration: Calibration | None) -> Car
     return Card(
         title,
         value,
-        Markup(
-            "Before and after its confidence is corrected (temperature {}), on {} validation images."
-        ).format(f"{calibration.temperature:.2f}", f"{calibration.num_images:,}"),
+        Markup("Before and after its confidence is corrected ({}), on {} validation images.").format(
+            str(calibration.scale), f"{calibration.num_images:,}"
+        ),
     )
 
 

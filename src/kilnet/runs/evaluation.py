@@ -58,6 +58,7 @@ class _Entry(BaseModel):
     calibration_bins: _Bins
     num_reads: NonNegativeInt
     temperature: PositiveFloat = 1.0
+    power: PositiveFloat = 1.0
     uncalibrated_error: float | None = None
     predictions_checksum: str | None = None
     data: Text | None = None
@@ -101,7 +102,7 @@ def evaluate_classifier(
     images = replace(images, labels=indices[images.labels])
     logits = classifier.logits(images.images)
     labels = images.labels
-    evaluation = Evaluation.from_logits(split, classifier.classes, logits, labels, classifier.temperature)
+    evaluation = Evaluation.from_logits(split, classifier.classes, logits, labels, classifier.scale)
     return EvaluatedSplit(evaluation, images, logits)
 
 
@@ -140,7 +141,7 @@ def write_evaluation(files: RunFolder, found: EvaluatedSplit) -> Path:
     """
     evaluation, split = found.evaluation, found.evaluation.split
     seen = found.images.names, found.logits, found.images.labels
-    predictions = prediction_rows(evaluation.classes, *seen, evaluation.temperature)
+    predictions = prediction_rows(evaluation.classes, *seen, evaluation.scale)
     path = files.evaluation_table(split, "confusion")
     make_folder(path.parent)
     counts = zip(evaluation.classes, evaluation.confusion.tolist(), strict=True)

@@ -98,7 +98,7 @@ class RunFolder:
     history.csv       one line per epoch; nothing in it depends on the clock
     timing.csv        seconds and images per second of each epoch
     weights.safetensors  of the epoch that is kept, with classes and preprocessing
-    calibration.json  temperature and threshold of these weights, fitted on validation
+    calibration.json  temperature, power and threshold of these weights, fitted on validation
     state/            to resume from; history.json once a search has deleted that, to save space
     evaluation.json   an entry for each evaluated split
     evaluation-SPLIT/ confusion.csv, per_class.csv, predictions.csv
