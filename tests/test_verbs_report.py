@@ -43,6 +43,18 @@ def kilnet_command(*words):
     return subprocess.run([sys.executable, "-m", "kilnet", *map(str, words)], capture_output=True, text=True)
 
 
+def test_the_page_of_a_run_imports_nothing_that_only_a_search_or_a_compiler_needs(run):
+    program = f"""
+import sys
+import kilnet
+kilnet.report({str(run)!r}, progress=False)
+late = ("optuna", "scipy.stats", "torch._dynamo", "kilnet.tuning")
+print([name for name in late if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_the_report_as_json_and_as_tables(search):
     told = kilnet_command("report", search.folder, "--json")
     assert told.returncode == 0, told.stderr

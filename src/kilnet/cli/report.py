@@ -26,12 +26,13 @@ def report(
 ) -> None:
     """Write report.html, one page in one file that opens offline; a search is printed as well."""
     import kilnet
-    from kilnet.terminal.search_tables import search_tables
-    from kilnet.tuning.search_folder import SearchFolder
     from kilnet.verbs.report import has_suspected_labels, read_search
+    from kilnet.verbs.winner import is_search
 
-    summary, evaluation = read_search(run) if SearchFolder(run).exists else (None, None)
+    summary, evaluation = read_search(run) if is_search(run) else (None, None)
     if summary is not None and not as_json:
+        from kilnet.terminal.search_tables import search_tables
+
         print_rich(search_tables(summary, evaluation))
     if summary is not None and summary.winner is None:  # no epoch has ended yet: there is nothing to draw
         if as_json:

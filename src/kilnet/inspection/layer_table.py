@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from kilnet.hardware import synchronise
 from kilnet.inference.classifier import Classifier
@@ -98,22 +99,30 @@ def _shape(value: object) -> Shape:
 
 def _multiply_adds(classifier: Classifier, layers: Layers) -> dict[nn.Module, int]:
     """Return each layer's own multiply-adds, without those of the layers inside it."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        classifier.model(black(classifier))
-    counts = counter.get_flop_counts()
-    root = type(classifier.model).__name__
+    own, running = dict.fromkeys(layers, 0), list[nn.Module]()
+    images = black(classifier)
 
-    def whole(name: str) -> int:
-        return sum(counts.get(f"{root}.{name}" if name else root, {}).values()) // 2
+    class Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # to see to it would import torch's compiler, which takes seconds
 
-    own = {layer: whole(name) for layer, name in layers.items()}
-    by_name = {name: layer for layer, name in layers.items()}
-    for name in filter(None, by_name):  # all but the network itself, which is around the others
-        outer = name.rpartition(".")[0]
-        while outer not in by_name:
-            outer = outer.rpartition(".")[0]
-        own[by_name[outer]] -= whole(name)
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            output = func(*args, **(kwargs or {}))
+            if (formula := flop_registry.get(func.overloadpacket)) is not None:
+                own[running[-1]] += formula(*args, **(kwargs or {}), out_val=output) // 2
+            return output
+
+    def begin(layer: nn.Module, _: object) -> None:
+        running.append(layer)
+
+    def end(*_: object) -> None:
+        running.pop()
+
+    hooks = [layer.register_forward_pre_hook(begin) for layer in layers]
+    hooks += [layer.register_forward_hook(end) for layer in layers]
+    with hooked(hooks), Counting():  # type: ignore[no-untyped-call]
+        classifier.model(images)
     return own
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtrit
 
 from kilnet.metrics.intervals import CONFIDENCE_LEVEL, wilson_interval
 from kilnet.tuning.trial import Trial
@@ -126,5 +126,5 @@ def estimate(table: npt.NDArray[np.generic], lowest: float | None = None) -> Est
         freedom = (num_seeds - 1) * (total / square_seed) ** 2 if square_seed > 0 else math.inf
     if variance <= 0.0 and lowest == 0.0:
         return Estimate(mean, *wilson_interval(round(mean * num_images), num_images), num_seeds)
-    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom)) * math.sqrt(variance)
+    reach = float(stdtrit(freedom, (1 + CONFIDENCE_LEVEL) / 2)) * math.sqrt(variance)
     return Estimate(mean, max(lowest, mean - reach), min(1.0, mean + reach), num_seeds)

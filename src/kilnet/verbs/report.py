@@ -2,26 +2,28 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kilnet.data.dataset import SPLIT_NAMES
 from kilnet.data.sources import NAMES, Data, source_of
 from kilnet.errors import DataError, DownloadError
 from kilnet.metrics.classification import Evaluation
 from kilnet.page.run_page import run_page
-from kilnet.page.search_page import search_page
 from kilnet.runs.evaluation import read_evaluations
 from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.tuning.search_folder import SearchFolder
-from kilnet.tuning.summary import Summary, summarise
 from kilnet.verbs.evaluate import record
-from kilnet.verbs.tune import Search
+from kilnet.verbs.winner import is_search
+
+if TYPE_CHECKING:  # with what a search needs, which the page of a run does without
+    from kilnet.tuning.summary import Summary
+    from kilnet.verbs.tune import Search
 
 
 def report(
-    run: Run | Search | str | Path,
+    run: "Run | Search | str | Path",
     *,
     data: Data | None = None,
     data_dir: str | None = None,
@@ -44,13 +46,15 @@ def report(
     Raises:
         KilnetError: see `kilnet.errors`; an older page is untouched.
     """
-    if isinstance(run, Search) or (not isinstance(run, Run) and SearchFolder(given_path(run)).exists):
-        path = run.folder if isinstance(run, Search) else given_path(run)
-        summary, evaluation = read_search(path)
-        files = SearchFolder(path)
-        write_text(files.report_path, search_page(summary, files.environment(), evaluation))
-        return files.report_path
-    return _report_run(opened(run, model), data, data_dir, progress)
+    if isinstance(run, Run) or (isinstance(run, str | Path) and not is_search(given_path(run))):
+        return _report_run(opened(run, model), data, data_dir, progress)
+    from kilnet.page.search_page import search_page
+    from kilnet.tuning.search_folder import SearchFolder
+
+    files = SearchFolder(given_path(run) if isinstance(run, str | Path) else run.folder)
+    summary, evaluation = read_search(files.path)
+    write_text(files.report_path, search_page(summary, files.environment(), evaluation))
+    return files.report_path
 
 
 def has_suspected_labels(path: Path) -> bool:
@@ -61,12 +65,15 @@ def has_suspected_labels(path: Path) -> bool:
     return False
 
 
-def read_search(path: Path) -> tuple[Summary, Evaluation | None]:
+def read_search(path: Path) -> "tuple[Summary, Evaluation | None]":
     """Return what a search has found so far, and its winner's test if that has been read.
 
     Raises:
         RunFolderError: there is no search, or a file is damaged.
     """
+    from kilnet.tuning.search_folder import SearchFolder
+    from kilnet.tuning.summary import summarise
+
     summary = summarise(path)
     for folder in (*SearchFolder(path).finetuned(), summary.winner_folder):
         if folder is not None and (read := read_evaluations(RunFolder(folder)).get("test")):

@@ -9,6 +9,11 @@ from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path
 
 
+def is_search(folder: Path) -> bool:
+    """Whether a folder is that of a search; said without what a search needs, which takes a second to import."""
+    return (folder / "search.toml").is_file()
+
+
 def opened_or_winner(
     given: Run | str | Path, model: str | Builder | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Run:
@@ -25,7 +30,7 @@ def opened_or_winner(
     if isinstance(given, Run):
         return opened(given, model)
     folder = given_path(given)
-    if not (folder / "search.toml").is_file():
+    if not is_search(folder):
         return opened(folder, model)
     from kilnet.tuning.search_folder import SearchFolder  # optuna, which a run needs not
     from kilnet.tuning.summary import summarise
