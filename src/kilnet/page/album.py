@@ -152,7 +152,8 @@ def picture_uri(pixels: npt.NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, 2)
-    Image.fromarray(pixels).save(content, "WEBP", lossless=True, quality=100, method=4)
+    # More effort (quality 100) takes nearly three times as long for 0.4% less.
+    Image.fromarray(pixels).save(content, "WEBP", lossless=True, quality=50, method=4)
     return "data:image/webp;base64," + base64.b64encode(content.getvalue()).decode()
 
 
