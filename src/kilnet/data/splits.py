@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,12 @@ class Rows:
     Attributes:
         every: where they are from.
         rows: int64 (num_images,), their places there.
+        equal: int64 (num_images,), the same number for images with the same pixels; None before they are compared.
     """
 
     every: Split
     rows: npt.NDArray[np.int64]
+    equal: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, split: Split) -> "Rows":
@@ -47,7 +49,7 @@ class Rows:
 
     def take(self, indices: npt.NDArray[np.int64]) -> "Rows":
         """Return those at `indices` of these, in that order."""
-        return Rows(self.every, self.rows[indices])
+        return Rows(self.every, self.rows[indices], None if self.equal is None else self.equal[indices])
 
     def split(self) -> Split:
         """Copy the images; all of them in their order are the split itself."""
@@ -64,10 +66,8 @@ def content_hashes(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def _groups_of_equal(
-    images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return, among the images at `rows`, the first of each group of equal ones, and the group of each, both int64.
+def _equal(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return a number for each of the images at `rows`, the same for those with the same pixels.
 
     A sum of all pixels with random factors, modulo 2^64, tells most images apart in a tenth of the time of a hash;
     only those that have it in common are hashed. A part at a time is looked at, in the order in which they lie.
@@ -82,8 +82,7 @@ def _groups_of_equal(
     _, groups, sizes = np.unique(sums, return_inverse=True, return_counts=True)
     unclear = np.flatnonzero(sizes[groups] > 1)
     groups[unclear] = len(sizes) + np.unique(content_hashes(images[rows[unclear]]), return_inverse=True)[1]
-    _, first, groups = np.unique(groups, return_index=True, return_inverse=True)
-    return first, groups
+    return groups
 
 
 def complete(
@@ -146,7 +145,11 @@ def carve(
     if split.groups is not None:
         chosen = grouped_part(split.labels, split.groups, classes, fraction, seed, purpose, num_further)
         return split.take(np.flatnonzero(~chosen)), split.take(np.flatnonzero(chosen))
-    first, groups = _groups_of_equal(split.every.images, split.rows)
+    equal = split.equal
+    if equal is None:  # all images are read for it, so once for all parts
+        equal = _equal(split.every.images, split.rows)
+        split = replace(split, equal=equal)
+    _, first, groups = np.unique(equal, return_index=True, return_inverse=True)
     group_sizes = np.bincount(groups)
     group_labels = split.labels[first]  # equal pictures in two classes go with the class of the first one
     taken = np.zeros(len(first), dtype=bool)
