@@ -12,7 +12,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.inference.unknown import KnownPictures
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.intervals import wilson_interval
-from kilnet.metrics.logits import LogitScale, softmax
+from kilnet.metrics.logits import UNSCALED, LogitScale, softmax
 
 TARGET_ACCURACY = 0.95
 """Of the predictions that nobody looks at, so many are right on the validation images."""
@@ -131,16 +131,23 @@ def fit_scale(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int6
     """Return the scale with the least cross-entropy; a power only where the images bear it out.
 
     That is where the power takes more than half the logarithm of the number of images off the sum of their losses
-    (Schwarz 1978, "Estimating the Dimension of a Model"): few images keep to the temperature.
+    (Schwarz 1978, "Estimating the Dimension of a Model"): few images keep to the temperature. Where every image is
+    right there is no best scale, and logits stay as they are.
 
     Args:
         logits, labels: as for `fit_temperature`.
     """
+    if _all_right(logits, labels):
+        return UNSCALED
     plain = LogitScale(fit_temperature(logits, labels))
     power = _best_power(logits, labels)
     bent = LogitScale(fit_temperature(LogitScale(power=power)(logits), labels), power)
     gain = _loss_sum(plain(logits), labels) - _loss_sum(bent(logits), labels)
     return bent if gain > np.log(len(labels)) / 2 else plain
+
+
+def _all_right(logits: npt.NDArray[np.floating[Any]], labels: npt.NDArray[np.int64]) -> bool:
+    return bool((logits[np.arange(len(labels)), labels] >= logits.max(1)).all())
 
 
 def _loss_sum(logits: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
@@ -179,9 +186,9 @@ def fit_temperature(
         labels: int64 (num_images,).
         tolerance: as a part of the temperature.
     """
-    exact = logits.astype(np.float64)
-    if np.all(exact[np.arange(len(labels)), labels] >= exact.max(1)):
+    if _all_right(logits, labels):
         return 1.0
+    exact = logits.astype(np.float64)
     inverse = _where_it_turns(
         lambda inverse: _slope(inverse * exact, 1 / inverse, labels), 1 / _HOTTEST, 1 / _COLDEST, tolerance
     )
