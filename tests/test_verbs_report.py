@@ -44,11 +44,12 @@ def kilnet_command(*words):
 
 
 def test_the_page_of_a_run_imports_nothing_that_only_a_search_or_a_compiler_needs(run):
+    kilnet.evaluate(run, "validation", progress=False)
     program = f"""
 import sys
 import kilnet
 kilnet.report({str(run)!r}, progress=False)
-late = ("optuna", "scipy.stats", "torch._dynamo", "kilnet.tuning")
+late = ("matplotlib", "optuna", "scipy.stats", "torch._dynamo", "kilnet.tuning")
 print([name for name in late if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

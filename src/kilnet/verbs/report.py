@@ -14,7 +14,6 @@ from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.evaluate import record
 from kilnet.verbs.winner import is_search
 
 if TYPE_CHECKING:  # with what a search needs, which the page of a run does without
@@ -92,6 +91,8 @@ def _report_run(run: Run, data: Data | None, data_dir: str | None, progress: boo
             reason = str(error)
             display.say(f"no pictures: {reason}")
         if dataset is not None and not run.evaluations().keys() & {"test", "validation"}:
+            from kilnet.verbs.evaluate import record  # and matplotlib, which the page does without
+
             run.calibrate(dataset)
             record(run, run.evaluated("validation"))
         originals = _originals(run, data)
