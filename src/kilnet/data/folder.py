@@ -70,7 +70,8 @@ def assemble(folder: Path, contents: FolderContents, config: DataConfig) -> Imag
     """
     warnings = _warnings(folder, contents, config)
     groups = kept_together(contents.pictures, contents.group_names, config.near_duplicates)
-    given = {name: _rows(contents, name, groups) for name in SPLIT_NAMES}
+    every = _every(contents, groups)
+    given = {name: Rows(every, np.flatnonzero(contents.splits == name)) for name in SPLIT_NAMES}
     is_near = groups is not None and contents.group_names is None
     if groups is not None and is_near:
         warnings.append(f"{folder}: {near_notice(groups)}")
@@ -108,8 +109,10 @@ def as_they_are(folder: Path, contents: FolderContents, config: DataConfig) -> L
         DataError: no image, or, unless `on_bad_image` is "skip", a file that is no usable image.
     """
     warnings = _warnings(folder, contents, config)
-    splits = {name: _rows(contents, name).split() for name in contents.split_folders}
-    every = _rows(contents).every
+    every = _every(contents)
+    splits = {
+        name: Rows(every, np.flatnonzero(contents.splits == name)).split() for name in contents.split_folders
+    }
     if not len(every):
         raise DataError(f"{folder}: no usable image in its class folders")
     return LabelledImages(name_of(folder), contents.classes, splits, every, tuple(warnings))
@@ -220,10 +223,7 @@ def missing_images(contents: FolderContents) -> list[str]:
     return found
 
 
-def _rows(
-    contents: FolderContents, name: str | None = None, groups: npt.NDArray[np.int64] | None = None
-) -> Rows:
-    """Return the pictures of a split, or all."""
+def _every(contents: FolderContents, groups: npt.NDArray[np.int64] | None = None) -> Split:
+    """Return the pictures of all splits as one."""
     pictures = contents.pictures
-    every = Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)
-    return Rows.of(every) if name is None else Rows(every, np.flatnonzero(contents.splits == name))
+    return Split(pictures.images, contents.labels, pictures.paths, groups, contents.weights)

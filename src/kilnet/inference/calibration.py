@@ -101,11 +101,11 @@ def fit_calibration(
     """
     labels = dataset.validation.labels
     scale = fit_scale(logits, labels)
+    scaled = scale(logits)
     before, after = (
-        Evaluation.from_logits("validation", dataset.classes, scaled, labels)
-        for scaled in (logits, scale(logits))
+        Evaluation.from_logits("validation", dataset.classes, either, labels) for either in (logits, scaled)
     )
-    confidence = softmax(scale(logits)).max(1)
+    confidence = softmax(scaled).max(1)
     correct = logits.argmax(1) == labels
     threshold = sure_threshold(confidence, correct, TARGET_ACCURACY)
     sure = np.zeros_like(correct) if threshold is None else confidence >= threshold
