@@ -74,7 +74,10 @@ def test_keyboard_alone_ticks_sorts_and_deletes_at_a_second_word(browser, url, f
     page = visited.page
     page.wait_for_selector("#leaderboard tbody tr")
     tab_to(page, "#where")
-    page.keyboard.type("accuracy>90%, epochs=2")
+    page.keyboard.type("acc", delay=400)  # slowly, so that the page asks for what is no condition yet
+    expect(page.locator("#problem")).to_contain_text("write a condition as")
+    page.keyboard.type("uracy>90%, epochs=2")
+    expect(page.locator("#problem")).to_be_empty()
     expect(page.locator("#leaderboard tbody tr")).to_have_count(18)
     tab_to(page, "#leaderboard tbody input")
     page.keyboard.press("Space")

@@ -75,6 +75,15 @@ def test_a_network_that_says_nothing_of_strength_is_judged_by_its_answers():
     assert np.corrcoef(strange, entropy(softmax(logits, 1), axis=1))[0, 1] > 0.9
 
 
+def test_rounding_does_not_make_pictures_strange_that_all_look_the_same():
+    logits = RANDOM.normal(0, 0.3, 1000) + np.zeros((1000, 1))
+    logits[::20] += RANDOM.normal(0, 0.1, (50, 1000))  # to a network of dead units all but a few are alike
+    evidence = np.column_stack([logits, np.where(np.arange(1000) % 20, 0, 1.0)])
+    kept = KnownPictures.fit(evidence)
+    rounded = evidence * (1 + RANDOM.uniform(-1e-6, 1e-6, evidence.shape))
+    np.testing.assert_allclose(kept.strangeness(rounded), kept.strangeness(evidence), atol=1e-3)
+
+
 def test_answers_that_leave_no_doubt_have_a_strangeness():
     evidence = np.column_stack([np.eye(3)[[0, 1, 2] * 20] * 1e4, np.ones(60)]).astype(np.float32)
     assert np.isfinite(KnownPictures.fit(evidence).strangeness(evidence)).all()

@@ -83,8 +83,11 @@ def test_reports_and_deletions_go_by_names_that_choose_no_path(tmp_path):
     for other in ("../a", str(run), ""):
         with pytest.raises(InputError, match="no such run"):
             board.delete(other)
+    drawn = board.curves([name], "validation_accuracy")
     board.delete(name)
     assert not run.exists()
+    assert "polyline" in drawn
+    assert "polyline" not in board.curves([name], "validation_accuracy"), "the page may ask once more"
 
 
 @pytest.mark.slow

@@ -12,6 +12,9 @@ from kilnet.inference.classifier import Classifier
 from kilnet.metrics.logits import softmax
 
 _BATCH_SIZE = 256
+# Standard deviations of strangeness that rounding may move an image. The limit is a validation image's own value, and
+# where many look alike to a network they all lie there: on either side of it, they are as strange as each other.
+_ROUNDING = 0.01
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Verification:
         num_agreeing: how many of them get the same class from both.
         largest_difference: the largest difference between the two probabilities of a class.
         num_correct_kilnet, num_correct_export: how many images each gets right.
-        num_agreeing_unknown: how many are unknown to both or to neither; None where the run keeps no limit for that.
+        num_agreeing_unknown: how many are unknown to both or to neither, or as strange to both but for rounding; None
+            where the run keeps no limit.
         tolerance: what was allowed.
     """
 
@@ -111,7 +115,8 @@ def verify(
         (theirs, strange), ours = exported(images), softmax(reference.scale(logits))
         if known is not None:
             own = known.strangeness(evidence)
-            num_agreeing_unknown += int(((strange > known.limit) == (own > known.limit)).sum())
+            agree = ((strange > known.limit) == (own > known.limit)) | (np.abs(strange - own) <= _ROUNDING)
+            num_agreeing_unknown += int(agree.sum())
         predicted = ours.argmax(1)
         num_agreeing += int((theirs.argmax(1) == predicted).sum())
         num_correct_kilnet += int((predicted == labels[part]).sum())

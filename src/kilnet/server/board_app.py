@@ -16,6 +16,7 @@ from kilnet.server.guard import Guard, Refusal, RequestCounters
 
 TOKEN = "x-kilnet-token"  # noqa: S105 the name of a header
 _MAX_BODY_BYTES = 4096
+_NEXT_TRY = 2.0  # seconds until a page with a condition that cannot be read asks again
 # Of pages that Kilnet makes now: their own policy, by digests, is narrower still.
 _OWN_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -71,7 +72,10 @@ def make_board_app(board: Board, names: frozenset[str] = frozenset()) -> ASGIApp
     async def runs(request: Request) -> Response:
         asked = request.query_params
         words = [asked.get(name, "") for name in ("where", "sort")]
-        found = await _called(board.runs, *words, "reverse" in asked, asked.get("seen", ""))
+        try:
+            found = await _called(board.runs, *words, "reverse" in asked, asked.get("seen", ""))
+        except InputError as error:  # no refusal: somebody is still typing a condition
+            found = {"problem": str(error), "wait": _NEXT_TRY}
         return JSONResponse(found)
 
     async def curves(request: Request) -> Response:

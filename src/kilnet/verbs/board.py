@@ -116,10 +116,11 @@ class Board:
         }
 
     def curves(self, ids: Sequence[str], measure: str) -> str:
-        """Return the learning curves of some runs on each other."""
+        """Return the learning curves of some runs on each other, without those that have been deleted meanwhile."""
         if measure not in board_page.MEASURES:
             raise InputError(f"no curves of {measure!r}; there are {', '.join(board_page.MEASURES)}")
-        chosen = self._chosen(ids)[: board_page.MAX_CURVES]
+        there = self._by_id()
+        chosen = [there[name] for name in dict.fromkeys(ids) if name in there][: board_page.MAX_CURVES]
         folders = [(self._label(run), run_behind(run)) for run in chosen]
         named: dict[str, list[dict[str, str]]] = {}
         for name, behind in folders:
@@ -194,8 +195,11 @@ class Board:
                 del self._known[gone]
         return found
 
+    def _by_id(self) -> dict[str, ListedRun]:
+        return {_id_of(run): run for run in self._found()}
+
     def _chosen(self, ids: Sequence[str]) -> list[ListedRun]:
-        there = {_id_of(run): run for run in self._found()}
+        there = self._by_id()
         if any(name not in there for name in ids):
             raise InputError("there is no such run any more")
         return [there[name] for name in dict.fromkeys(ids)]

@@ -5,6 +5,7 @@ const token = JSON.parse(at("data-runs").textContent).token;
 const ticked = new Map(); // ids, in the order of ticking, with names
 const rowTexts = new Map();
 let version = "", timer = 0, asked = 0, drawn = "", doomed = "";
+let wanted = new URLSearchParams(); // what was asked for last; what is being typed now is asked for when typing pauses
 
 async function answer(url, options) {
   const found = await fetch(url, options);
@@ -62,17 +63,21 @@ function show(found) {
 
 async function renew(isNew = true) {
   clearTimeout(timer);
-  const mine = ++asked, words = query();
+  const mine = ++asked;
   let wait = 2;
-  if (isNew) history.replaceState(null, "", `?${words}${location.hash}`);
-  else words.set("seen", version);
+  if (isNew) {
+    wanted = query();
+    history.replaceState(null, "", `?${wanted}${location.hash}`);
+  }
+  const words = new URLSearchParams(wanted);
+  if (!isNew) words.set("seen", version);
   if (isNew || !document.hidden) {
     try {
       const found = await answer(`/api/runs?${words}`);
       if (mine !== asked) return; // something else has been asked meanwhile
       wait = found.wait;
       if (found.rows) show(found);
-      at("problem").textContent = "";
+      at("problem").textContent = found.problem ?? "";
       await draw();
     } catch (error) {
       if (mine !== asked) return;
