@@ -8,6 +8,7 @@ import numpy as np
 
 from kilnet.data.dataset import ImageDataset, Split
 from kilnet.recipes.reading import load_config
+from kilnet.runs.listing import is_search
 from kilnet.storage import write_bytes
 from kilnet.training.records import EarlyRecord, EpochRecord
 from kilnet.training.run_folder import RunFolder
@@ -167,7 +168,7 @@ def begin(path, config):
 
 def loop_of(path, config, workers=None, study=None, disk_budget_bytes=10**9):
     folder = SearchFolder(path)
-    if not folder.exists:
+    if not is_search(path):
         begin(path, config)
     return SearchLoop(folder, lambda _: make_dataset(), workers or MadeUpWorkers(), disk_budget_bytes, study)
 

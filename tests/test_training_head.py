@@ -59,6 +59,24 @@ def test_features_without_meaning_get_a_strong_penalty_and_clear_ones_a_weak_one
     assert penalties[1] < 30
 
 
+def test_the_penalty_is_one_for_pictures_of_new_groups():
+    stream = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 10)
+    labels = (groups % 2).astype(np.int64)
+    seen = 3 * stream.normal(size=(40, 30))[groups] + stream.normal(
+        size=(400, 30)
+    )  # tells groups, not classes
+    fitted = [
+        fit_head(torch.nn.Linear(30, 2), seen.astype(np.float16), labels, groups=known)
+        for known in (None, groups, np.arange(400))
+    ]
+    assert fitted[0].left_out_loss < 0.3, "pictures of the same group tell the class"
+    assert fitted[1].left_out_loss > 0.6, "of a new group there is nothing to tell"
+    assert fitted[0].penalty < 30
+    assert fitted[1].penalty == 1000
+    assert fitted[2] == fitted[0], "a picture in each group is as good as none"
+
+
 def test_it_gives_the_same_bytes_each_time():
     heads = []
     for _ in range(2):

@@ -50,6 +50,12 @@ def test_both_are_told_beside_each_other(teacher, found):
     )
 
 
+def test_a_student_is_narrow_unless_its_widths_are_set(teacher, tmp_path):
+    settings = HARDWARE | {"data.image_size": 12}
+    run = kilnet.distill(teacher, epochs=1, settings=settings, out=tmp_path / "run", progress=False).run
+    assert run.config.model.options["widths"] == [32, 96, 96]
+
+
 def test_the_same_call_again_finds_it_finished(teacher, found):
     again = kilnet.distill(teacher, epochs=2, settings=STUDENT | {"data.image_size": 12}, progress=False)
     assert again.run.folder == found.run.folder

@@ -26,8 +26,8 @@ def report(
 ) -> None:
     """Write report.html, one page in one file that opens offline; a search is printed as well."""
     import kilnet
+    from kilnet.runs.listing import is_search
     from kilnet.verbs.report import has_suspected_labels, read_search
-    from kilnet.verbs.winner import is_search
 
     summary, evaluation = read_search(run) if is_search(run) else (None, None)
     if summary is not None and not as_json:

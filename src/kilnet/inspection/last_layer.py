@@ -82,7 +82,8 @@ def held_out_logits(
     for fold in range(num_folds):
         inside = fold_of != fold
         head = nn.Linear(features.shape[1], num_classes)
-        fit_head(head, features[inside].astype(np.float16), split.labels[inside])
+        groups = None if split.groups is None else split.groups[inside]
+        fit_head(head, features[inside].astype(np.float16), split.labels[inside], groups=groups)
         with torch.inference_mode():
             found[~inside] = head(torch.from_numpy(features[~inside])).numpy()
         progress("judge training labels", fold + 1, num_folds)

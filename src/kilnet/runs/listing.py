@@ -92,6 +92,11 @@ def found_below(folder: str | Path | None = None, known: Known | None = None) ->
 Files = Mapping[str, "os.DirEntry[str]"]
 
 
+def is_search(folder: Path) -> bool:
+    """Whether a folder is that of a search; said without what a search needs, which takes a second to import."""
+    return (folder / SEARCH).is_file()
+
+
 def _below(folder: Path, depth: int, known: Known | None) -> Iterator[ListedRun]:
     try:
         with os.scandir(folder) as entries:

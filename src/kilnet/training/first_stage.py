@@ -147,6 +147,7 @@ def fit_first(
         None if weights is None else weights[: len(seen)],
         shift,
         None if left is None else lambda: left() - _SAVING_SECONDS,
+        None if dataset.train.groups is None else dataset.train.groups[: len(seen)],
     )
     weight, bias = (tensor.detach().float().cpu().clone() for tensor in (head.weight, head.bias))
     answered = np.empty((0, head.in_features), np.float16) if answered is None else answered

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kilnet.data.grouped_splits import grouped_folds
+
 # On half the squared weights, against the losses of all images together; features have unit variance on average.
 _PENALTIES = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 _NUM_FOLDS = 5
@@ -46,6 +48,7 @@ def fit_head(
     counts: npt.NDArray[np.float32] | None = None,
     shift: npt.NDArray[np.float64] | None = None,
     left: Callable[[], float] | None = None,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> FittedHead:
     """Fit a last layer by logistic regression, with the L2 penalty that cross-validation prefers.
 
@@ -64,11 +67,15 @@ def fit_head(
             layer answer as if all classes were equally common (Menon et al. 2021, section 4.1).
         left: tells how many seconds there are until the layer has to be there; cross-validation ends early for it, and
             where it has hardly begun, the penalty is the usual one. None, it takes the time that it needs.
+        groups: (num_images,), as of `Split`: cross-validation leaves whole groups out, since one picture of a group
+            tells what the others are, and the penalty would be too weak for pictures of new ones.
     """
     from threadpoolctl import threadpool_limits  # here, since few runs need it
 
     with threadpool_limits(1):
-        (penalty, left_out_loss), weights, biases = _fitted(seen, labels, head.out_features, counts, left)
+        (penalty, left_out_loss), weights, biases = _fitted(
+            seen, labels, head.out_features, counts, left, groups
+        )
     if shift is not None:
         biases = (biases - shift).astype(np.float32)
     with torch.no_grad():
@@ -95,6 +102,7 @@ def _fitted(
     num_classes: int,
     counts: npt.NDArray[np.float32] | None,
     left: Callable[[], float] | None,
+    groups: npt.NDArray[np.int64] | None,
 ) -> tuple[tuple[float, float], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     flat = seen.astype(np.float32)
     mean, spread = flat.mean(0), float(np.sqrt(flat.var(0).mean())) or 1.0
@@ -102,15 +110,29 @@ def _fitted(
     variances, directions = np.linalg.eigh(flat.T @ flat)  # the largest last
     directions = directions[:, variances >= 1e-6 * variances[-1]][:, ::-1]
     points = np.ascontiguousarray(flat @ directions)
-    chosen = _best_penalty(points[:_MOST_IMAGES, :_MOST_DIRECTIONS], labels[:_MOST_IMAGES], left)
+    fold = _folds(labels[:_MOST_IMAGES], None if groups is None else groups[:_MOST_IMAGES])
+    chosen = _best_penalty(points[:_MOST_IMAGES, :_MOST_DIRECTIONS], labels[:_MOST_IMAGES], fold, left)
     solution = _regression(chosen[0], 1e-5).fit(points, labels, counts)
     weights, biases = _for_all_classes(solution, num_classes)
     weights = (weights @ directions.T) / spread
     return chosen, weights, biases - weights @ mean
 
 
+def _folds(labels: npt.NDArray[np.int64], groups: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+    """Deal images out into folds, as many of each class in each; those of a group stay together."""
+    num_groups = 0 if groups is None else len(np.unique(groups))
+    if groups is not None and 1 < num_groups < len(groups):
+        return grouped_folds(labels, groups, min(_NUM_FOLDS, num_groups), seed=0)
+    fold = np.empty(len(labels), np.int64)
+    fold[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % _NUM_FOLDS
+    return fold
+
+
 def _best_penalty(
-    points: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], left: Callable[[], float] | None
+    points: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    fold: npt.NDArray[np.int64],
+    left: Callable[[], float] | None,
 ) -> tuple[float, float]:
     """Return the penalty with the lowest loss on images that were left out, each once; of classes seen without them.
 
@@ -118,10 +140,6 @@ def _best_penalty(
 
     A fold is begun only if, were it as slow as the slowest so far, as much time again would be left for the last fit.
     """
-    fold = np.empty(len(labels), np.int64)
-    fold[np.argsort(labels, kind="stable")] = (
-        np.arange(len(labels)) % _NUM_FOLDS
-    )  # as many of each class in each
     loss_sums, num_judged = np.zeros(len(_PENALTIES)), 0
     slowest = fit_seconds(len(labels), int(labels.max()) + 1) / _NUM_FOLDS if left else 0.0
     for left_out in range(_NUM_FOLDS):

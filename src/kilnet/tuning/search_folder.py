@@ -17,6 +17,7 @@ from kilnet.errors import RunFolderError
 from kilnet.folders import Part, inside
 from kilnet.recipes.changes import differences
 from kilnet.recipes.reading import tables_in
+from kilnet.runs.listing import SEARCH, is_search
 from kilnet.storage import (
     Text,
     first_fitting,
@@ -92,7 +93,7 @@ class SearchFolder:
     search.csv, search.json  the summary
     """
 
-    config_path = Part("search.toml")
+    config_path = Part(SEARCH)
     environment_path = Part("environment.json")
     images_path = Part("images")
     logs_path = Part("logs")
@@ -103,11 +104,6 @@ class SearchFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def exists(self) -> bool:
-        """Whether a search was begun here."""
-        return self.config_path.exists()
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the folder against other processes; raises what `kilnet.storage.held` does."""
@@ -319,11 +315,11 @@ def open_search(
     """
     folder = SearchFolder(path)
     with folder.locked():
-        if folder.exists:
+        if is_search(path):
             _refuse_another(folder, asked, dataset)
             asked = folder.config()
         config, allocation = settle(asked, workers, dataset, own_models, folder.logs_path, measure)
-        if not folder.exists:
+        if not is_search(path):
             packages = ("torch", "numpy", "optuna")
             folder.begin(config, environment_of(dataset, packages, hardware.machine()))
     return folder, allocation
@@ -355,9 +351,9 @@ def free_search_folder(parent: Path, name: str, config: SearchConfig, fingerprin
     """
 
     def fits(path: Path) -> bool:
-        folder = SearchFolder(path)
-        if not folder.exists:
+        if not is_search(path):
             return True
+        folder = SearchFolder(path)
         same_images = fingerprint is None or RunFolder(path).fingerprint() in (None, fingerprint)
         return same_images and not differing(folder.config(), config)
 

@@ -11,10 +11,9 @@ from kilnet.data.sources import Data, elsewhere, located
 from kilnet.errors import ConfigError, RunFolderError
 from kilnet.inference.classifier import refuse_unnamed
 from kilnet.recipes.changes import change
+from kilnet.runs.listing import is_search
 from kilnet.runs.run import Run, opened, refuse_moved
 from kilnet.storage import given_path
-from kilnet.tuning.search_folder import SearchFolder
-from kilnet.tuning.summary import summarise
 from kilnet.verbs.keys import with_whole_keys
 from kilnet.verbs.request import with_budget
 from kilnet.verbs.train import joined_or_ended, train_as
@@ -118,10 +117,12 @@ def _default_lr(parent: OptimizerConfig) -> float:
 def _parent(given: Run | str | Path, model: str | None) -> tuple[Run, Path, str]:
     """Return the run to start from, and in which folder the fine-tuned one belongs, by what name."""
     folder = given_path(given) if isinstance(given, str | Path) else given.folder
-    if not SearchFolder(folder).exists:
+    if not is_search(folder):
         parent = opened(given if isinstance(given, Run) else folder, model)
         whole = folder if folder.name not in ("", "..") else folder.resolve()
         return parent, whole.parent, f"{whole.name}-finetuned"
+    from kilnet.tuning.summary import summarise  # optuna, which fine-tuning a run needs not
+
     winner = summarise(folder)
     if not winner.is_complete or winner.winner_folder is None:
         raise RunFolderError(f"{folder}: the search is not finished; the command that began it resumes it")

@@ -10,11 +10,11 @@ from kilnet.errors import DataError, DownloadError
 from kilnet.metrics.classification import Evaluation
 from kilnet.page.run_page import run_page
 from kilnet.runs.evaluation import read_evaluations
+from kilnet.runs.listing import is_search
 from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path, read_text, write_text
 from kilnet.terminal.progress import ProgressDisplay
 from kilnet.training.run_folder import RunFolder
-from kilnet.verbs.winner import is_search
 
 if TYPE_CHECKING:  # with what a search needs, which the page of a run does without
     from kilnet.tuning.summary import Summary

@@ -12,6 +12,7 @@ from kilnet.data.sources import Data, in_memory, load_dataset
 from kilnet.errors import ConfigError, RunFolderError, StorageError
 from kilnet.metrics.classification import Evaluation
 from kilnet.metrics.notebook import facts_html, interval
+from kilnet.runs.listing import is_search
 from kilnet.runs.run import Run
 from kilnet.runs.wording import counted
 from kilnet.storage import given_path
@@ -24,7 +25,7 @@ from kilnet.tuning.backends.jobs import Notice, WorkerEvent
 from kilnet.tuning.backends.processes import LocalWorkers
 from kilnet.tuning.search import SearchLoop
 from kilnet.tuning.search_config import SearchConfig, StrategyName, check, search_config
-from kilnet.tuning.search_folder import SearchFolder, free_search_folder, open_search
+from kilnet.tuning.search_folder import free_search_folder, open_search
 from kilnet.tuning.space import models_in, read_space
 from kilnet.tuning.study import StudyCopy
 from kilnet.tuning.summary import Summary, summarise
@@ -149,7 +150,7 @@ class HyperSearch:
                 try:
                     study.connect()  # before anything is written
                 except StorageError as error:
-                    if not SearchFolder(path).exists:
+                    if not is_search(path):
                         raise
                     display.say(f"warning: {error}; the search resumes, and copies its trials there later")
             try:
@@ -284,7 +285,7 @@ def _with_whole_keys(space: Mapping[str, Any] | str | Sequence[str] | None) -> M
 
 def _free_folder(name: str, asked: SearchConfig, fingerprint: str, display: ProgressDisplay) -> Path:
     folder, begun = (free_search_folder(Path("searches"), name, asked, data) for data in (fingerprint, None))
-    if begun != folder and not SearchFolder(folder).exists:
+    if begun != folder and not is_search(folder):
         display.say(f"{begun} was begun with other images; a new search begins")
     return folder
 

@@ -5,13 +5,9 @@ from pathlib import Path
 
 from kilnet.errors import RunFolderError
 from kilnet.models import Builder
+from kilnet.runs.listing import is_search
 from kilnet.runs.run import Run, opened
 from kilnet.storage import given_path
-
-
-def is_search(folder: Path) -> bool:
-    """Whether a folder is that of a search; said without what a search needs, which takes a second to import."""
-    return (folder / "search.toml").is_file()
 
 
 def opened_or_winner(
