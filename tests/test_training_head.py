@@ -63,9 +63,8 @@ def test_the_penalty_is_one_for_pictures_of_new_groups():
     stream = np.random.default_rng(0)
     groups = np.repeat(np.arange(40), 10)
     labels = (groups % 2).astype(np.int64)
-    seen = 3 * stream.normal(size=(40, 30))[groups] + stream.normal(
-        size=(400, 30)
-    )  # tells groups, not classes
+    centres = 3 * stream.normal(size=(40, 30))  # tell groups, not classes
+    seen = centres[groups] + stream.normal(size=(400, 30))
     fitted = [
         fit_head(torch.nn.Linear(30, 2), seen.astype(np.float16), labels, groups=known)
         for known in (None, groups, np.arange(400))

@@ -89,12 +89,12 @@ def found_below(folder: str | Path | None = None, known: Known | None = None) ->
     return tuple(sorted(found, key=lambda one: (one.values["modified"], str(one.path)), reverse=True))
 
 
-Files = Mapping[str, "os.DirEntry[str]"]
-
-
 def is_search(folder: Path) -> bool:
     """Whether a folder is that of a search; said without what a search needs, which takes a second to import."""
     return (folder / SEARCH).is_file()
+
+
+Files = Mapping[str, "os.DirEntry[str]"]
 
 
 def _below(folder: Path, depth: int, known: Known | None) -> Iterator[ListedRun]:

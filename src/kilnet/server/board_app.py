@@ -16,7 +16,6 @@ from kilnet.server.guard import Guard, Refusal, RequestCounters
 
 TOKEN = "x-kilnet-token"  # noqa: S105 the name of a header
 _MAX_BODY_BYTES = 4096
-_NEXT_TRY = 2.0  # seconds until a page with a condition that cannot be read asks again
 # Of pages that Kilnet makes now: their own policy, by digests, is narrower still.
 _OWN_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -75,7 +74,7 @@ def make_board_app(board: Board, names: frozenset[str] = frozenset()) -> ASGIApp
         try:
             found = await _called(board.runs, *words, "reverse" in asked, asked.get("seen", ""))
         except InputError as error:  # no refusal: somebody is still typing a condition
-            found = {"problem": str(error), "wait": _NEXT_TRY}
+            found = {"problem": str(error)}
         return JSONResponse(found)
 
     async def curves(request: Request) -> Response:

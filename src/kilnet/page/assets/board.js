@@ -75,7 +75,7 @@ async function renew(isNew = true) {
     try {
       const found = await answer(`/api/runs?${words}`);
       if (mine !== asked) return; // something else has been asked meanwhile
-      wait = found.wait;
+      wait = found.wait ?? wait;
       if (found.rows) show(found);
       at("problem").textContent = found.problem ?? "";
       await draw();
