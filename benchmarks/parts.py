@@ -28,9 +28,9 @@ from kilnet.data.preprocess import Preprocessing
 from kilnet.data.sources import load_dataset
 from kilnet.recipes.reading import load_config, parse_settings
 from kilnet.training import eager, loop
+from kilnet.training.kept_weights import WeightAverage
 from kilnet.training.loop import TrainingLoop
 from kilnet.training.muon import Muon
-from kilnet.training.optim import WeightAverage
 from kilnet.training.session import TrainingSession
 from kilnet.training.step import RecordedStep, TrainStep
 from timed_run import num_flops

@@ -64,6 +64,7 @@ ALL_CHANGED = {
     "training.frozen": "statistics",
     "training.batch_norm_images": 256,
     "training.averaging_epochs": 0.5,
+    "training.initial_epochs": 0.5,
     "training.low_resolution": ((0.3, 0.5), (0.6, 0.75)),
     "training.checkpoint_seconds": 5.5,
     "budget.seconds": 90.5,

@@ -253,12 +253,11 @@ class TrainingConfig(_Part):
             the first half of its layers; or "features", all but the last layer, which is fitted and ends the run.
         batch_norm_images: before each validation, measure batch norm's statistics again on this many training images,
             as they are in use: not augmented, dropout off. 0 keeps the running averages of training.
-        averaging_epochs: average the weights over about this many last epochs (may be a fraction), and validate and
-            keep the average. 0 keeps the weights themselves.
+        averaging_epochs: validate and keep the average of the weights of about so many last epochs; 0, of none.
+        initial_epochs: in what is validated and kept, the weights before the first step count like so many epochs.
         teacher_weight: part of the loss that asks for the answers of the run that `parent` names, as `kilnet distill`
             sets it; the rest asks for the labels. 0 has no teacher.
-        temperature: by which logits are divided where a teacher's answers are compared; above 1, the classes that it
-            thinks less probable count more.
+        temperature: divides logits where a teacher's answers are compared; above 1, improbable classes count more.
         low_resolution: pairs of numbers from 0 to 1. With [[0.5, 0.5], [0.7, 0.75]] images have half their side until
             half of the run is done, three quarters of it until 0.7, and then their own. With a budget these are parts
             of the time, otherwise of the epochs.
@@ -278,6 +277,7 @@ class TrainingConfig(_Part):
     frozen: Literal["nothing", "statistics", "early", "features"] = "nothing"
     batch_norm_images: Annotated[int, Field(ge=0)] = 2048
     averaging_epochs: NonNegative = 0.0
+    initial_epochs: NonNegative = 0.0
     teacher_weight: Fraction = 0.0
     temperature: Annotated[float, Field(gt=0)] = 2.0
     low_resolution: tuple[tuple[Fraction, Annotated[float, Field(gt=0, le=1)]], ...] = ()

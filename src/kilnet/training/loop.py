@@ -25,7 +25,8 @@ from kilnet.seeding import derive, generator
 from kilnet.training.balance import balanced_order
 from kilnet.training.device_split import DeviceSplit
 from kilnet.training.first_stage import FirstStage, gain_of_tuning
-from kilnet.training.optim import WeightAverage, by_depth, freeze, lr_factor, make_optimizer, set_lr
+from kilnet.training.kept_weights import KeptWeights
+from kilnet.training.optim import by_depth, freeze, lr_factor, make_optimizer, set_lr
 from kilnet.training.ranks import ALONE, Ranks
 from kilnet.training.records import EarlyRecord, EpochRecord, Record, StepRecord
 from kilnet.training.resolution import shrink, size_at
@@ -102,11 +103,9 @@ class TrainingLoop:
         )
         num_images = np.bincount(dataset.train.labels, minlength=self._num_classes)
         self._step = make_step(self.model, self._optimizer, config, settings, self.notes, num_images, ranks)
-        self._average: WeightAverage | None = None
-        if config.training.averaging_epochs:
-            steps_per_epoch = len(dataset.train) / self._batch_size
-            num_steps = max(1.0, config.training.averaging_epochs * steps_per_epoch)
-            self._average = WeightAverage(self.model, num_steps)
+        num_averaged = config.training.averaging_epochs * (len(dataset.train) / self._batch_size)
+        self._kept = KeptWeights(self.model, num_averaged, config.training.initial_epochs)
+        self._num_steps = 1  # of the present epoch, once it has begun
         self._stopping = EarlyStopping(config.training.patience, config.training.min_delta)
         # Which validation images a network with a fitted last layer has right, and the best one so far.
         self._rights: dict[str, Tensor] = {}
@@ -117,8 +116,8 @@ class TrainingLoop:
 
     @property
     def validated_model(self) -> nn.Module:
-        """The network that is validated, and worth keeping: the one that trains, or the average of its weights."""
-        return self._average.model if self._average else self.model
+        """The network that is validated, and worth keeping; see `KeptWeights`."""
+        return self._kept.model
 
     @property
     def finished(self) -> bool:
@@ -153,8 +152,7 @@ class TrainingLoop:
     def start(self, first: FirstStage) -> EpochRecord:
         """Count a network that has the first stage's last layer as epoch 0."""
         fitted = first.fitted
-        if self._average:
-            self._average.model.load_state_dict(self.model.state_dict())
+        self._kept.begin()
         self._sums = {
             "loss_sum": fitted.loss_sum,
             "num_correct": fitted.num_correct,
@@ -167,6 +165,7 @@ class TrainingLoop:
         schedule, epoch, seed = self._schedule, self._schedule.num_epochs_done, self._config.seed
         order = self._order(epoch).to(self._train.labels.device)
         batches = _batches(order, self._batch_size, max(2, self._ranks.size))
+        self._num_steps = len(batches)
         augmentation = Augmentation.draw(self._config.augment, len(self._train), seed, epoch)
         self.model.train()
         if self._config.training.frozen != "nothing":
@@ -185,8 +184,7 @@ class TrainingLoop:
             is_full_size = self._train_batch(
                 batches[step], augmentation, self._draws(batches, step), derive(seed, "step", epoch, step)
             )
-            if self._average:
-                self._average.update(self.model, epoch * len(batches) + step + 1)
+            self._kept.update(epoch * len(batches) + step + 1)
             if len(self._unread) >= _STEPS_BETWEEN_READS:
                 self._read_losses()
             self._ranks.tick()
@@ -282,14 +280,14 @@ class TrainingLoop:
         return record
 
     def _take_statistics(self) -> None:
-        """Bring batch norm's statistics in the network that is validated up to date."""
-        if self._average:
-            self._average.take_statistics(self.model)
-        num_images = min(self._config.training.batch_norm_images, len(self._train))
+        """Bring the network that is validated up to date, batch norm's statistics too."""
+        schedule, num_train = self._schedule, len(self._train)
+        self._kept.settle(schedule.num_epochs_done + schedule.num_steps_done / self._num_steps)
+        num_images = min(self._config.training.batch_norm_images, num_train)
         if num_images < 2 or self._config.training.frozen != "nothing":
             return
-        stream = generator(self._config.seed, "batch norm", self._schedule.num_epochs_done)
-        chosen = torch.from_numpy(stream.choice(len(self._train), num_images, replace=False))
+        stream = generator(self._config.seed, "batch norm", schedule.num_epochs_done)
+        chosen = torch.from_numpy(stream.choice(num_train, num_images, replace=False))
         images = self._train.take(chosen.to(self._train.labels.device))
         forward.measure_batch_norm(self.validated_model, images, self._preprocessing, self._settings)
 
@@ -326,9 +324,7 @@ class TrainingLoop:
         """
         self._read_losses()
         tensors = {f"model/{name}": tensor for name, tensor in self.model.state_dict().items()}
-        if self._average:
-            averaged = self._average.model.state_dict()
-            tensors |= {f"average/{name}": tensor for name, tensor in averaged.items()}
+        tensors |= self._kept.state()
         for index, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": tensor for name, tensor in moments.items()}
         tensors |= {f"right/{name}": tensor for name, tensor in self._rights.items()}
@@ -344,8 +340,7 @@ class TrainingLoop:
         """Resume from what `state` returned."""
         parts = _by_first_word(tensors)
         self.model.load_state_dict(parts["model"])
-        if self._average:
-            self._average.model.load_state_dict(parts["average"])
+        self._kept.load_state(parts)
         _load_moments(self._optimizer, parts["optimizer"])
         self._rights = dict(parts["right"])
         self._schedule.load_state(rest)
