@@ -11,6 +11,7 @@ from kilnet.training.attempts import (
     kept_choice,
     probability_of_luck,
     question,
+    suiting,
     verdict,
 )
 from made_up_machine import make_dataset
@@ -73,3 +74,16 @@ def test_what_a_choice_depends_on():
     assert question(config, [config], dataset) != asked
     longer = config.model_copy(update={"budget": config.budget.model_copy(update={"seconds": 9.0})})
     assert question(longer, [], dataset) != asked
+
+
+def test_the_quickest_network_that_cannot_be_told_from_the_best_is_taken():
+    best = [0.1, 0.5, 0.2, 0.6] * 10
+    little_worse = [loss + error for loss, error in zip(best, [0.5, -0.4, 0.3, -0.3] * 10, strict=True)]
+    clearly_worse = [loss + 0.05 for loss in best]
+    assert suiting([little_worse, best]) == 0
+    assert suiting([clearly_worse, little_worse, best]) == 1
+    assert suiting([clearly_worse, best]) == 1
+    assert suiting([best, little_worse]) == 0
+    assert suiting([clearly_worse, best[:20]]) == 1  # not the same images: the lower mean
+    assert suiting([best, []]) == 1  # not compared: the largest
+    assert suiting([[], []]) == 1

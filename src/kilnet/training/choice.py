@@ -19,7 +19,7 @@ from kilnet.inference import forward
 from kilnet.inference.feature_pass import feature_seconds
 from kilnet.models.pretrained import published
 from kilnet.recipes.changes import change
-from kilnet.training.attempts import Attempt, keep_choice, kept_choice, question, verdict
+from kilnet.training.attempts import Attempt, keep_choice, kept_choice, question, suiting, verdict
 from kilnet.training.first_stage import FirstStage, fit_first
 from kilnet.training.initial_model import (
     choose_settings,
@@ -132,7 +132,7 @@ def _try_pretrained(
     spent: Callable[[], float],
     is_alone: bool,
 ) -> list[Attempt]:
-    """Fit the last layer of a network: of that whose features suit some of the images best, or else the largest.
+    """Fit the last layer of a network: of that whose features suit some of the images, or else the largest.
 
     Of those for which there is time. If there is none, the smallest sees some of the images.
     """
@@ -232,7 +232,7 @@ def _compared(
     squares: Callable[[RunConfig, Split], Split | None],
     left: Callable[[], float],
 ) -> tuple[_Pretrained, ImageDataset | None, npt.NDArray[np.float16]]:
-    """Return the network that suits the first of the training images best, and its features of them.
+    """Return the network that suits the first of the training images, and its features of them; see `suiting`.
 
     In between, all of its images, where they had to be loaded.
     """
@@ -243,8 +243,8 @@ def _compared(
         whole = load(network.config) if part is None else None
         dataset = whole or replace(small, train=part or some).sealed()
         first = network.first_stage(dataset, left, most)
-        found.append((first.fitted.left_out_loss, network, whole, first.features))
-    return min(reversed(found), key=lambda row: row[0])[1:]
+        found.append((first.fitted, network, whole, first.features))
+    return found[suiting([fitted.left_out_losses for fitted, *_ in found])][1:]
 
 
 def _try_random(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,20 @@ class FittedHead:
 
     Attributes:
         penalty: that cross-validation chose.
-        left_out_loss: mean loss of the images that cross-validation left out, with this penalty; infinite without it.
+        left_out_losses: of each image that cross-validation left out and could judge, with this penalty, fold by fold.
         loss_sum, num_correct, num_images: over the training images.
     """
 
     penalty: float
-    left_out_loss: float
+    left_out_losses: tuple[float, ...]
     loss_sum: float
     num_correct: int
     num_images: int
+
+    @property
+    def left_out_loss(self) -> float:
+        """The mean of `left_out_losses`; infinite without any."""
+        return fmean(self.left_out_losses) if self.left_out_losses else math.inf
 
 
 def fit_head(
@@ -73,7 +79,7 @@ def fit_head(
     from threadpoolctl import threadpool_limits  # here, since few runs need it
 
     with threadpool_limits(1):
-        (penalty, left_out_loss), weights, biases = _fitted(
+        (penalty, left_out_losses), weights, biases = _fitted(
             seen, labels, head.out_features, counts, left, groups
         )
     if shift is not None:
@@ -84,7 +90,7 @@ def fit_head(
     losses, num_correct = _losses(seen.astype(np.float32) @ weights.T + biases, labels)
     return FittedHead(
         penalty=penalty,
-        left_out_loss=left_out_loss,
+        left_out_losses=tuple(left_out_losses.tolist()),
         loss_sum=float(losses.sum()),
         num_correct=num_correct,
         num_images=len(labels),
@@ -103,7 +109,7 @@ def _fitted(
     counts: npt.NDArray[np.float32] | None,
     left: Callable[[], float] | None,
     groups: npt.NDArray[np.int64] | None,
-) -> tuple[tuple[float, float], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+) -> tuple[tuple[float, npt.NDArray[np.float64]], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     flat = seen.astype(np.float32)
     mean, spread = flat.mean(0), float(np.sqrt(flat.var(0).mean())) or 1.0
     flat = (flat - mean) / spread
@@ -133,14 +139,14 @@ def _best_penalty(
     labels: npt.NDArray[np.int64],
     fold: npt.NDArray[np.int64],
     left: Callable[[], float] | None,
-) -> tuple[float, float]:
+) -> tuple[float, npt.NDArray[np.float64]]:
     """Return the penalty with the lowest loss on images that were left out, each once; of classes seen without them.
 
-    The second number is that loss, the mean over these images.
+    Beside it the losses of these images.
 
     A fold is begun only if, were it as slow as the slowest so far, as much time again would be left for the last fit.
     """
-    loss_sums, num_judged = np.zeros(len(_PENALTIES)), 0
+    losses = np.empty((len(_PENALTIES), 0))
     slowest = fit_seconds(len(labels), int(labels.max()) + 1) / _NUM_FOLDS if left else 0.0
     for left_out in range(_NUM_FOLDS):
         if left is not None and left() < 2 * slowest:
@@ -152,15 +158,17 @@ def _best_penalty(
         if len(known) < 2 or not judged.any():
             continue
         share, fitted_to, others = inside.mean(), points[inside], points[judged]
+        of_fold = np.empty((len(_PENALTIES), len(others)))
         for index, penalty in enumerate(_PENALTIES):
             solution = _regression(penalty * share, 1e-3).fit(fitted_to, labels[inside])
             weights, biases = _for_all_classes(solution, labels.max() + 1)
-            loss_sums[index] += _losses(others @ weights.T + biases, labels[judged])[0].sum()
-        num_judged += int(judged.sum())
+            of_fold[index] = _losses(others @ weights.T + biases, labels[judged])[0]
+        losses = np.concatenate([losses, of_fold], 1)
         slowest = max(slowest, left_before - left() if left else 0.0)
-    if not num_judged:
-        return _USUAL_PENALTY, math.inf
-    return _PENALTIES[int(loss_sums.argmin())], float(loss_sums.min()) / num_judged
+    if not losses.size:
+        return _USUAL_PENALTY, losses[0]
+    best = int(losses.sum(1).argmin())
+    return _PENALTIES[best], losses[best]
 
 
 def _regression(penalty: float, tolerance: float) -> Any:
