@@ -14,6 +14,7 @@ from kilnet.training.attempts import (
     suiting,
     verdict,
 )
+from kilnet.training.head import FittedHead
 from made_up_machine import make_dataset
 
 
@@ -80,10 +81,14 @@ def test_the_quickest_network_that_cannot_be_told_from_the_best_is_taken():
     best = [0.1, 0.5, 0.2, 0.6] * 10
     little_worse = [loss + error for loss, error in zip(best, [0.5, -0.4, 0.3, -0.3] * 10, strict=True)]
     clearly_worse = [loss + 0.05 for loss in best]
-    assert suiting([little_worse, best]) == 0
-    assert suiting([clearly_worse, little_worse, best]) == 1
-    assert suiting([clearly_worse, best]) == 1
-    assert suiting([best, little_worse]) == 0
-    assert suiting([clearly_worse, best[:20]]) == 1  # not the same images: the lower mean
-    assert suiting([best, []]) == 1  # not compared: the largest
-    assert suiting([[], []]) == 1
+
+    def chosen(networks):
+        return suiting([FittedHead(30.0, tuple(losses), 0.0, 40, 40) for losses in networks])
+
+    assert chosen([little_worse, best]) == 0
+    assert chosen([clearly_worse, little_worse, best]) == 1
+    assert chosen([clearly_worse, best]) == 1
+    assert chosen([best, little_worse]) == 0
+    assert chosen([clearly_worse, best[:20]]) == 1  # not the same images: the lower mean
+    assert chosen([best, []]) == 1  # not compared: the largest
+    assert chosen([[], []]) == 1

@@ -16,6 +16,7 @@ from kilnet.data.dataset import ImageDataset
 from kilnet.inference.mcnemar import mcnemar
 from kilnet.storage import recall, remember
 from kilnet.training.first_stage import FirstStage
+from kilnet.training.head import FittedHead
 
 _LUCK = 0.05  # above this probability a difference may be luck
 _FILE = "choices.json"
@@ -105,21 +106,21 @@ def kept_choice(asked: str, seed: int) -> tuple[RunConfig, str] | None:
         return None
 
 
-def suiting(losses: Sequence[Sequence[float]]) -> int:
+def suiting(fitted: Sequence[FittedHead]) -> int:
     """Return which network to take, by the losses of images that cross-validation left out, the quickest network first.
 
     It is the quickest whose mean loss is at most a standard error of the difference above the lowest: what cannot be
     told apart on so few images leaves more time (the rule of Breiman et al. 1984, section 3.4.3, paired by image).
     Where there was no time to compare them, it is the largest.
     """
-    if not all(map(len, losses)):
-        return len(losses) - 1
-    best = min(losses, key=fmean)
+    if not all(one.left_out_losses for one in fitted):
+        return len(fitted) - 1
+    best = min(fitted, key=lambda one: one.left_out_loss)
 
-    def is_behind(own: Sequence[float]) -> bool:
-        if len(own) != len(best):  # one of them was cut short
-            return fmean(own) > fmean(best)
-        differences = [a - b for a, b in zip(own, best, strict=True)]
+    def is_behind(own: FittedHead) -> bool:
+        if len(own.left_out_losses) != len(best.left_out_losses):  # one of them was cut short
+            return own.left_out_loss > best.left_out_loss
+        differences = [a - b for a, b in zip(own.left_out_losses, best.left_out_losses, strict=True)]
         return fmean(differences) > pstdev(differences) / math.sqrt(len(differences))
 
-    return next(index for index, own in enumerate(losses) if not is_behind(own))
+    return next(index for index, own in enumerate(fitted) if not is_behind(own))

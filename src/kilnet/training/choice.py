@@ -244,7 +244,7 @@ def _compared(
         dataset = whole or replace(small, train=part or some).sealed()
         first = network.first_stage(dataset, left, most)
         found.append((first.fitted, network, whole, first.features))
-    return found[suiting([fitted.left_out_losses for fitted, *_ in found])][1:]
+    return found[suiting([fitted for fitted, *_ in found])][1:]
 
 
 def _try_random(
